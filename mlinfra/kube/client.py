@@ -1,0 +1,265 @@
+"""Requests to the API server: typed errors, watches, and server-side apply."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import httpx
+
+from mlinfra.kube.config import ClusterConfig
+from mlinfra.kube.resource import ResourceType, type_of
+
+Object = dict[str, Any]
+"""A Kubernetes object as JSON."""
+
+REQUEST_TIMEOUT_SECONDS = 30.0
+WATCH_TIMEOUT_SECONDS = 300
+"""After so long the server ends a watch and we ask again, so that a dead connection is noticed."""
+WATCH_SILENCE_SECONDS = 90.0
+"""Bookmarks come about once a minute: a longer silence means that the connection is dead."""
+
+
+class ApiError(Exception):
+    """An answer of the API server other than success.
+
+    Attributes:
+        status: HTTP status code.
+        reason: reason of the returned ``Status``, such as ``NotFound`` or ``AlreadyExists``.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+    @classmethod
+    def of(cls, status: int, body: bytes) -> "ApiError":
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            return cls(status, "", f"HTTP {status}: {body[:500].decode(errors='replace')}")
+        return cls(
+            int(answer.get("code") or status),
+            str(answer.get("reason") or ""),
+            str(answer.get("message") or f"HTTP {status}"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One event of a watch; the object of a BOOKMARK has only a resourceVersion."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: Object
+
+
+class KubernetesClient:
+    """Asynchronous client of one cluster; use it as a context manager or call `aclose`.
+
+    Every method raises `ApiError` for an answer that is not a success, and ``httpx.TransportError``
+    where the server cannot be reached.
+    """
+
+    def __init__(
+        self, config: ClusterConfig, *, user_agent: str = "mlinfra", max_connections: int = 64
+    ) -> None:
+        self.config = config
+        self._http = httpx.AsyncClient(
+            base_url=config.server,
+            verify=config.ssl_context,
+            timeout=REQUEST_TIMEOUT_SECONDS,
+            headers={"User-Agent": user_agent, "Accept": "application/json"},
+            limits=httpx.Limits(max_connections=max_connections),
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def get(
+        self, resource: ResourceType, name: str, namespace: str | None = None, subresource: str | None = None
+    ) -> Object:
+        return await self._json("GET", resource.path(namespace, name, subresource))
+
+    async def find(self, resource: ResourceType, name: str, namespace: str | None = None) -> Object | None:
+        """The object, or None where there is none."""
+        try:
+            return await self.get(resource, name, namespace)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def list(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        page_size: int = 500,
+    ) -> tuple[list[Object], str]:
+        """All objects, read in pages, and the resourceVersion to watch from."""
+        items: list[Object] = []
+        params = _selectors(label_selector, field_selector) | {"limit": str(page_size)}
+        while True:
+            page = await self._json("GET", resource.path(namespace), params=params)
+            items += page.get("items") or []
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                return items, metadata.get("resourceVersion", "")
+            params = params | {"continue": metadata["continue"]}
+
+    async def watch(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> AsyncIterator[WatchEvent]:
+        """Events after ``resource_version`` until the server ends the watch.
+
+        Raises:
+            ApiError: status 410 when the version is too old, so that the caller lists again.
+        """
+        params = _selectors(label_selector, field_selector) | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(WATCH_TIMEOUT_SECONDS),
+        }
+        timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=WATCH_SILENCE_SECONDS)
+        async with self._http.stream(
+            "GET", resource.path(namespace), params=params, headers=self._authorization(), timeout=timeout
+        ) as response:
+            if response.status_code >= 400:
+                raise ApiError.of(response.status_code, await response.aread())
+            async for line in response.aiter_lines():
+                if not line:
+                    continue
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise ApiError(
+                        int(status.get("code") or 500), status.get("reason", ""), status.get("message", "")
+                    )
+                yield WatchEvent(event["type"], event["object"])
+
+    async def create(
+        self,
+        resource: ResourceType,
+        body: Object,
+        namespace: str | None = None,
+        *,
+        name: str | None = None,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+    ) -> Object:
+        """Create an object, or with ``name`` and ``subresource`` post to a subresource."""
+        params = {"fieldManager": field_manager} if field_manager else {}
+        return await self._json("POST", resource.path(namespace, name, subresource), body=body, params=params)
+
+    async def merge_patch(
+        self,
+        resource: ResourceType,
+        name: str,
+        patch: Object,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+    ) -> Object:
+        """JSON merge patch (RFC 7386): a null removes a field, a list replaces the list."""
+        params = {"fieldManager": field_manager} if field_manager else {}
+        return await self._json(
+            "PATCH",
+            resource.path(namespace, name, subresource),
+            body=patch,
+            params=params,
+            content_type="application/merge-patch+json",
+        )
+
+    async def apply(self, manifest: Object, *, field_manager: str, force: bool = True) -> Object:
+        """Server-side apply of a manifest, in its namespace or the configuration's.
+
+        Raises:
+            ValueError: the manifest's type is unknown to this project.
+        """
+        resource = type_of(manifest)
+        metadata = manifest["metadata"]
+        return await self._json(
+            "PATCH",
+            resource.path(metadata.get("namespace") or self.config.namespace, metadata["name"]),
+            body=manifest,
+            params={"fieldManager": field_manager, "force": str(force).lower()},
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def delete(
+        self,
+        resource: ResourceType,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str | None = None,
+        propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
+        grace_period_seconds: int | None = None,
+    ) -> None:
+        """Delete an object; with ``uid`` only that very one (else 409). One already gone is fine."""
+        options: Object = {"propagationPolicy": propagation}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        if grace_period_seconds is not None:
+            options["gracePeriodSeconds"] = grace_period_seconds
+        try:
+            await self._json("DELETE", resource.path(namespace, name), body=options)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def raw(self, path: str) -> bytes:
+        """The body of a GET outside the resource scheme, such as ``/readyz``."""
+        return await self._bytes("GET", path)
+
+    async def _json(self, method: str, path: str, **request: Any) -> Object:
+        answer: Object = json.loads(await self._bytes(method, path, **request))
+        return answer
+
+    async def _bytes(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        params: dict[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        headers = self._authorization()
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["Content-Type"] = content_type
+        response = await self._http.request(method, path, params=params, content=content, headers=headers)
+        if response.status_code >= 400:
+            raise ApiError.of(response.status_code, response.content)
+        return response.content
+
+    def _authorization(self) -> dict[str, str]:
+        token = self.config.token()
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:
+    selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {name: value for name, value in selectors.items() if value}

@@ -1,0 +1,131 @@
+"""ModelVersion: one version of a registered model, the stage it should have and has."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from mlinfra.resources.base import (
+    API_VERSION,
+    ConditionList,
+    Integer,
+    ObjectMeta,
+    ResourceModel,
+)
+from mlinfra.resources.promotion import GateList, Stage
+from mlinfra.resources.training_job import MetricList, ModelName
+
+__all__ = ["ModelVersion", "ModelVersionSource", "ModelVersionSpec", "ModelVersionStatus", "Stage"]
+
+
+class ModelVersionSource(ResourceModel):
+    """Where the version came from."""
+
+    run_id: Annotated[
+        str | None, Field(alias="runID", max_length=64, description="The MLflow run that logged the model.")
+    ] = None
+    training_job: Annotated[
+        str | None,
+        Field(max_length=253, description="Name of the TrainingJob in the same namespace."),
+    ] = None
+
+
+class ModelVersionSpec(ResourceModel):
+    """Desired state of a ModelVersion."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "self.modelName == oldSelf.modelName && self.version == oldSelf.version",
+                    "message": "modelName and version are immutable",
+                },
+                {
+                    "rule": "has(self.source) == has(oldSelf.source)"
+                    " && (!has(self.source) || self.source == oldSelf.source)",
+                    "message": "source is immutable",
+                },
+            ]
+        }
+    )
+
+    model_name: ModelName
+    version: Annotated[
+        str,
+        Field(
+            max_length=18,
+            pattern=r"^[1-9][0-9]*$",
+            description="Version number in MLflow's registry, as a string.",
+        ),
+    ]
+    source: Annotated[ModelVersionSource | None, Field(description="Where the version came from.")] = None
+    stage: Annotated[
+        Stage | None,
+        Field(
+            description="The stage the version should have; Kubernetes owns it then and MLflow follows. "
+            "Where absent, MLflow owns the stage and status mirrors it."
+        ),
+    ] = None
+    gates: GateList = Field(default_factory=list)
+
+
+class GateResult(ResourceModel):
+    """What a gate measured."""
+
+    metric: Annotated[str, Field(max_length=250, description="The metric of the gate.")]
+    value: Annotated[
+        str | None, Field(max_length=64, description="The measured value; absent where none was logged.")
+    ] = None
+    outcome: Annotated[
+        Literal["Passed", "Failed", "Inconclusive"],
+        Field(description="Passed, Failed, or Inconclusive where the metric was not logged."),
+    ]
+
+
+class ModelVersionStatus(ResourceModel):
+    """Observed state of a ModelVersion."""
+
+    phase: Annotated[
+        Literal["Pending", "Registered", "GatesFailed", "Staging", "Production", "Archived"] | None,
+        Field(description="Summary of stage and conditions, for people."),
+    ] = None
+    conditions: ConditionList = Field(default_factory=list)
+    observed_generation: Annotated[
+        Integer | None, Field(description="The metadata.generation that this status tells of.")
+    ] = None
+    stage: Annotated[Stage | None, Field(description="The stage the version has in MLflow.")] = None
+    aliases: Annotated[
+        list[str],
+        Field(
+            max_length=32,
+            description="Aliases of the version in MLflow.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = Field(default_factory=list)
+    production_claimed_at: Annotated[
+        str | None,
+        Field(
+            description="When the version last began to claim Production; the newest claim has it.",
+            json_schema_extra={"format": "date-time"},
+        ),
+    ] = None
+    metrics: MetricList = Field(default_factory=list)
+    gates: Annotated[
+        list[GateResult],
+        Field(
+            max_length=16,
+            description="What each gate measured.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = Field(default_factory=list)
+
+
+class ModelVersion(ResourceModel):
+    """One version of a registered model in MLflow, the stage it should have, and the one it has."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    api_version: Literal["mlinfra.io/v1alpha1"] = API_VERSION
+    kind: Literal["ModelVersion"] = "ModelVersion"
+    metadata: ObjectMeta
+    spec: ModelVersionSpec
+    status: ModelVersionStatus = Field(default_factory=ModelVersionStatus)

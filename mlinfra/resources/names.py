@@ -1,0 +1,21 @@
+"""Labels, annotations, environment variables and exit codes: the names several parts agree on."""
+
+MANAGED_LABEL = "mlinfra.io/managed"
+"""``"true"`` on every child Job; the operator watches only Jobs that carry it."""
+TRAINING_JOB_LABEL = "mlinfra.io/training-job"
+"""On a child Job and its pods: the name of the TrainingJob."""
+TRAINING_JOB_UID_LABEL = "mlinfra.io/training-job-uid"
+MODEL_LABEL = "mlinfra.io/model"
+"""On a ModelVersion: the slug of its model's name."""
+
+FIELD_MANAGER = "mlinfra-operator"
+
+TRAINING_JOB_ENV = "MLINFRA_TRAINING_JOB"
+"""The TrainingJob as JSON, ``{"metadata": {"name", "namespace", "uid"}, "spec": {...}}``."""
+FEATURE_STORE_URI_ENV = "MLINFRA_FEATURE_STORE_URI"
+TERMINATION_LOG_ENV = "MLINFRA_TERMINATION_LOG"
+"""Where the training process writes its termination message (the container's terminationMessagePath)."""
+
+EXIT_INVALID_INPUT = 78
+"""Exit code (EX_CONFIG of sysexits.h) of a training process whose input can never work: no retry.
+Its termination message is JSON, ``{"reason": CamelCase, "message": text}``."""

@@ -1,0 +1,57 @@
+"""Gates: the measured conditions under which a model version may take a stage."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from mlinfra.resources.base import ResourceModel
+
+Stage = Literal["None", "Staging", "Production", "Archived"]
+
+
+class Gate(ResourceModel):
+    """A bound on one metric of the model's run."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "has(self.min) || has(self.max)",
+                    "message": "a gate needs min, max or both",
+                },
+                {
+                    "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
+                    "message": "min must not be above max",
+                },
+            ]
+        }
+    )
+
+    metric: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=250,
+            description="Name of a metric logged to the run, such as test_accuracy.",
+        ),
+    ]
+    min: Annotated[float | None, Field(description="The least value that passes.")] = None
+    max: Annotated[float | None, Field(description="The greatest value that passes.")] = None
+
+    @model_validator(mode="after")
+    def _has_bounds(self) -> "Gate":
+        if self.min is None and self.max is None:
+            raise ValueError("a gate needs min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min must not be above max")
+        return self
+
+
+GateList = Annotated[
+    list[Gate],
+    Field(
+        max_length=16,
+        description="All of them must pass before the model version takes its stage.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    ),
+]

@@ -1,0 +1,20 @@
+"""The tags by which the operator and a training process speak through an MLflow run."""
+
+MANAGED_TAG = "mlinfra.io/managed"
+"""``"true"`` on every run that the operator created."""
+TRAINING_JOB_UID_TAG = "mlinfra.io/training-job-uid"
+"""UID of the TrainingJob; on its run and on the model version registered from it."""
+TRAINING_JOB_TAG = "mlinfra.io/training-job"
+"""``namespace/name`` of the TrainingJob."""
+ATTEMPT_TAG = "mlinfra.io/attempt"
+"""Number of the attempt that writes to the run, from 1; a training process raises it at start."""
+PROGRESS_TAG = "mlinfra.io/progress"
+"""Overwritten after each epoch: JSON ``{"attempt", "currentEpoch", "totalEpochs",
+"progressPercentage", "estimatedRemainingSeconds", "metrics": {name: number}, "lastUpdatedTime"}``."""
+MODEL_TAG = "mlinfra.io/model"
+"""``"true"`` on the logged model that is the result of the run, where a run logs several."""
+NAMESPACE_TAG = "mlinfra.io/namespace"
+"""On a registered model: the Kubernetes namespace that owns it."""
+STAGE_TAG = "mlinfra.io/stage"
+"""On a model version: its stage, since MLflow deprecates its own."""
+STAGE_ALIASES = {"Production": "production", "Staging": "staging"}
