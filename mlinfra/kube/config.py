@@ -87,7 +87,7 @@ class ClusterConfig:
         chosen = _named(config, "contexts", "context", name, path)
         cluster = _named(config, "clusters", "cluster", chosen.get("cluster"), path)
         user = _named(config, "users", "user", chosen.get("user"), path)
-        if "server" not in cluster:
+        if not cluster.get("server"):
             raise ConfigError(f"kubeconfig {path}: cluster {chosen.get('cluster')} has no server")
         for unsupported in ("exec", "auth-provider"):
             if unsupported in user:

@@ -1,0 +1,94 @@
+"""The cache follows the server, whatever happened while it looked away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from mlinfra.kube import ApiError, WatchEvent
+from mlinfra.kube.informer import Informer
+from mlinfra.kube.resource import PODS
+
+
+def pod(name: str, version: int, *, uid: str | None = None) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "ns",
+            "name": name,
+            "uid": uid or f"uid-{name}",
+            "resourceVersion": str(version),
+        }
+    }
+
+
+class ScriptedClient:
+    """Answers one list, then the events of one watch, a step at a time; then the watch hangs."""
+
+    def __init__(self, *steps: tuple[list[dict[str, Any]], list[WatchEvent | ApiError]]) -> None:
+        self._steps = iter(steps)
+        self._events: list[WatchEvent | ApiError] = []
+        self.exhausted = asyncio.Event()
+
+    async def list(self, *_: object, **__: object) -> tuple[list[dict[str, Any]], str]:
+        items, self._events = next(self._steps)
+        return items, "1"
+
+    async def watch(self, *_: object, **__: object) -> AsyncIterator[WatchEvent]:
+        for event in self._events:
+            if isinstance(event, ApiError):
+                raise event
+            yield event
+        self.exhausted.set()
+        await asyncio.Event().wait()
+
+
+async def changes_of(client: ScriptedClient) -> tuple[list[tuple[str, str]], Informer]:
+    seen: list[tuple[str, str]] = []
+    informer = Informer(
+        client,  # type: ignore[arg-type]  # a scripted stand-in with the two methods an Informer calls
+        PODS,
+        on_change=lambda type_, obj: seen.append((type_, obj["metadata"]["name"])),
+    )
+    task = asyncio.create_task(informer.run())
+    await asyncio.wait_for(client.exhausted.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return seen, informer
+
+
+async def test_list_then_watch() -> None:
+    client = ScriptedClient(
+        ([pod("a", 1)], [WatchEvent("MODIFIED", pod("a", 2)), WatchEvent("ADDED", pod("b", 3))])
+    )
+    seen, informer = await changes_of(client)
+    assert seen == [("ADDED", "a"), ("MODIFIED", "a"), ("ADDED", "b")]
+    assert informer.synced.is_set()
+
+
+async def test_what_vanished_while_the_watch_was_too_old_is_reported_deleted() -> None:
+    gone = ApiError(410, "Expired", "too old resource version")
+    client = ScriptedClient(([pod("a", 1), pod("b", 1)], [gone]), ([pod("a", 1)], []))
+    seen, informer = await changes_of(client)
+    assert seen == [("ADDED", "a"), ("ADDED", "b"), ("DELETED", "b")]
+    assert list(informer.objects) == [("ns", "a")]
+
+
+async def test_a_namesake_of_another_uid_is_a_deletion_and_an_addition() -> None:
+    client = ScriptedClient(([pod("a", 1)], [WatchEvent("ADDED", pod("a", 5, uid="other"))]))
+    seen, _ = await changes_of(client)
+    assert seen == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "a")]
+
+
+async def test_the_same_version_again_is_no_change() -> None:
+    client = ScriptedClient(([pod("a", 1)], [ApiError(410, "Expired", "")]), ([pod("a", 1)], []))
+    seen, _ = await changes_of(client)
+    assert seen == [("ADDED", "a")]
+
+
+async def test_a_deletion_carries_the_last_state() -> None:
+    client = ScriptedClient(([pod("a", 1)], [WatchEvent("DELETED", pod("a", 2))]))
+    seen, informer = await changes_of(client)
+    assert seen == [("ADDED", "a"), ("DELETED", "a")]
+    assert informer.objects == {}
