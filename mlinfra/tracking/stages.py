@@ -1,0 +1,74 @@
+"""Stages of model versions: MLflow's own stage, the alias and the tag, kept together.
+
+MLflow deprecates its stages in favour of aliases, and an alias can only name the two stages that one
+version holds at a time. The tag tells the stage to readers of MLflow versions without stages.
+"""
+
+import inspect
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast, get_args
+
+from mlinfra.resources.promotion import Stage
+from mlinfra.tracking.contract import STAGE_ALIASES, STAGE_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+def set_stage(client: "MlflowClient", name: str, version: str, stage: Stage) -> bool:
+    """Bring a version's stage, aliases and tag in MLflow to ``stage``; what is right is not written again.
+
+    The alias of the stage moves to this version from any other. Other versions keep their MLflow
+    stage and tag: archive them with a call of their own.
+
+    Args:
+        client: client of the MLflow server.
+        name: name of the registered model.
+        version: number of the version, as MLflow's string.
+        stage: the stage it should have.
+
+    Returns:
+        Whether anything had to be written.
+
+    Raises:
+        MlflowException: MLflow does not answer, or has no such version.
+    """
+    found = client.get_model_version(name, version)
+    wanted_alias = STAGE_ALIASES.get(stage)
+    surplus = [alias for alias in STAGE_ALIASES.values() if alias in found.aliases and alias != wanted_alias]
+    for alias in surplus:
+        client.delete_registered_model_alias(name, alias)
+    tag_differs = found.tags.get(STAGE_TAG) != stage
+    if tag_differs:
+        client.set_model_version_tag(name, version, STAGE_TAG, stage)
+    stage_differs = found.current_stage != stage
+    if stage_differs:
+        _transition(client, name, version, stage)
+    # The alias comes last: whoever resolves it finds the version complete.
+    alias_differs = wanted_alias is not None and wanted_alias not in found.aliases
+    if wanted_alias is not None and alias_differs:
+        client.set_registered_model_alias(name, wanted_alias, version)
+    return bool(surplus) or tag_differs or stage_differs or alias_differs
+
+
+def stage_of(version: "ModelVersion") -> Stage:
+    """The stage a version has in MLflow; an alias beats MLflow's own stage."""
+    return effective_stage(version.aliases, version.current_stage)
+
+
+def effective_stage(aliases: Iterable[str], current_stage: str | None) -> Stage:
+    """The stage that aliases and MLflow's own stage amount to; of two stage aliases Production counts."""
+    held = set(aliases)
+    for stage, alias in STAGE_ALIASES.items():
+        if alias in held:
+            return cast(Stage, stage)
+    return current_stage if current_stage in STAGES else "None"
+
+
+def _transition(client: "MlflowClient", name: str, version: str, stage: Stage) -> None:
+    # The undecorated method: the decorator only warns of the deprecation, and silencing warnings
+    # for the length of a call is not safe in a thread pool.
+    inspect.unwrap(type(client).transition_model_version_stage)(client, name, version, stage)
