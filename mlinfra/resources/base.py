@@ -5,10 +5,22 @@ field and ``5.0`` for an integer, and refuses ``"5"`` for a number, unknown fiel
 number for a string.
 """
 
+from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 GROUP = "mlinfra.io"
 VERSION = "v1alpha1"
@@ -26,6 +38,53 @@ Integer = Annotated[int, BeforeValidator(_integral_float_to_int)]
 """An integer as the API server reads it: ``5`` and ``5.0``, never ``"5"`` or ``5.5``."""
 
 
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: item for key, item in value.items() if item is not None}
+    return value
+
+
+WithoutNulls = BeforeValidator(_without_nulls)
+"""Of a map's values: the API server drops those that are null."""
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueBy:
+    """Annotates a list whose items differ in one field: the API server's list-map, checked here too.
+
+    Attributes:
+        field: name of the field in Python; the CRD has it in camelCase.
+    """
+
+    field: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return handler(schema) | {
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": [to_camel(self.field)],
+        }
+
+    def _check(self, items: list[BaseModel] | None) -> list[BaseModel] | None:
+        seen = set()
+        for item in items or ():
+            value = getattr(item, self.field)
+            if value in seen:
+                raise ValueError(f"duplicate {to_camel(self.field)} {value!r}")
+            seen.add(value)
+        return items
+
+
+@cache
+def _wire_names(model: type[BaseModel]) -> frozenset[str]:
+    fields = model.model_fields
+    return frozenset(fields) | {field.alias for field in fields.values() if field.alias}
+
+
 class ResourceModel(BaseModel):
     """Base of every model here: camelCase on the wire, unknown fields refused, no coercion."""
 
@@ -35,6 +94,7 @@ class ResourceModel(BaseModel):
         validate_by_alias=True,
         extra="forbid",
         strict=True,
+        allow_inf_nan=False,
         frozen=True,
     )
 
@@ -42,7 +102,8 @@ class ResourceModel(BaseModel):
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            return {key: value for key, value in data.items() if value is not None}
+            known = _wire_names(cls)
+            return {key: value for key, value in data.items() if value is not None or key not in known}
         return data
 
     def to_wire(self) -> dict[str, Any]:
@@ -98,9 +159,6 @@ ConditionList = Annotated[
     Field(
         max_length=16,
         description="The latest observations of the resource's state.",
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["type"],
-        },
     ),
+    UniqueBy("type"),
 ]

@@ -122,8 +122,6 @@ class ModelVersionStatus(ResourceModel):
 class ModelVersion(ResourceModel):
     """One version of a registered model in MLflow, the stage it should have, and the one it has."""
 
-    model_config = ConfigDict(extra="ignore")
-
     api_version: Literal["mlinfra.io/v1alpha1"] = API_VERSION
     kind: Literal["ModelVersion"] = "ModelVersion"
     metadata: ObjectMeta

@@ -5,20 +5,37 @@ Environment and resources have a full schema. Volumes and tolerations keep Kuber
 refusal becomes the condition ``Failed`` with reason ``JobRejected``.
 """
 
+import json
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from mlinfra.resources.base import Integer, ResourceModel
+from mlinfra.resources.base import Integer, ResourceModel, WithoutNulls
+
+QUANTITY_PATTERN = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+ONE_ENV_SOURCE = "exactly one of fieldRef, secretKeyRef and configMapKeyRef is required"
+VALUE_OR_SOURCE = "value and valueFrom exclude each other"
+ONE_ENV_FROM_SOURCE = "exactly one of secretRef and configMapRef is required"
 
 Quantity = Annotated[
-    str,
-    Field(
-        max_length=64,
-        pattern=r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
-        description="A Kubernetes quantity as a string: 500m, 2Gi.",
+    Annotated[Integer, Field(ge=0)] | Annotated[str, Field(max_length=64, pattern=QUANTITY_PATTERN)],
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "minimum": 0,
+            "maxLength": 64,
+            "pattern": QUANTITY_PATTERN,
+        }
     ),
 ]
+"""A Kubernetes quantity that is not negative: ``500m``, ``2Gi``, ``1``."""
+
+
+def _require_json(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Raises ValueError for what JSON cannot hold, such as NaN."""
+    json.dumps(value, allow_nan=False)
+    return value
 
 
 class KeySelector(ResourceModel):
@@ -49,7 +66,7 @@ class EnvVarSource(ResourceModel):
                 {
                     "rule": "(has(self.fieldRef)?1:0)+(has(self.secretKeyRef)?1:0)"
                     "+(has(self.configMapKeyRef)?1:0)==1",
-                    "message": "exactly one of fieldRef, secretKeyRef and configMapKeyRef is required",
+                    "message": ONE_ENV_SOURCE,
                 }
             ]
         }
@@ -59,9 +76,23 @@ class EnvVarSource(ResourceModel):
     secret_key_ref: Annotated[KeySelector | None, Field(description="A key of a Secret.")] = None
     config_map_key_ref: Annotated[KeySelector | None, Field(description="A key of a ConfigMap.")] = None
 
+    @model_validator(mode="after")
+    def _one_source(self) -> "EnvVarSource":
+        if (self.field_ref, self.secret_key_ref, self.config_map_key_ref).count(None) != 2:
+            raise ValueError(ONE_ENV_SOURCE)
+        return self
+
 
 class EnvVar(ResourceModel):
     """One environment variable of the training container."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {"rule": "!has(self.value) || !has(self.valueFrom)", "message": VALUE_OR_SOURCE}
+            ]
+        }
+    )
 
     name: Annotated[
         str,
@@ -75,6 +106,12 @@ class EnvVar(ResourceModel):
         EnvVarSource | None, Field(description="Source of the value; not together with value.")
     ] = None
 
+    @model_validator(mode="after")
+    def _value_or_source(self) -> "EnvVar":
+        if self.value is not None and self.value_from is not None:
+            raise ValueError(VALUE_OR_SOURCE)
+        return self
+
 
 class EnvFromReference(ResourceModel):
     """A Secret or ConfigMap by name."""
@@ -86,9 +123,23 @@ class EnvFromReference(ResourceModel):
 class EnvFromSource(ResourceModel):
     """A whole Secret or ConfigMap as environment variables."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {"rule": "has(self.secretRef) != has(self.configMapRef)", "message": ONE_ENV_FROM_SOURCE}
+            ]
+        }
+    )
+
     prefix: Annotated[str | None, Field(max_length=256, description="Put before each name.")] = None
     secret_ref: Annotated[EnvFromReference | None, Field(description="The Secret to read.")] = None
     config_map_ref: Annotated[EnvFromReference | None, Field(description="The ConfigMap to read.")] = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "EnvFromSource":
+        if (self.secret_ref is None) == (self.config_map_ref is None):
+            raise ValueError(ONE_ENV_FROM_SOURCE)
+        return self
 
 
 class VolumeMount(ResourceModel):
@@ -110,7 +161,15 @@ class Volume(ResourceModel):
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
 
-    name: Annotated[str, Field(min_length=1, max_length=63, description="Name of the volume.")]
+    name: Annotated[
+        str,
+        Field(max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", description="Name of the volume."),
+    ]
+
+    @model_validator(mode="after")
+    def _source_is_json(self) -> "Volume":
+        _require_json(self.model_extra)
+        return self
 
 
 class Toleration(ResourceModel):
@@ -129,7 +188,7 @@ class Toleration(ResourceModel):
         ),
     ] = None
     toleration_seconds: Annotated[
-        Integer | None, Field(description="How long a NoExecute taint is tolerated.")
+        Integer | None, Field(ge=0, le=2147483647, description="How long a NoExecute taint is tolerated.")
     ] = None
 
 
@@ -137,15 +196,17 @@ class ResourceRequirements(ResourceModel):
     """Compute resources of each training pod."""
 
     limits: Annotated[
-        dict[str, Quantity] | None,
+        Annotated[dict[str, Quantity], WithoutNulls] | None,
         Field(max_length=16, description='The most a pod may use, such as nvidia.com/gpu: "1".'),
     ] = None
     requests: Annotated[
-        dict[str, Quantity] | None,
+        Annotated[dict[str, Quantity], WithoutNulls] | None,
         Field(max_length=16, description="What the scheduler reserves; the limits where absent."),
     ] = None
 
 
 FreeFormObject = Annotated[
-    dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+    dict[str, Any],
+    Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}),
+    AfterValidator(_require_json),
 ]

@@ -5,7 +5,7 @@ Served, so that policies can be kept in Git; triggers arrive with the code that 
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from mlinfra.resources.base import (
     API_VERSION,
@@ -13,18 +13,23 @@ from mlinfra.resources.base import (
     Integer,
     ObjectMeta,
     ResourceModel,
+    WithoutNulls,
 )
 from mlinfra.resources.training_job import ModelName, TrainingJobSpec
+
+FOREIGN_MODEL = "modelName must be the modelName of the trainingJobTemplate"
 
 
 class TemplateMetadata(ResourceModel):
     """Metadata of the TrainingJobs that a policy creates; their names are the policy's to give."""
 
     labels: Annotated[
-        dict[str, str] | None, Field(max_length=64, description="Labels of the TrainingJob.")
+        Annotated[dict[str, Annotated[str, Field(max_length=63)]], WithoutNulls] | None,
+        Field(max_length=64, description="Labels of the TrainingJob."),
     ] = None
     annotations: Annotated[
-        dict[str, str] | None, Field(max_length=64, description="Annotations of the TrainingJob.")
+        Annotated[dict[str, str], WithoutNulls] | None,
+        Field(max_length=64, description="Annotations of the TrainingJob."),
     ] = None
 
 
@@ -45,7 +50,7 @@ class RetrainingPolicySpec(ResourceModel):
             "x-kubernetes-validations": [
                 {
                     "rule": "self.modelName == self.trainingJobTemplate.spec.modelName",
-                    "message": "modelName must be the modelName of the trainingJobTemplate",
+                    "message": FOREIGN_MODEL,
                 }
             ]
         }
@@ -55,6 +60,12 @@ class RetrainingPolicySpec(ResourceModel):
     training_job_template: Annotated[
         TrainingJobTemplate, Field(description="The TrainingJob that the policy creates.")
     ]
+
+    @model_validator(mode="after")
+    def _trains_its_own_model(self) -> "RetrainingPolicySpec":
+        if self.model_name != self.training_job_template.spec.model_name:
+            raise ValueError(FOREIGN_MODEL)
+        return self
 
 
 class RetrainingPolicyStatus(ResourceModel):
@@ -68,8 +79,6 @@ class RetrainingPolicyStatus(ResourceModel):
 
 class RetrainingPolicy(ResourceModel):
     """Decides when a model is trained again, and with which TrainingJob."""
-
-    model_config = ConfigDict(extra="ignore")
 
     api_version: Literal["mlinfra.io/v1alpha1"] = API_VERSION
     kind: Literal["RetrainingPolicy"] = "RetrainingPolicy"

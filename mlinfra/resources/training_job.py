@@ -1,8 +1,10 @@
 """TrainingJob: train one model once, register the result, and ask for its stage."""
 
+import datetime
+import unicodedata
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from mlinfra.resources.base import (
     API_VERSION,
@@ -10,6 +12,8 @@ from mlinfra.resources.base import (
     Integer,
     ObjectMeta,
     ResourceModel,
+    UniqueBy,
+    WithoutNulls,
 )
 from mlinfra.resources.pod import (
     EnvFromSource,
@@ -22,22 +26,58 @@ from mlinfra.resources.pod import (
 )
 from mlinfra.resources.promotion import GateList
 
-MODEL_NAME_PATTERN = r"^[^/:\s]([^/:]*[^/:\s])?$"
-"""MLflow refuses a slash and a colon in a registered model's name."""
+MAX_NAME_LENGTH = 52
+"""Of a TrainingJob: its Job's pods append their own suffix."""
+FORBIDDEN_IN_MODEL_NAMES = "/:?'\"\\"
+"""MLflow refuses slash and colon; a question mark breaks its URIs, quotes and backslash its filters."""
+MODEL_NAME_PATTERN = (
+    r"""^[^/:?'"\\\pZ\p{Cc}.]([^/:?'"\\\p{Cc}]*[^/:?'"\\\pZ\p{Cc}])?$"""  # as `_model_name` below
+)
+MODEL_NAME_RULE = (
+    "a model name has none of / : ? ' \" \\ and no control characters, "
+    "and starts with no dot and neither starts nor ends with a space"
+)
 MODEL_WITHOUT_DATA = "model and data belong together: give both, or neither and your own image or command"
 NOTHING_TO_RUN = "give model and data for the built-in trainer, or command or image for your own code"
-DATE_PATTERN = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
+NAME_TOO_LONG = f"metadata.name must have at most {MAX_NAME_LENGTH} characters: pod names derive from it"
+UNKNOWN_VOLUME = "every volumeMount needs the volume it names"
+
+
+def _model_name(name: str) -> str:
+    refused = any(character in FORBIDDEN_IN_MODEL_NAMES for character in name)
+    control = any(unicodedata.category(character) == "Cc" for character in name)
+    if refused or control or name.startswith(".") or name != name.strip():
+        raise ValueError(MODEL_NAME_RULE)
+    return name
+
+
+def _calendar_date(text: str) -> str:
+    datetime.date.fromisoformat(text)
+    return text
+
 
 ModelName = Annotated[
     str,
     Field(
         min_length=1,
         max_length=200,
-        pattern=MODEL_NAME_PATTERN,
-        description="Name of the registered model in MLflow; without slash and colon.",
+        description="Name of the registered model in MLflow; without slash, colon, question mark and quotes.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"self.matches(r'''{MODEL_NAME_PATTERN}''')",
+                    "message": MODEL_NAME_RULE,
+                }
+            ]
+        },
     ),
+    AfterValidator(_model_name),
 ]
-Date = Annotated[str, Field(pattern=DATE_PATTERN, description="A date, YYYY-MM-DD.")]
+Date = Annotated[
+    str,
+    Field(pattern="^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$", json_schema_extra={"format": "date"}),
+    AfterValidator(_calendar_date),
+]
 
 
 class ModelArchitecture(ResourceModel):
@@ -205,6 +245,11 @@ class TrainingJobSpec(ResourceModel):
                     "rule": "has(self.model) || has(self.command) || has(self.image)",
                     "message": NOTHING_TO_RUN,
                 },
+                {
+                    "rule": "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
+                    " && self.volumes.exists(v, v.name == m.name))",
+                    "message": UNKNOWN_VOLUME,
+                },
             ]
         }
     )
@@ -214,21 +259,19 @@ class TrainingJobSpec(ResourceModel):
         None
     )
     data: Annotated[TrainingData | None, Field(description="What the built-in trainer learns from.")] = None
-    training: Annotated[TrainingParameters, Field(description="How the network is trained.")] = Field(
-        default_factory=TrainingParameters
+    training: Annotated[TrainingParameters, Field(description="How the network is trained.")] = (
+        TrainingParameters()
     )
-    validation: Annotated[Validation, Field(description="How rows are held out.")] = Field(
-        default_factory=Validation
-    )
-    promotion: Annotated[Promotion, Field(description="What becomes of the registered version.")] = Field(
-        default_factory=Promotion
+    validation: Annotated[Validation, Field(description="How rows are held out.")] = Validation()
+    promotion: Annotated[Promotion, Field(description="What becomes of the registered version.")] = (
+        Promotion()
     )
     image: Annotated[
         str | None,
         Field(min_length=1, max_length=500, description="Container image; by default the trainer's."),
     ] = None
     command: Annotated[
-        list[str] | None,
+        list[Annotated[str, Field(max_length=32768)]] | None,
         Field(
             min_length=1,
             max_length=64,
@@ -237,7 +280,7 @@ class TrainingJobSpec(ResourceModel):
         ),
     ] = None
     args: Annotated[
-        list[str] | None,
+        list[Annotated[str, Field(max_length=32768)]] | None,
         Field(
             max_length=256,
             description="Arguments of the program.",
@@ -249,11 +292,8 @@ class TrainingJobSpec(ResourceModel):
         Field(
             max_length=128,
             description="Environment variables of the training container.",
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            },
         ),
+        UniqueBy("name"),
     ] = None
     env_from: Annotated[
         list[EnvFromSource] | None,
@@ -268,28 +308,23 @@ class TrainingJobSpec(ResourceModel):
         Field(
             max_length=32,
             description="Volumes of the training pod, as in a pod.",
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["name"],
-            },
         ),
+        UniqueBy("name"),
     ] = None
     volume_mounts: Annotated[
         list[VolumeMount] | None,
         Field(
             max_length=32,
             description="Where the volumes appear in the training container.",
-            json_schema_extra={
-                "x-kubernetes-list-type": "map",
-                "x-kubernetes-list-map-keys": ["mountPath"],
-            },
         ),
+        UniqueBy("mount_path"),
     ] = None
     resources_per_node: Annotated[
         ResourceRequirements | None, Field(description="Compute resources of each training pod.")
     ] = None
     node_selector: Annotated[
-        dict[str, str] | None, Field(max_length=32, description="Labels a node must have.")
+        Annotated[dict[str, Annotated[str, Field(max_length=63)]], WithoutNulls] | None,
+        Field(max_length=32, description="Labels a node must have."),
     ] = None
     tolerations: Annotated[
         list[Toleration] | None,
@@ -302,6 +337,7 @@ class TrainingJobSpec(ResourceModel):
     service_account_name: Annotated[
         str | None,
         Field(
+            min_length=1,
             max_length=253,
             description="ServiceAccount of the training pod; the namespace's default where absent. "
             "Its token is not mounted: training needs no access to Kubernetes.",
@@ -323,6 +359,13 @@ class TrainingJobSpec(ResourceModel):
             raise ValueError(NOTHING_TO_RUN)
         return self
 
+    @model_validator(mode="after")
+    def _mounted_volumes_exist(self) -> "TrainingJobSpec":
+        volumes = {volume.name for volume in self.volumes or ()}
+        if not volumes.issuperset(mount.name for mount in self.volume_mounts or ()):
+            raise ValueError(UNKNOWN_VOLUME)
+        return self
+
 
 class Metric(ResourceModel):
     """A measured value; a string, as the Kubernetes API conventions ask for fractions."""
@@ -336,11 +379,8 @@ MetricList = Annotated[
     Field(
         max_length=256,
         description="Latest values of the run's metrics.",
-        json_schema_extra={
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["name"],
-        },
     ),
+    UniqueBy("name"),
 ]
 
 
@@ -412,7 +452,6 @@ class TrainingJob(ResourceModel):
 
     # Rules at the root, not on the spec: a RetrainingPolicy's template holds the same spec and may change.
     model_config = ConfigDict(
-        extra="ignore",
         json_schema_extra={
             "x-kubernetes-validations": [
                 {
@@ -421,8 +460,8 @@ class TrainingJob(ResourceModel):
                     "or use another name",
                 },
                 {
-                    "rule": "size(self.metadata.name) <= 52",
-                    "message": "metadata.name must have at most 52 characters: pod names derive from it",
+                    "rule": f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
+                    "message": NAME_TOO_LONG,
                 },
             ]
         },
@@ -433,3 +472,9 @@ class TrainingJob(ResourceModel):
     metadata: ObjectMeta
     spec: TrainingJobSpec
     status: TrainingJobStatus = Field(default_factory=TrainingJobStatus)
+
+    @model_validator(mode="after")
+    def _name_fits(self) -> "TrainingJob":
+        if len(self.metadata.name) > MAX_NAME_LENGTH:
+            raise ValueError(NAME_TOO_LONG)
+        return self
