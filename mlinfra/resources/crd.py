@@ -6,6 +6,7 @@ no rule of a model is lost silently on its way to the API server.
 """
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ Schema = dict[str, Any]
 
 HEADER = "# Generated from mlinfra/resources by `make crds`; do not edit.\n"
 INT32_MAX = 2**31 - 1
+QUOTE = '"'
 
 TYPE_META: Schema = {
     "apiVersion": {"type": "string", "description": "Version of this representation: mlinfra.io/v1alpha1."},
@@ -201,7 +203,7 @@ def _convert(source: Schema, definitions: dict[str, Schema], *, path: str) -> Sc
                 result[RENAMED_KEYWORDS[keyword]] = value
             case _:
                 raise ValueError(f"{path or 'root'}: a structural schema cannot say {keyword!r}: {value!r}")
-    return _with_number_format(_with_plain_default(result))
+    return _with_bounds_told(_with_number_format(_with_plain_default(result)))
 
 
 def _flattened(source: Schema, definitions: dict[str, Schema]) -> Schema:
@@ -234,6 +236,21 @@ def _with_number_format(schema: Schema) -> Schema:
     if schema.get("type") == "number":
         return schema | {"format": "double"}
     return schema
+
+
+def _with_bounds_told(schema: Schema) -> Schema:
+    """With default and bounds in the description: ``kubectl explain`` shows nothing else of them."""
+    told = []
+    if schema.get("default", "") != "" and not isinstance(schema["default"], dict):
+        told.append(f"Default {json.dumps(schema['default']).strip(QUOTE)}")
+    if "minimum" in schema:
+        told.append(f"{'above' if schema.get('exclusiveMinimum') else 'at least'} {schema['minimum']:g}")
+    if schema.get("maximum", INT32_MAX) < INT32_MAX:
+        told.append(f"{'below' if schema.get('exclusiveMaximum') else 'at most'} {schema['maximum']:.0f}")
+    if "description" not in schema or told in ([], ["at least 0"]):
+        return schema
+    sentence = ", ".join(told)
+    return schema | {"description": f"{schema['description']} {sentence[0].upper()}{sentence[1:]}."}
 
 
 class _PlainDumper(yaml.SafeDumper):

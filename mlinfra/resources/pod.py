@@ -6,7 +6,7 @@ refusal becomes the condition ``Failed`` with reason ``JobRejected``.
 """
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -177,15 +177,12 @@ class Toleration(ResourceModel):
 
     key: Annotated[str | None, Field(max_length=317, description="Key of the taint; empty is any.")] = None
     operator: Annotated[
-        str | None, Field(pattern="^(Exists|Equal)$", description="Exists or Equal (the default).")
+        Literal["Exists", "Equal"] | None, Field(description="How value is compared; Equal where absent.")
     ] = None
     value: Annotated[str | None, Field(max_length=63, description="Value of the taint.")] = None
     effect: Annotated[
-        str | None,
-        Field(
-            pattern="^(NoSchedule|PreferNoSchedule|NoExecute)$",
-            description="Effect of the taint; absent is all of them.",
-        ),
+        Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None,
+        Field(description="Effect of the taint; all of them where absent."),
     ] = None
     toleration_seconds: Annotated[
         Integer | None, Field(ge=0, le=2147483647, description="How long a NoExecute taint is tolerated.")

@@ -458,6 +458,7 @@ class TrainingJob(ResourceModel):
                     "rule": "self.spec == oldSelf.spec",
                     "message": "spec is immutable: delete the TrainingJob and apply it again, "
                     "or use another name",
+                    "fieldPath": ".spec",
                 },
                 {
                     "rule": f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
