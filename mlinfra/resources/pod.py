@@ -13,17 +13,21 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema, model_va
 from mlinfra.resources.base import Integer, ResourceModel, WithoutNulls
 
 QUANTITY_PATTERN = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+MAX_EXACT_INTEGER = 2**53
+"""Beyond it a JSON number may lose digits; such a quantity is written as a string."""
 ONE_ENV_SOURCE = "exactly one of fieldRef, secretKeyRef and configMapKeyRef is required"
 VALUE_OR_SOURCE = "value and valueFrom exclude each other"
 ONE_ENV_FROM_SOURCE = "exactly one of secretRef and configMapRef is required"
 
 Quantity = Annotated[
-    Annotated[Integer, Field(ge=0)] | Annotated[str, Field(max_length=64, pattern=QUANTITY_PATTERN)],
+    Annotated[Integer, Field(ge=0, le=MAX_EXACT_INTEGER)]
+    | Annotated[str, Field(max_length=64, pattern=QUANTITY_PATTERN)],
     WithJsonSchema(
         {
             "x-kubernetes-int-or-string": True,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "minimum": 0,
+            "maximum": MAX_EXACT_INTEGER,
             "maxLength": 64,
             "pattern": QUANTITY_PATTERN,
         }

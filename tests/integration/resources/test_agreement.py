@@ -1,0 +1,387 @@
+"""pydantic and the API server give the same verdict on the same manifest."""
+
+import copy
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mlinfra.resources import ModelVersion, RetrainingPolicy, TrainingJob
+from mlinfra.resources.base import ResourceModel
+
+Manifest = dict[str, Any]
+
+MODELS: dict[str, type[ResourceModel]] = {
+    model.__name__: model for model in (TrainingJob, ModelVersion, RetrainingPolicy)
+}
+BUILT_IN: dict[str, Any] = {
+    "modelName": "sp500-volatility",
+    "model": {"architecture": "mlp"},
+    "data": {"featureGroup": "sp500_daily", "label": "turbulent"},
+}
+OWN_CODE: dict[str, Any] = {"modelName": "mine", "image": "registry.example/mine:1", "command": ["train"]}
+
+
+def manifest(kind: str, spec: Any, *, name: str = "verdict") -> Manifest:
+    return {"apiVersion": "mlinfra.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def pydantic_refusal(tried: Manifest) -> str | None:
+    try:
+        MODELS[tried["kind"]].model_validate(json.loads(json.dumps(tried)))
+    except ValidationError as error:
+        return str(error)
+    return None
+
+
+def built_in(**spec: Any) -> dict[str, Any]:
+    return BUILT_IN | spec
+
+
+def data(**fields: Any) -> dict[str, Any]:
+    return built_in(data=BUILT_IN["data"] | fields)
+
+
+def own_code(**spec: Any) -> dict[str, Any]:
+    return OWN_CODE | spec
+
+
+def gate(**bounds: Any) -> dict[str, Any]:
+    return built_in(promotion={"gates": [{"metric": "test_accuracy"} | bounds]})
+
+
+def env(*variables: dict[str, Any]) -> dict[str, Any]:
+    return own_code(env=list(variables))
+
+
+SECRET = {"secretKeyRef": {"name": "s", "key": "k"}}
+CONFIG = {"configMapKeyRef": {"name": "c", "key": "k"}}
+VOLUME = {"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}
+
+GOOD_JOBS: dict[str, Any] = {
+    "least built-in": BUILT_IN,
+    "least own code": OWN_CODE,
+    "image alone": {"modelName": "m", "image": "i"},
+    "command alone": {"modelName": "m", "command": ["python", "x.py"]},
+    "null for what is optional": built_in(image=None, env=None, training=None, backoffLimit=None),
+    "null for what has a default": built_in(training={"epochs": None}),
+    "null among labels": built_in(nodeSelector={"a": None, "b": "c"}),
+    "whole number with a fraction of zero": built_in(training={"epochs": 5.0}),
+    "integer for a number": built_in(training={"learningRate": 1}),
+    "same start and end": data(startDate="2020-02-29", endDate="2020-02-29"),
+    "gate with one bound": gate(min=0.8),
+    "gate with equal bounds": gate(min=0.8, max=0.8),
+    "every training field": built_in(
+        training={
+            "epochs": 1,
+            "batchSize": 1,
+            "learningRate": 10,
+            "optimizer": "SGD",
+            "weightDecay": 0,
+            "seed": 4294967295,
+            "earlyStopping": {"patience": 1, "minDelta": 0.5},
+        }
+    ),
+    "free parameters": built_in(
+        model={"architecture": "mlp", "parameters": {"layers": [1, {"deep": None}], "x": True}}
+    ),
+    "model name with space, dot and umlaut": built_in(modelName="Preis über.Tag v2"),
+    "env of each source": env(
+        {"name": "A", "value": ""},
+        {"name": "B"},
+        {"name": "C", "valueFrom": SECRET},
+        {"name": "D", "valueFrom": CONFIG},
+        {"name": "E", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    ),
+    "quantities as integer and string": own_code(
+        resourcesPerNode={"limits": {"nvidia.com/gpu": 1, "cpu": "500m", "memory": "1.5Gi"}}
+    ),
+    "mounted volume": own_code(volumes=[VOLUME], volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+    "toleration of everything": own_code(tolerations=[{"operator": "Exists"}]),
+}
+BAD_JOBS: dict[str, Any] = {
+    "no spec": None,
+    "empty": {},
+    "model name missing": {"image": "i"},
+    "null for what is required": built_in(modelName=None),
+    "integer as a string": built_in(training={"epochs": "5"}),
+    "fraction for an integer": built_in(training={"epochs": 5.5}),
+    "nearly an integer": built_in(training={"epochs": 5.0000000001}),
+    "true for an integer": built_in(training={"epochs": True}),
+    "true for a number": built_in(training={"learningRate": True}),
+    "number for a string": built_in(image=5),
+    "string for a boolean": built_in(promotion={"auto": "true"}),
+    "number for a boolean": built_in(promotion={"auto": 1}),
+    "integer beyond 64 bits": built_in(training={"epochs": 10**30}),
+    "unknown field": built_in(epochs=3),
+    "unknown field with null": built_in(epochs=None),
+    "unknown nested field": built_in(training={"epoch": 3}),
+    "negative epochs": built_in(training={"epochs": -1}),
+    "zero epochs": built_in(training={"epochs": 0}),
+    "learning rate zero": built_in(training={"learningRate": 0}),
+    "unknown optimizer": built_in(training={"optimizer": "adam"}),
+    "seed beyond 32 bits": built_in(training={"seed": 4294967296}),
+    "model name with a slash": built_in(modelName="a/b"),
+    "model name with a colon": built_in(modelName="a:b"),
+    "model name with a quote": built_in(modelName="a'b"),
+    "model name with a backslash": built_in(modelName="a\\b"),
+    "model name with a line end": built_in(modelName="a\nb"),
+    "empty model name": built_in(modelName=""),
+    "blank model name": built_in(modelName="\u00a0"),
+    "model name of 201 characters": built_in(modelName="m" * 201),
+    "start after end": data(startDate="2020-01-02", endDate="2020-01-01"),
+    "date that does not exist": data(startDate="2020-02-31"),
+    "leap day of a common year": data(endDate="2019-02-29"),
+    "date with a time": data(startDate="2020-01-01T00:00:00Z"),
+    "year zero": data(startDate="0000-01-01"),
+    "label among the features": data(features=["rsi", "turbulent"]),
+    "empty list of features": data(features=[]),
+    "architecture with a capital": built_in(model={"architecture": "MLP"}),
+    "gate without bounds": gate(),
+    "gate with nulls for bounds": gate(min=None, max=None),
+    "gate with min above max": gate(min=0.9, max=0.8),
+    "gate without a metric": built_in(promotion={"gates": [{"min": 0.5}]}),
+    "null among the gates": built_in(promotion={"gates": [None]}),
+    "fractions that leave nothing": built_in(validation={"validationFraction": 0.5, "testFraction": 0.5}),
+    "fraction of one": built_in(validation={"testFraction": 1}),
+    "fraction too large beside a default": built_in(validation={"testFraction": 0.9}),
+    "two variables of one name": env({"name": "A", "value": "1"}, {"name": "A", "value": "2"}),
+    "value and source": env({"name": "A", "value": "1", "valueFrom": SECRET}),
+    "source of nothing": env({"name": "A", "valueFrom": {}}),
+    "two sources": env({"name": "A", "valueFrom": SECRET | CONFIG}),
+    "variable name with a space": env({"name": "A B"}),
+    "envFrom of nothing": own_code(envFrom=[{"prefix": "A_"}]),
+    "envFrom of two": own_code(envFrom=[{"secretRef": {"name": "s"}, "configMapRef": {"name": "c"}}]),
+    "neither model nor command": {"modelName": "m"},
+    "data without model": {"modelName": "m", "data": BUILT_IN["data"]},
+    "model without data": {"modelName": "m", "model": BUILT_IN["model"], "image": "i"},
+    "empty command": {"modelName": "m", "command": []},
+    "null in the command": {"modelName": "m", "command": ["a", None]},
+    "mount of no volume": own_code(volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+    "relative mount path": own_code(volumes=[VOLUME], volumeMounts=[{"name": "v", "mountPath": "v"}]),
+    "two mounts at one path": own_code(
+        volumes=[VOLUME], volumeMounts=[{"name": "v", "mountPath": "/v"}, {"name": "v", "mountPath": "/v"}]
+    ),
+    "volume name with a capital": own_code(volumes=[{"name": "V", "emptyDir": {}}]),
+    "negative quantity": own_code(resourcesPerNode={"limits": {"cpu": "-1"}}),
+    "negative integer quantity": own_code(resourcesPerNode={"limits": {"cpu": -1}}),
+    "quantity with a unit of its own": own_code(resourcesPerNode={"limits": {"memory": "1GB"}}),
+    "integer quantity beyond what JSON holds": own_code(resourcesPerNode={"limits": {"memory": 10**19}}),
+    "fraction as a quantity": own_code(resourcesPerNode={"limits": {"cpu": 0.5}}),
+    "unknown effect": own_code(tolerations=[{"effect": "Never"}]),
+    "retries below zero": built_in(backoffLimit=-1),
+    "deadline of zero": built_in(activeDeadlineSeconds=0),
+}
+VERSION = {"modelName": "m", "version": "3", "stage": "Production", "source": {"runID": "r"}}
+GOOD_VERSIONS: dict[str, Any] = {
+    "all fields": VERSION | {"gates": [{"metric": "test_accuracy", "min": 0.5}]},
+    "no stage": {"modelName": "m", "version": "1", "stage": None},
+}
+BAD_VERSIONS: dict[str, Any] = {
+    "version zero": VERSION | {"version": "0"},
+    "version as an integer": VERSION | {"version": 3},
+    "unknown stage": VERSION | {"stage": "production"},
+    "gate without bounds": VERSION | {"gates": [{"metric": "a"}]},
+    "unknown field of the source": VERSION | {"source": {"runId": "r"}},
+    "model name with a slash": VERSION | {"modelName": "a/b"},
+}
+POLICY = {"modelName": "sp500-volatility", "trainingJobTemplate": {"spec": BUILT_IN}}
+GOOD_POLICIES: dict[str, Any] = {
+    "least": POLICY,
+    "labels": {
+        "modelName": "mine",
+        "trainingJobTemplate": {"metadata": {"labels": {"a": "b"}}, "spec": OWN_CODE},
+    },
+}
+BAD_POLICIES: dict[str, Any] = {
+    "model of another name": POLICY | {"modelName": "other"},
+    "no template": {"modelName": "m"},
+    "template with a name": {
+        "modelName": "mine",
+        "trainingJobTemplate": {"metadata": {"name": "x"}, "spec": OWN_CODE},
+    },
+    "rule of the template's spec": {
+        "modelName": "m",
+        "trainingJobTemplate": {"spec": {"modelName": "m"}},
+    },
+}
+
+
+def cases(kind: str, named: dict[str, Any]) -> list[Any]:
+    return [pytest.param(manifest(kind, spec), id=f"{kind}: {name}") for name, spec in named.items()]
+
+
+@pytest.mark.parametrize(
+    "tried",
+    [
+        *cases("TrainingJob", GOOD_JOBS),
+        *cases("ModelVersion", GOOD_VERSIONS),
+        *cases("RetrainingPolicy", GOOD_POLICIES),
+        pytest.param(manifest("TrainingJob", BUILT_IN, name="a" * 52), id="name of 52 characters"),
+        pytest.param(manifest("TrainingJob", BUILT_IN) | {"status": None}, id="status null"),
+    ],
+)
+def test_both_accept(api: Any, tried: Manifest) -> None:
+    assert pydantic_refusal(tried) is None
+    assert api.refusal(tried) is None
+
+
+@pytest.mark.parametrize(
+    "tried",
+    [
+        *cases("TrainingJob", BAD_JOBS),
+        *cases("ModelVersion", BAD_VERSIONS),
+        *cases("RetrainingPolicy", BAD_POLICIES),
+        pytest.param(manifest("TrainingJob", BUILT_IN, name="a" * 53), id="name of 53 characters"),
+        pytest.param(manifest("TrainingJob", BUILT_IN) | {"data": {}}, id="field beside spec"),
+        pytest.param(manifest("TrainingJob", built_in(training={"learningRate": math.nan})), id="NaN"),
+        pytest.param(manifest("TrainingJob", built_in(training={"learningRate": math.inf})), id="infinity"),
+        pytest.param(manifest("TrainingJob", gate(min=-math.inf)), id="gate at minus infinity"),
+        pytest.param(
+            manifest("TrainingJob", built_in(model={"architecture": "mlp", "parameters": {"x": math.nan}})),
+            id="NaN among the parameters",
+        ),
+    ],
+)
+def test_both_refuse(api: Any, tried: Manifest) -> None:
+    assert pydantic_refusal(tried) is not None
+    assert api.refusal(tried) is not None
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (built_in(modelName="a/b"), "a model name has none of / :"),
+        (
+            built_in(training={"epochs": -1}),
+            "spec.training.epochs in body should be greater than or equal to 1",
+        ),
+        (data(startDate="2020-01-02", endDate="2020-01-01"), "startDate must not be after endDate"),
+        (data(startDate="2020-02-31"), 'spec.data.startDate in body must be of type date: "2020-02-31"'),
+        (built_in(epochs=3), 'unknown field "spec.epochs"'),
+        ({"modelName": "m"}, "give model and data for the built-in trainer, or command or image"),
+        (env({"name": "A"}, {"name": "A"}), 'spec.env[1]: Duplicate value: {"name":"A"}'),
+    ],
+)
+def test_the_api_server_says_what_is_wrong(api: Any, spec: Any, message: str) -> None:
+    assert message in (api.refusal(manifest("TrainingJob", spec)) or "")
+
+
+SHORT_TEXT = st.text(max_size=6)
+FRACTION = st.floats(0, 1)
+VARIABLE = st.fixed_dictionaries(
+    {"name": st.sampled_from(["A", "B", "C", "a.b", "0"])},
+    optional={"value": SHORT_TEXT, "valueFrom": st.sampled_from([SECRET, CONFIG, {}])},
+)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "modelName": st.one_of(st.just("Own Model"), SHORT_TEXT),
+        "model": st.fixed_dictionaries(
+            {"architecture": st.sampled_from(["mlp", "hybrid_cnn_lstm"])},
+            optional={"parameters": st.dictionaries(SHORT_TEXT, st.integers(-5, 5), max_size=2)},
+        ),
+        "data": st.fixed_dictionaries(
+            {"featureGroup": st.just("g"), "label": st.sampled_from(["up", "rsi"])},
+            optional={
+                "startDate": st.dates().map(str),
+                "endDate": st.dates().map(str),
+                "features": st.lists(st.sampled_from(["rsi", "momentum"]), max_size=2),
+            },
+        ),
+        "training": st.fixed_dictionaries(
+            {},
+            optional={
+                "epochs": st.integers(0, 100001),
+                "learningRate": st.floats(0, 11),
+                "optimizer": st.sampled_from(["Adam", "AdamW", "SGD", "LBFGS"]),
+                "earlyStopping": st.fixed_dictionaries({}, optional={"patience": st.integers(0, 5)}),
+            },
+        ),
+        "validation": st.fixed_dictionaries(
+            {}, optional={"validationFraction": FRACTION, "testFraction": FRACTION}
+        ),
+        "promotion": st.fixed_dictionaries(
+            {},
+            optional={
+                "gates": st.lists(
+                    st.fixed_dictionaries(
+                        {"metric": st.just("test_accuracy")}, optional={"min": FRACTION, "max": FRACTION}
+                    ),
+                    max_size=2,
+                )
+            },
+        ),
+        "image": st.just("i"),
+        "command": st.lists(SHORT_TEXT, max_size=2),
+        "env": st.lists(VARIABLE, max_size=3),
+        "volumes": st.just([VOLUME]),
+        "volumeMounts": st.just([{"name": "v", "mountPath": "/v"}]),
+        "resourcesPerNode": st.fixed_dictionaries(
+            {"limits": st.dictionaries(st.just("cpu"), st.sampled_from(["1", "2Gi", 3, "x"]))}
+        ),
+    },
+)
+SPEC = st.builds(lambda base, fields: base | fields, st.sampled_from([BUILT_IN, OWN_CODE]), FIELDS)
+ODD_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    1.0,
+    5.5,
+    1e30,
+    10**19,
+    "",
+    "5",
+    "x" * 300,
+    [],
+    [None],
+    {},
+    {"x": 1},
+    {"name": None},
+)
+
+
+def places_in(value: Any) -> list[tuple[Any, ...]]:
+    """The path of every key and every index within a value."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path for key, item in pairs for path in [(key,), *((key, *rest) for rest in places_in(item))]]
+
+
+@st.composite
+def broken(draw: st.DrawFn) -> dict[str, Any]:
+    """A spec with one value replaced, removed, or joined by a field that nobody knows."""
+    spec: dict[str, Any] = copy.deepcopy(draw(st.one_of(st.sampled_from(list(GOOD_JOBS.values())), SPEC)))
+    *parents, last = draw(st.sampled_from(places_in(spec)))
+    target: Any = spec
+    for key in parents:
+        target = target[key]
+    change = draw(st.sampled_from(["replace", "replace", "remove", "add"]))
+    if change == "add" and isinstance(target, dict):
+        target["surprise"] = draw(st.sampled_from([None, 1, {}]))
+    elif change == "remove":
+        del target[last]
+    else:
+        target[last] = draw(st.sampled_from(ODD_VALUES))
+    return spec
+
+
+@given(spec=st.one_of(SPEC, broken()))
+@settings(
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_random_specs_get_the_same_verdict_and_the_same_defaults(api: Any, spec: dict[str, Any]) -> None:
+    tried = manifest("TrainingJob", spec)
+    ours, answer = pydantic_refusal(tried), api.dry_run(tried)
+    accepted = answer.status_code == 201
+    event("accepted" if accepted else "refused")
+    assert (ours is None) == accepted, f"pydantic: {ours}\nAPI server: {answer.text}"
+    if accepted:
+        assert TrainingJob.model_validate(answer.json()).spec == TrainingJob.model_validate(tried).spec
