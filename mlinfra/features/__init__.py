@@ -1,0 +1,41 @@
+"""Feature store: definitions with versions, and offline history in Parquet.
+
+    store = get_feature_store()
+    store.register_feature(FeatureMetadata(name="rsi", version="1.0", description="..."))
+    store.write_offline_features("orderbook_features", df)
+    store.read_offline_features("orderbook_features", "2024-01-01", "2024-12-31")
+
+On disk, under the store's root:
+
+    metadata/features/<name>/<version>.json      definitions
+    offline/<group>/date=<period>/*.parquet      rows: `mlinfra.features.partitions`
+    offline/<group>/_commits/<number>.json       which files count: `mlinfra.features.commits`
+"""
+
+from mlinfra.features.errors import (
+    CorruptFeatures,
+    FeatureConflict,
+    FeatureStoreUnavailable,
+    InvalidDateRange,
+    InvalidFeatures,
+    UnknownFeature,
+    UnknownFeatureGroup,
+)
+from mlinfra.features.group import FeatureGroup, PartitionBy
+from mlinfra.features.metadata import FeatureMetadata
+from mlinfra.features.store import FeatureStore, get_feature_store
+
+__all__ = [
+    "CorruptFeatures",
+    "FeatureConflict",
+    "FeatureGroup",
+    "FeatureMetadata",
+    "FeatureStore",
+    "FeatureStoreUnavailable",
+    "InvalidDateRange",
+    "InvalidFeatures",
+    "PartitionBy",
+    "UnknownFeature",
+    "UnknownFeatureGroup",
+    "get_feature_store",
+]

@@ -1,0 +1,177 @@
+"""The commit log of a feature group: which files count, and what they hold.
+
+A write puts its Parquet files in place and then publishes one commit, ``_commits/<number>.json``. A
+file that no commit names is not part of the group, so a reader sees all of a write or nothing of it,
+and a write that died leaves only files that nobody reads. Commits are numbered from 1 without gaps and
+never change. Every `CHECKPOINT_INTERVAL`-th one also lists all files, so that a reader opens no more
+commits than that, however old the group is.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mlinfra.features.errors import CorruptFeatures
+from mlinfra.features.files import publish, sync_folder
+from mlinfra.features.group import FeatureGroup, PartitionBy
+from mlinfra.features.schema import schema_from_names, schema_to_names
+
+FORMAT = 1
+CHECKPOINT_INTERVAL = 64
+COMMIT_NAME = re.compile(r"^([0-9]{20})\.json$")
+
+
+class DataFile(BaseModel):
+    """One Parquet file of a group; its rows are sorted by time, entity and creation time.
+
+    Attributes:
+        path: place in the group's folder, with forward slashes.
+        rows: number of rows.
+        bytes: size of the file.
+        sha256: hash of the file's content, in hexadecimal.
+        first_event: earliest event time, ISO 8601 in UTC.
+        last_event: latest event time.
+        distinct_keys: whether no two rows have the same entity and event time.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    first_event: str
+    last_event: str
+    distinct_keys: bool
+
+
+class Commit(BaseModel):
+    """One change of a group, complete in itself but for the files of the commits before it.
+
+    Attributes:
+        format: version of this format; a reader refuses one it does not know.
+        commit: number of the commit, from 1.
+        committed_at: when it was made, later than that of every commit before it.
+        entity_column, time_column, partition_by: as of `FeatureGroup`.
+        columns: name and type of each column after the commit.
+        add: files that become part of the group.
+        remove: paths of files that no longer are.
+        files: in a checkpoint, all files of the group after it, in the order they were added.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    commit: Annotated[int, Field(ge=1)]
+    committed_at: datetime
+    operation: Literal["append"] = "append"
+    entity_column: str
+    time_column: str
+    partition_by: PartitionBy
+    columns: dict[str, str]
+    add: tuple[DataFile, ...]
+    remove: tuple[str, ...] = ()
+    files: tuple[DataFile, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """A group as of one commit; files are in the order they were added."""
+
+    group: FeatureGroup
+    commit: int
+    committed_at: datetime
+    files: tuple[DataFile, ...]
+
+
+class CommitLog:
+    """The commits of one group, in ``<group folder>/_commits``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "_commits"
+        self._name = folder.name
+
+    def exists(self) -> bool:
+        """Whether anything was ever committed."""
+        return bool(self._numbers())
+
+    def load(self) -> GroupState | None:
+        """The group as of its newest commit, or None where there is none.
+
+        Raises:
+            CorruptFeatures: a commit is missing, cannot be read, or has a format of a later release.
+        """
+        numbers = self._numbers()
+        if not numbers:
+            return None
+        newest_first: list[Commit] = []
+        for number in range(numbers[-1], 0, -1):
+            newest_first.append(self._read(number))
+            if newest_first[-1].files is not None:
+                break
+        return _folded(self._name, newest_first[::-1])
+
+    def append(
+        self, group: FeatureGroup, added: tuple[DataFile, ...], *, after: GroupState | None, now: datetime
+    ) -> None:
+        """Publish a commit that adds files. The caller holds the group's lock since it loaded ``after``."""
+        number = after.commit + 1 if after else 1
+        before = after.files if after else ()
+        commit = Commit(
+            commit=number,
+            committed_at=now,
+            entity_column=group.entity_column,
+            time_column=group.time_column,
+            partition_by=group.partition_by,
+            columns=schema_to_names(group.schema),
+            add=added,
+            files=before + added if number % CHECKPOINT_INTERVAL == 0 else None,
+        )
+        if not self._folder.exists():
+            self._folder.mkdir()
+            sync_folder(self._folder.parent)
+        content = commit.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
+        publish(self._folder / f"{number:020d}.json", content)
+
+    def _numbers(self) -> list[int]:
+        if not self._folder.is_dir():
+            return []
+        matches = (COMMIT_NAME.match(path.name) for path in self._folder.iterdir())
+        return sorted(int(match.group(1)) for match in matches if match)
+
+    def _read(self, number: int) -> Commit:
+        path = self._folder / f"{number:020d}.json"
+        try:
+            commit = Commit.model_validate_json(path.read_bytes())
+        except FileNotFoundError as error:
+            raise CorruptFeatures(f"{path} is missing; restore it from a backup of the store") from error
+        except ValidationError as error:
+            raise CorruptFeatures(f"{path} is not a commit of a feature group: {error}") from error
+        if commit.format != FORMAT:
+            raise CorruptFeatures(
+                f"{path} has format {commit.format}, and this release reads format {FORMAT}; upgrade mlinfra"
+            )
+        return commit
+
+
+def _folded(name: str, commits: list[Commit]) -> GroupState:
+    files: dict[str, DataFile] = {}
+    for commit in commits:
+        if commit.files is not None:
+            files = {file.path: file for file in commit.files}
+            continue
+        files |= {file.path: file for file in commit.add}
+        files = {path: file for path, file in files.items() if path not in commit.remove}
+    last = commits[-1]
+    group = FeatureGroup(
+        name=name,
+        entity_column=last.entity_column,
+        time_column=last.time_column,
+        partition_by=last.partition_by,
+        schema=schema_from_names(last.columns),
+    )
+    return GroupState(group, last.commit, last.committed_at, tuple(files.values()))

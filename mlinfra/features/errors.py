@@ -1,0 +1,57 @@
+"""What can go wrong with features, each with what to do about it."""
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+from mlinfra.errors import InvalidInputError, MlinfraError
+
+
+class UnknownFeatureGroup(InvalidInputError):
+    """No group of that name has been written."""
+
+    reason: ClassVar[str] = "UnknownFeatureGroup"
+
+
+class UnknownFeature(InvalidInputError):
+    """A column or a definition that is not there."""
+
+    reason: ClassVar[str] = "UnknownFeature"
+
+
+class InvalidFeatures(InvalidInputError):
+    """Rows that cannot be stored: the message names the column and what is wrong with it."""
+
+    reason: ClassVar[str] = "InvalidFeatures"
+
+
+class FeatureConflict(InvalidInputError):
+    """What is written contradicts what is already there: another type, key, or definition."""
+
+    reason: ClassVar[str] = "FeatureConflict"
+
+
+class InvalidDateRange(InvalidInputError):
+    """A date that cannot be read, or a start after its end."""
+
+    reason: ClassVar[str] = "InvalidDateRange"
+
+
+class CorruptFeatures(InvalidInputError):
+    """A file of the store is missing, truncated, or not what was written."""
+
+    reason: ClassVar[str] = "CorruptFeatures"
+
+
+class FeatureStoreUnavailable(MlinfraError):
+    """The store's storage did not answer or is full: trying again may help."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The names there are, and the one that may have been meant: the end of an error message."""
+    names = sorted(known)
+    if not names:
+        return "there are none yet"
+    close = difflib.get_close_matches(name, names, n=1)
+    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return f"did you mean {close[0]!r}? There are: {listed}" if close else f"there are: {listed}"

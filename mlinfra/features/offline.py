@@ -1,0 +1,137 @@
+"""The offline store: the history of each feature group in Parquet, written whole or not at all."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from mlinfra.features.commits import CommitLog, GroupState
+from mlinfra.features.errors import (
+    FeatureStoreUnavailable,
+    InvalidFeatures,
+    UnknownFeature,
+    UnknownFeatureGroup,
+    suggestion,
+)
+from mlinfra.features.files import exclusive
+from mlinfra.features.frame import to_table, with_creation_time
+from mlinfra.features.group import FeatureGroup, PartitionBy
+from mlinfra.features.growth import cast, grown_group, new_group
+from mlinfra.features.metadata import NAME_PATTERN
+from mlinfra.features.parquet_files import read_files, remove_files, write_files
+from mlinfra.features.partitions import UNITS
+from mlinfra.features.rows import sorted_rows
+from mlinfra.features.timerange import Moment, time_range
+
+MAX_NAME_LENGTH = 128
+
+
+class OfflineStore:
+    """Feature groups under one folder: ``<folder>/<group>``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def groups(self) -> list[str]:
+        """Names of the groups that something was written to."""
+        if not self._folder.is_dir():
+            return []
+        return sorted(path.name for path in self._folder.iterdir() if CommitLog(path).exists())
+
+    def group(self, name: str) -> FeatureGroup:
+        """Key, time, partitions and columns of a group; raises `UnknownFeatureGroup`."""
+        return self._state(name).group
+
+    def write(
+        self, name: str, frame: pd.DataFrame, *, entity_column: str | None, partition_by: PartitionBy | None
+    ) -> int:
+        """Append the frame's rows; see `FeatureStore.write_offline_features`."""
+        _check_arguments(name, partition_by)
+        table, time_column = to_table(frame, group=name)
+        folder = self._folder / name
+        with _storage_errors(folder), exclusive(self._folder / "_locks" / name):
+            log = CommitLog(folder)
+            before = log.load()
+            now = _later_than(before)
+            table = with_creation_time(table, now)
+            if before is None:
+                group = new_group(name, table, time_column, entity_column, partition_by)
+            else:
+                table = _with_time_column(table, time_column, before.group)
+                group = grown_group(before.group, table, entity_column, partition_by)
+            rows = sorted_rows(cast(table, group), group)
+            added = write_files(folder, group, rows)
+            try:
+                log.append(group, added, after=before, now=now)
+            except BaseException:
+                remove_files(folder / file.path for file in added)
+                raise
+        return len(rows)
+
+    def read(
+        self, name: str, *, start: Moment | None, end: Moment | None, columns: Sequence[str] | None
+    ) -> pd.DataFrame:
+        """Rows of a group; see `FeatureStore.read_offline_features`."""
+        state = self._state(name)
+        group = state.group
+        period = time_range(start, end, group.time_type)
+        files = [file for file in state.files if period.overlaps(file.first_event, file.last_event)]
+        with _storage_errors(self._folder / name):
+            return read_files(
+                self._folder / name, group, files, period=period, columns=_requested(group, columns)
+            )
+
+    def _state(self, name: str) -> GroupState:
+        with _storage_errors(self._folder / name):
+            state = CommitLog(self._folder / name).load() if re.match(NAME_PATTERN, name) else None
+        if state is None:
+            raise UnknownFeatureGroup(
+                f"no feature group {name!r} in {self._folder}: {suggestion(name, self.groups())}"
+            )
+        return state
+
+
+def _check_arguments(name: str, partition_by: PartitionBy | None) -> None:
+    if not re.match(NAME_PATTERN, name) or len(name) > MAX_NAME_LENGTH:
+        raise InvalidFeatures(
+            f"{name!r} cannot name a feature group: use letters, digits, underscore, dot and hyphen"
+        )
+    if partition_by is not None and partition_by not in UNITS:
+        raise InvalidFeatures(f"partition_by is one of {', '.join(UNITS)}, not {partition_by!r}")
+
+
+def _later_than(before: GroupState | None) -> datetime:
+    """Now, or just after the last commit where a clock went back: the newest write must win."""
+    now = datetime.now(UTC)
+    return max(now, before.committed_at + timedelta(microseconds=1)) if before else now
+
+
+def _with_time_column(table: pa.Table, time_column: str, group: FeatureGroup) -> pa.Table:
+    """With the event time under the group's name for it: ``timestamp`` and an index may stand for it."""
+    if group.time_column in table.column_names:
+        return table
+    return table.rename_columns({time_column: group.time_column})
+
+
+@contextmanager
+def _storage_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FeatureStoreUnavailable(
+            f"feature store: {error.strerror or error} ({error.filename or folder}); nothing was changed"
+        ) from error
+
+
+def _requested(group: FeatureGroup, columns: Sequence[str] | None) -> list[str]:
+    if columns is None:
+        return group.columns
+    for name in columns:
+        if name not in group.schema.names:
+            known = suggestion(name, group.columns)
+            raise UnknownFeature(f"feature group {group.name!r} has no column {name!r}: {known}")
+    return list(dict.fromkeys([group.time_column, group.entity_column, *columns]))

@@ -1,0 +1,157 @@
+"""The Parquet files of a feature group: how rows get into them and out again."""
+
+import hashlib
+import itertools
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from mlinfra.features.commits import DataFile
+from mlinfra.features.errors import CorruptFeatures
+from mlinfra.features.files import sync_file, sync_folder
+from mlinfra.features.group import CREATED_COLUMN, FeatureGroup
+from mlinfra.features.partitions import split_by_period
+from mlinfra.features.rows import last_of_key, sorted_rows, times_of
+from mlinfra.features.timerange import TimeRange
+
+ROW_GROUP_ROWS = 131072
+"""Bounds the memory of a scan, and lets it skip parts of a large file by their times."""
+
+NULLABLE_TYPES = {
+    pa.bool_(): pd.BooleanDtype(),
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+}
+
+
+def write_files(folder: Path, group: FeatureGroup, rows: pa.Table) -> tuple[DataFile, ...]:
+    """Write sorted rows, one file a period, and have them on disk; no commit names them yet."""
+    name = f"{uuid.uuid4().hex}.parquet"
+    times = times_of(rows, group.time_column)
+    newest = last_of_key(rows, group)
+    written: list[DataFile] = []
+    paths: list[Path] = []
+    try:
+        for partition, part in split_by_period(times, group.partition_by):
+            path = folder / partition / name
+            paths.append(path)
+            _write_file(path, rows[part])
+            written.append(
+                DataFile(
+                    path=f"{partition}/{name}",
+                    rows=part.stop - part.start,
+                    bytes=path.stat().st_size,
+                    sha256=_sha256(path),
+                    first_event=str(times[part.start]),
+                    last_event=str(times[part.stop - 1]),
+                    distinct_keys=bool(newest[part].all()),
+                )
+            )
+    except BaseException:
+        remove_files(paths)
+        raise
+    return tuple(written)
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Remove files that no commit names."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def read_files(
+    folder: Path, group: FeatureGroup, files: Sequence[DataFile], *, period: TimeRange, columns: Sequence[str]
+) -> pd.DataFrame:
+    """The newest row of each key in the period, sorted by time and entity.
+
+    Args:
+        folder: the group's folder.
+        group: columns that a file lacks are null: they were added after it.
+        files: in the order they were added.
+        period: which event times to read.
+        columns: entity and event time, and whatever else is wanted.
+
+    Raises:
+        CorruptFeatures: a file is missing or damaged; the message names it.
+    """
+    _check_sizes(folder, files)
+    in_order = _in_order_of_time(files)
+    clean = _are_apart(in_order) and all(file.distinct_keys for file in files)
+    needed = columns if clean else list(dict.fromkeys([*columns, CREATED_COLUMN]))
+    table = _scan(folder, group, in_order if clean else files, period=period, columns=needed)
+    if not clean:
+        table = sorted_rows(table, group)
+        table = table.filter(pa.array(last_of_key(table, group)))
+    return _to_pandas(table.select(columns))
+
+
+def _write_file(path: Path, rows: pa.Table) -> None:
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True)
+        sync_folder(path.parent.parent)
+    pq.write_table(rows, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    sync_file(path)
+    sync_folder(path.parent)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_sizes(folder: Path, files: Sequence[DataFile]) -> None:
+    for file in files:
+        path = folder / file.path
+        size = path.stat().st_size if path.exists() else None
+        if size != file.bytes:
+            found = "is missing" if size is None else f"has {size} bytes instead of {file.bytes}"
+            raise CorruptFeatures(f"{path} {found}; restore it from a backup, or write its rows again")
+
+
+def _in_order_of_time(files: Sequence[DataFile]) -> list[DataFile]:
+    return sorted(files, key=lambda file: np.datetime64(file.first_event))
+
+
+def _are_apart(in_order: Sequence[DataFile]) -> bool:
+    """Whether each file begins after the one before it ended: then nothing is left to sort."""
+    return all(
+        np.datetime64(earlier.last_event) < np.datetime64(later.first_event)
+        for earlier, later in itertools.pairwise(in_order)
+    )
+
+
+def _scan(
+    folder: Path, group: FeatureGroup, files: Sequence[DataFile], *, period: TimeRange, columns: Sequence[str]
+) -> pa.Table:
+    paths = [str(folder / file.path) for file in files]
+    try:
+        dataset = ds.dataset(paths, schema=group.schema, format="parquet")
+        return dataset.to_table(columns=list(columns), filter=period.expression(group.time_column))
+    except PermissionError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptFeatures(
+            f"feature group {group.name!r} in {folder} cannot be read: {error}; restore the file from a "
+            "backup, or write its rows again"
+        ) from error
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    """In pandas' own types, nullable ones where integers or booleans have nulls: a float would round them."""
+    frame: pd.DataFrame = table.to_pandas()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.null_count and column.type in NULLABLE_TYPES:
+            frame[name] = column.to_pandas(types_mapper=NULLABLE_TYPES.get)
+    return frame

@@ -1,0 +1,94 @@
+"""The period of a read: dates count whole, moments count exactly, both ends are included."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from mlinfra.features.errors import InvalidDateRange
+
+Moment = str | date | datetime
+DATE_LENGTH = len("YYYY-MM-DD")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NANOSECONDS = {"ns": 1, "us": 1000, "D": 86_400_000_000_000}
+INT64_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """From ``start``, included, to ``stop``, left out; None is unbounded.
+
+    Attributes:
+        start, stop: moments in UTC, in the unit of ``type``.
+        type: type of the event time that they are compared with.
+    """
+
+    start: np.datetime64 | None
+    stop: np.datetime64 | None
+    type: pa.TimestampType
+
+    def overlaps(self, first_event: str, last_event: str) -> bool:
+        """Whether any moment from the first to the last event, ISO 8601 in UTC, is in the range."""
+        if self.stop is not None and np.datetime64(first_event) >= self.stop:
+            return False
+        return self.start is None or bool(np.datetime64(last_event) >= self.start)
+
+    def expression(self, column: str) -> ds.Expression | None:
+        """The rows of the range, for a scan of a dataset."""
+        after = None if self.start is None else ds.field(column) >= self._scalar(self.start)
+        before = None if self.stop is None else ds.field(column) < self._scalar(self.stop)
+        if after is None or before is None:
+            return after if before is None else before
+        return after & before
+
+    def _scalar(self, moment: np.datetime64) -> pa.Scalar:
+        return pa.scalar(int(moment.astype(np.int64)), pa.int64()).cast(self.type)
+
+
+def time_range(start: Moment | None, end: Moment | None, time_type: pa.TimestampType) -> TimeRange:
+    """The range from ``start`` to ``end``, both included; a date is its whole day in UTC.
+
+    Raises:
+        InvalidDateRange: a date cannot be read, or the start is after the end.
+    """
+    size = NANOSECONDS[time_type.unit]
+    first = last = None
+    if start is not None:
+        first = -(-_nanoseconds(start, "start_date")[0] // size)
+    if end is not None:
+        moment, whole_day = _nanoseconds(end, "end_date")
+        last = (moment + NANOSECONDS["D"]) // size if whole_day else moment // size + 1
+    if first is not None and last is not None and first >= last:
+        raise InvalidDateRange(f"start_date {start} is after end_date {end}")
+    return TimeRange(_datetime64(first, time_type.unit), _datetime64(last, time_type.unit), time_type)
+
+
+def _datetime64(number: int | None, unit: Literal["us", "ns"]) -> np.datetime64 | None:
+    if number is None:
+        return None
+    return np.datetime64(min(max(number, -INT64_MAX), INT64_MAX), unit)
+
+
+def _nanoseconds(value: Moment, name: str) -> tuple[int, bool]:
+    """Nanoseconds since 1970 in UTC, and whether the value stands for a whole day."""
+    if isinstance(value, str):
+        value = _parsed(value.strip(), name)
+    if isinstance(value, pd.Timestamp):
+        extra, value = value.nanosecond, value.to_pydatetime(warn=False)
+    else:
+        extra = 0
+    if not isinstance(value, datetime):
+        return (value.toordinal() - EPOCH.toordinal()) * NANOSECONDS["D"], True
+    moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    return (moment - EPOCH) // timedelta(microseconds=1) * 1000 + extra, False
+
+
+def _parsed(text: str, name: str) -> date:
+    try:
+        return date.fromisoformat(text) if len(text) == DATE_LENGTH else datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidDateRange(f"{name} {text!r} is no date; write it as YYYY-MM-DD") from error
