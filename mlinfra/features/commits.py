@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,6 +56,7 @@ class Commit(BaseModel):
         format: version of this format; a reader refuses one it does not know.
         commit: number of the commit, from 1.
         committed_at: when it was made, later than that of every commit before it.
+        operation: what was done, for people; the files alone decide what is read.
         entity_column, time_column, partition_by: as of `FeatureGroup`.
         columns: name and type of each column after the commit.
         add: files that become part of the group.
@@ -68,7 +69,7 @@ class Commit(BaseModel):
     format: int = FORMAT
     commit: Annotated[int, Field(ge=1)]
     committed_at: datetime
-    operation: Literal["append"] = "append"
+    operation: str = "append"
     entity_column: str
     time_column: str
     partition_by: PartitionBy

@@ -7,6 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlinfra.features.errors import FeatureStoreUnavailable
+
+
+@contextmanager
+def storage_errors(place: Path) -> Iterator[None]:
+    """Tell of a disk that is full, read-only or gone as of the store, naming the file or ``place``."""
+    try:
+        yield
+    except OSError as error:
+        raise FeatureStoreUnavailable(
+            f"feature store: {error.strerror or error} ({error.filename or place}); nothing was changed"
+        ) from error
+
 
 @contextmanager
 def exclusive(lock_file: Path) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlinfra.features.errors import CorruptFeatures, FeatureConflict, UnknownFeature, suggestion
-from mlinfra.features.files import exclusive, publish
+from mlinfra.features.files import exclusive, publish, storage_errors
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 """Of features, versions and groups: they are names of files and folders."""
@@ -63,11 +63,11 @@ class FeatureRegistry:
             FeatureConflict: this version exists with another content.
         """
         path = self._folder / metadata.name / f"{metadata.version}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(self._folder / "_lock"):
+        with storage_errors(path), exclusive(self._folder / "_lock"):
             if path.exists():
                 _refuse_difference(_load(path), metadata)
                 return
+            path.parent.mkdir(exist_ok=True)
             stored = _StoredDefinition(registered_at=datetime.now(UTC), feature=metadata)
             publish(path, stored.model_dump_json(indent=2).encode() + b"\n")
 
@@ -97,7 +97,8 @@ class FeatureRegistry:
 
 def _load(path: Path) -> FeatureMetadata:
     try:
-        return _StoredDefinition.model_validate_json(path.read_bytes()).feature
+        with storage_errors(path):
+            return _StoredDefinition.model_validate_json(path.read_bytes()).feature
     except ValidationError as error:
         raise CorruptFeatures(f"{path} is not a feature definition: {error}") from error
 

@@ -1,8 +1,7 @@
 """The offline store: the history of each feature group in Parquet, written whole or not at all."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,13 +10,12 @@ import pyarrow as pa
 
 from mlinfra.features.commits import CommitLog, GroupState
 from mlinfra.features.errors import (
-    FeatureStoreUnavailable,
     InvalidFeatures,
     UnknownFeature,
     UnknownFeatureGroup,
     suggestion,
 )
-from mlinfra.features.files import exclusive
+from mlinfra.features.files import exclusive, storage_errors
 from mlinfra.features.frame import to_table, with_creation_time
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.growth import cast, grown_group, new_group
@@ -53,7 +51,7 @@ class OfflineStore:
         _check_arguments(name, partition_by)
         table, time_column = to_table(frame, group=name)
         folder = self._folder / name
-        with _storage_errors(folder), exclusive(self._folder / "_locks" / name):
+        with storage_errors(folder), exclusive(self._folder / "_locks" / name):
             log = CommitLog(folder)
             before = log.load()
             now = _later_than(before)
@@ -80,13 +78,13 @@ class OfflineStore:
         group = state.group
         period = time_range(start, end, group.time_type)
         files = [file for file in state.files if period.overlaps(file.first_event, file.last_event)]
-        with _storage_errors(self._folder / name):
+        with storage_errors(self._folder / name):
             return read_files(
                 self._folder / name, group, files, period=period, columns=_requested(group, columns)
             )
 
     def _state(self, name: str) -> GroupState:
-        with _storage_errors(self._folder / name):
+        with storage_errors(self._folder / name):
             state = CommitLog(self._folder / name).load() if re.match(NAME_PATTERN, name) else None
         if state is None:
             raise UnknownFeatureGroup(
@@ -115,16 +113,6 @@ def _with_time_column(table: pa.Table, time_column: str, group: FeatureGroup) ->
     if group.time_column in table.column_names:
         return table
     return table.rename_columns({time_column: group.time_column})
-
-
-@contextmanager
-def _storage_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise FeatureStoreUnavailable(
-            f"feature store: {error.strerror or error} ({error.filename or folder}); nothing was changed"
-        ) from error
 
 
 def _requested(group: FeatureGroup, columns: Sequence[str] | None) -> list[str]:

@@ -66,7 +66,7 @@ def test_realised_volatility_is_the_root_mean_square_return() -> None:
     assert realised_volatility(prices, 20).iloc[50] == pytest.approx(np.sqrt(np.mean(returns[30:50] ** 2)))
 
 
-def wilder_by_hand(close: npt.NDArray[np.float64], days: int) -> float:
+def wilder_by_hand(close: npt.NDArray[np.floating[Any]], days: int) -> float:
     gain = loss = 0.0
     for position, change in enumerate(np.diff(close)):
         weight = 1.0 if position == 0 else 1 / days

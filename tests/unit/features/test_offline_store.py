@@ -11,6 +11,7 @@ import pytest
 from mlinfra.features import (
     CorruptFeatures,
     FeatureConflict,
+    FeatureMetadata,
     FeatureStore,
     FeatureStoreUnavailable,
     InvalidDateRange,
@@ -392,3 +393,14 @@ def test_the_root_comes_from_the_argument_the_environment_or_the_default(
     assert get_feature_store(str(tmp_path)).root == tmp_path
     with pytest.raises(FeatureStoreUnavailable, match="only folders and file:///absolute/path"):
         get_feature_store("s3://bucket/features")
+
+
+def test_a_place_that_is_no_folder_is_told_and_not_tried_further(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file")
+    store = FeatureStore(tmp_path / "store")
+    for attempt in (
+        lambda: store.write_offline_features("g", rows()),
+        lambda: store.register_feature(FeatureMetadata(name="rsi")),
+    ):
+        with pytest.raises(FeatureStoreUnavailable, match=r"Not a directory .*nothing was changed"):
+            attempt()
