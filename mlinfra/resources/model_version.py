@@ -11,8 +11,9 @@ from mlinfra.resources.base import (
     ObjectMeta,
     ResourceModel,
 )
+from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.promotion import GateList, Stage
-from mlinfra.resources.training_job import MetricList, ModelName
+from mlinfra.resources.training_job_status import MetricList
 
 __all__ = ["ModelVersion", "ModelVersionSource", "ModelVersionSpec", "ModelVersionStatus", "Stage"]
 

@@ -15,7 +15,8 @@ from mlinfra.resources.base import (
     ResourceModel,
     WithoutNulls,
 )
-from mlinfra.resources.training_job import ModelName, TrainingJobSpec
+from mlinfra.resources.model_name import ModelName
+from mlinfra.resources.training_job import TrainingJobSpec
 
 FOREIGN_MODEL = "modelName must be the modelName of the trainingJobTemplate"
 

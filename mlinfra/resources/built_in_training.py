@@ -1,0 +1,160 @@
+"""What the built-in trainer is told: network, rows, how to train, what to hold out."""
+
+import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from mlinfra.resources.base import Integer, ResourceModel
+from mlinfra.resources.pod import FreeFormObject
+
+
+def _calendar_date(text: str) -> str:
+    datetime.date.fromisoformat(text)
+    return text
+
+
+Date = Annotated[
+    str,
+    Field(pattern="^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$", json_schema_extra={"format": "date"}),
+    AfterValidator(_calendar_date),
+]
+
+
+class ModelArchitecture(ResourceModel):
+    """The network that the built-in trainer builds."""
+
+    architecture: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=63,
+            pattern=r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$",
+            description="Name of an architecture that the training image offers, such as hybrid_cnn_lstm.",
+        ),
+    ]
+    parameters: Annotated[
+        FreeFormObject | None,
+        Field(description="Parameters of the architecture, such as hiddenSize; its defaults where absent."),
+    ] = None
+
+
+class TrainingData(ResourceModel):
+    """Rows of one feature group, in order of time."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!has(self.startDate) || !has(self.endDate) || self.startDate <= self.endDate",
+                    "message": "startDate must not be after endDate",
+                },
+                {
+                    "rule": "!has(self.features) || !(self.label in self.features)",
+                    "message": "the label must not be one of the features",
+                },
+            ]
+        }
+    )
+
+    feature_group: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=128,
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+            description="Name of the feature group in the feature store.",
+        ),
+    ]
+    features: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=128)]] | None,
+        Field(
+            min_length=1,
+            max_length=512,
+            description="Columns the model sees; every numeric column but the label where absent.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = None
+    label: Annotated[
+        str, Field(min_length=1, max_length=128, description="Column the model learns to predict.")
+    ]
+    start_date: Annotated[Date | None, Field(description="First date of the data, YYYY-MM-DD.")] = None
+    end_date: Annotated[Date | None, Field(description="Last date of the data (inclusive), YYYY-MM-DD.")] = (
+        None
+    )
+    window_length: Annotated[
+        Integer,
+        Field(ge=1, le=10000, description="How many consecutive rows, the newest last, make one sample."),
+    ] = 20
+
+    @model_validator(mode="after")
+    def _dates_and_label(self) -> "TrainingData":
+        if self.start_date and self.end_date and self.start_date > self.end_date:
+            raise ValueError("startDate must not be after endDate")
+        if self.features and self.label in self.features:
+            raise ValueError("the label must not be one of the features")
+        return self
+
+
+class EarlyStopping(ResourceModel):
+    """Stop when the validation loss no longer falls."""
+
+    patience: Annotated[
+        Integer, Field(ge=1, le=10000, description="Epochs without improvement before training stops.")
+    ] = 10
+    min_delta: Annotated[
+        float, Field(ge=0, description="The least fall of the validation loss that counts.")
+    ] = 0.0
+
+
+class TrainingParameters(ResourceModel):
+    """How the network is trained."""
+
+    epochs: Annotated[Integer, Field(ge=1, le=100000, description="The most epochs to train.")] = 50
+    batch_size: Annotated[Integer, Field(ge=1, le=1048576, description="Samples in one batch.")] = 64
+    learning_rate: Annotated[float, Field(gt=0, le=10, description="Learning rate of the optimizer.")] = 0.001
+    optimizer: Annotated[
+        Literal["AdamW", "Adam", "SGD"], Field(description="Optimizer, by its name in PyTorch.")
+    ] = "AdamW"
+    weight_decay: Annotated[float, Field(ge=0, le=10, description="Weight decay of the optimizer.")] = 0.0
+    seed: Annotated[Integer, Field(ge=0, le=4294967295, description="Seed of every random generator.")] = 42
+    early_stopping: Annotated[
+        EarlyStopping | None,
+        Field(description="Stop when the validation loss no longer falls; never early where absent."),
+    ] = None
+
+
+class Validation(ResourceModel):
+    """How the rows are held out: the oldest train, newer ones validate, the newest test."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "self.validationFraction + self.testFraction < 1.0",
+                    "message": "validationFraction and testFraction together must leave rows to train on",
+                }
+            ]
+        }
+    )
+
+    validation_fraction: Annotated[
+        float, Field(gt=0, lt=1, description="Share of the rows that choose the best epoch.")
+    ] = 0.15
+    test_fraction: Annotated[
+        float, Field(gt=0, lt=1, description="Share of the rows, the newest, that only test.")
+    ] = 0.2
+    embargo: Annotated[
+        Integer,
+        Field(
+            ge=0,
+            le=100000,
+            description="Rows dropped before each held-out part, at least as many as the label looks ahead.",
+        ),
+    ] = 0
+
+    @model_validator(mode="after")
+    def _rows_remain(self) -> "Validation":
+        if self.validation_fraction + self.test_fraction >= 1.0:
+            raise ValueError("validationFraction and testFraction together must leave rows to train on")
+        return self
