@@ -1,0 +1,113 @@
+"""Connects to MLflow, and turns its errors into ours: away for now, or refused for good."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Result = TypeVar("Result")
+
+CLIENT_DEFAULTS = {
+    # Its own retries, 7 with 2 minutes each, would hang a start for a quarter of an hour and say nothing.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+SERVER_ERROR = 500
+TOO_MANY_REQUESTS = 429
+FIRST_RETRY_SECONDS = 0.5
+MAX_RETRY_SECONDS = 5.0
+
+
+def connect(tracking_uri: str | None = None) -> "MlflowClient":
+    """A client of the MLflow that ``tracking_uri`` names, else MLFLOW_TRACKING_URI, else MLflow's default.
+
+    Raises:
+        TrackingUnavailableError: MLflow does not answer; said within seconds.
+    """
+    for name, value in CLIENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    uri = tracking_uri or mlflow.get_tracking_uri()
+    try:
+        with translated_errors(uri):
+            client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+            client.search_experiments(max_results=1)
+    except OSError as error:
+        raise TrackingUnavailableError(
+            f"MLflow's store {without_password(uri)} cannot be opened: {first_line(error)} "
+            "Set MLFLOW_TRACKING_URI to another."
+        ) from error
+    return client
+
+
+@contextmanager
+def translated_errors(uri: str) -> Iterator[None]:
+    """Raise MLflow's errors as TrackingUnavailableError or TrackingRefusedError, naming ``uri``."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]  # MLflow types it not
+        if status >= SERVER_ERROR or status == TOO_MANY_REQUESTS:
+            raise TrackingUnavailableError(
+                f"MLflow does not answer at {without_password(uri)}: {first_line(root_cause(error))} "
+                "Start it, or set MLFLOW_TRACKING_URI to where it runs."
+            ) from error
+        raise TrackingRefusedError(
+            f"MLflow at {without_password(uri)} refuses: {first_line(error)}"
+        ) from error
+
+
+def persistently(
+    call: Callable[[], Result], *, timeout: float, sleep: Callable[[float], None] = time.sleep
+) -> Result:
+    """Call until MLflow answers, for at most about ``timeout`` seconds.
+
+    Raises:
+        TrackingUnavailableError: MLflow was away for all that time.
+    """
+    deadline = time.monotonic() + timeout
+    delay = FIRST_RETRY_SECONDS
+    while True:
+        try:
+            return call()
+        except TrackingUnavailableError:
+            if time.monotonic() + delay > deadline:
+                raise
+            sleep(delay)
+            delay = min(2 * delay, MAX_RETRY_SECONDS)
+
+
+def without_password(uri: str) -> str:
+    """The URI as it may be shown: without user and password."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error at the end of a chain: what the network said, without each layer's wrapping."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, as a sentence."""
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line if line.endswith(".") else f"{line}."

@@ -1,0 +1,329 @@
+"""One MLflow run as a training sees it: parameters, metrics, plots, models, registry and stages."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, cast
+
+from mlinfra.tracking.connection import connect, persistently, translated_errors
+from mlinfra.tracking.contract import ATTEMPT_TAG, MODEL_TAG, PROGRESS_TAG
+from mlinfra.tracking.errors import NoActiveRunError, TrackingRefusedError
+from mlinfra.tracking.stages import STAGES, set_stage, stage_of
+from mlinfra.tracking.writer import BackgroundWriter, Batch, MetricPoint, Pace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from mlinfra.resources.promotion import Stage
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
+OUTAGE_SECONDS = 120.0
+"""How long the end of a run waits for an MLflow that is away, before it fails."""
+MAX_PARAMS_IN_BATCH = 100
+MODELS_PREFIX = "models:/"
+
+
+class MlflowTracker:
+    """Tracks one run at a time. Use it as a context manager: leaving the block ends an open run.
+
+    Metrics and progress are written in the background; all else is written before the call returns,
+    and tried again for two minutes where MLflow is away.
+
+    Args:
+        tracking_uri: where MLflow runs; MLFLOW_TRACKING_URI, else MLflow's own default, where absent.
+        experiment_name: experiment of new runs; MLFLOW_EXPERIMENT_NAME, else "Default", where absent.
+        pace: how often metrics are sent.
+
+    Raises:
+        TrackingUnavailableError: MLflow does not answer.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        *,
+        experiment_name: str | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.client: MlflowClient = connect(tracking_uri)
+        self.tracking_uri = str(self.client.tracking_uri)
+        self._experiment_name = experiment_name
+        self._pace = pace
+        self._run: Run | None = None
+        self._writer: BackgroundWriter | None = None
+        self.attempt = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._run is not None:
+            self.end_run("FINISHED" if kind is None else "FAILED")
+
+    @property
+    def run_id(self) -> str:
+        """ID of the active run.
+
+        Raises:
+            NoActiveRunError: there is none.
+        """
+        return str(self._active().info.run_id)
+
+    def start_run(self, run_name: str | None = None, *, run_id: str | None = None) -> str:
+        """Start a run, or go on with the one that ``run_id`` or MLFLOW_RUN_ID names.
+
+        A run that goes on keeps its experiment, name and parameters; its attempt is counted in a tag.
+
+        Returns:
+            The ID of the run.
+        """
+        if self._run is not None:
+            raise TrackingRefusedError(f"Run {self.run_id} is still active: call end_run() first.")
+        # Only once, as MLflow itself does: a second run of this process is a new one.
+        resumed = run_id or os.environ.pop("MLFLOW_RUN_ID", None)
+        run = self._ask(self._resume, resumed) if resumed else self._ask(self._create, run_name)
+        self.attempt = int(run.data.tags.get(ATTEMPT_TAG, "0")) + 1
+        self._ask(self.client.set_tag, run.info.run_id, ATTEMPT_TAG, str(self.attempt))
+        self._run = run
+        self._writer = BackgroundWriter(partial(self._send, self.run_id), pace=self._pace)
+        return self.run_id
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters. Logging the same value again is allowed, another value is refused."""
+        from mlflow.entities import Param
+
+        entries = [Param(key, str(value)) for key, value in params.items()]
+        for start in range(0, len(entries), MAX_PARAMS_IN_BATCH):
+            chunk = entries[start : start + MAX_PARAMS_IN_BATCH]
+            self._ask(self.client.log_batch, self.run_id, params=chunk)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics at a step, in the background."""
+        now = time.time_ns() // 1_000_000
+        points = [MetricPoint(key, float(value), now, step) for key, value in metrics.items()]
+        self._active_writer().put(points)
+
+    def log_epoch(self, metrics: Mapping[str, float], step: int, *, progress: str) -> None:
+        """Log an epoch's metrics and the new value of the progress tag together, in the background."""
+        now = time.time_ns() // 1_000_000
+        points = [MetricPoint(key, float(value), now, step) for key, value in metrics.items()]
+        self._active_writer().put(points, {PROGRESS_TAG: progress})
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run, in the background."""
+        self._active_writer().put(tags=tags)
+
+    def log_figure(self, figure: "Figure", file: str) -> None:
+        """Log a matplotlib figure as an artifact, such as ``plots/confusion_matrix.png``."""
+        self._ask(self.client.log_figure, self.run_id, figure, file)
+
+    def log_dict(self, content: Mapping[str, Any], file: str) -> None:
+        """Log a dictionary as an artifact, such as ``config.json``."""
+        self._ask(self.client.log_dict, self.run_id, dict(content), file)
+
+    def log_model(
+        self,
+        model: "onnx.ModelProto | nn.Module",
+        name: str,
+        *,
+        input_example: "NDArray[np.float32] | None" = None,
+        config: Mapping[str, Any] | None = None,
+        result: bool = False,
+    ) -> str:
+        """Log a model: ONNX as it is, a network as ONNX where ``input_example`` is given, else its weights.
+
+        Args:
+            model: an ONNX model or a torch network.
+            name: name of the logged model, without ``/``, ``:`` and ``.``.
+            input_example: an input, (batch, ...).
+            config: what else is needed to build the network again; kept beside its weights.
+            result: whether this is the one model that the run is for.
+
+        Returns:
+            The URI of the logged model, for `register_model`.
+        """
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models.model import Model
+
+        run = self._active()
+        logged = self._ask(
+            self.client.create_logged_model,
+            run.info.experiment_id,
+            name=name,
+            source_run_id=run.info.run_id,
+        )
+        description = Model(
+            run_id=run.info.run_id, model_id=logged.model_id, artifact_path=logged.artifact_location
+        )
+        with tempfile.TemporaryDirectory(prefix="mlinfra-model-") as temporary:
+            folder = Path(temporary, "model")
+            _write_model(folder, description, model, input_example=input_example, config=config)
+            self._ask(self.client.log_model_artifacts, logged.model_id, str(folder))
+        output = LoggedModelOutput(logged.model_id, step=0)
+        self._ask(self.client.log_outputs, run.info.run_id, [output])
+        if result:
+            self._ask(self.client.set_logged_model_tags, logged.model_id, {MODEL_TAG: "true"})
+        self._ask(self.client.finalize_logged_model, logged.model_id, "READY")
+        return f"{MODELS_PREFIX}{logged.model_id}"
+
+    def withdraw_results(self) -> None:
+        """Take the result tag from models that earlier attempts of this run logged."""
+        run = self._ask(self.client.get_run, self.run_id)
+        outputs = run.outputs.model_outputs if run.outputs else []
+        for output in outputs:
+            logged = self._ask(self.client.get_logged_model, output.model_id)
+            if MODEL_TAG in logged.tags:
+                self._ask(self.client.delete_logged_model_tag, logged.model_id, MODEL_TAG)
+
+    def register_model(self, model_uri: str, name: str) -> str:
+        """Register a logged model as the next version of ``name``, which is created where absent.
+
+        Returns:
+            The number of the version, as MLflow's string.
+        """
+        from mlflow.exceptions import MlflowException
+
+        def create_model() -> None:
+            try:
+                self.client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+
+        self._ask(create_model)
+        logged_id = _logged_model_id(model_uri)
+        run_id = self._ask(self.client.get_logged_model, logged_id).source_run_id if logged_id else None
+        created = self._ask(
+            self.client.create_model_version, name, model_uri, run_id=run_id, model_id=logged_id
+        )
+        return str(created.version)
+
+    def transition_model_stage(self, name: str, version: str | int, stage: str) -> None:
+        """Bring a version to a stage. Another version in Production becomes Archived then."""
+        wanted = next((known for known in STAGES if known.lower() == stage.lower()), None)
+        if wanted is None:
+            raise TrackingRefusedError(f'There is no stage "{stage}". There is: {", ".join(STAGES)}.')
+        self._ask(set_stage, self.client, name, str(version), wanted)
+        if wanted == "Production":
+            for older in self._versions_in("Production", name):
+                if older != str(version):
+                    self._ask(set_stage, self.client, name, older, "Archived")
+
+    def flush(self, timeout: float = OUTAGE_SECONDS) -> None:
+        """Wait until all metrics and tags are written.
+
+        Raises:
+            TrackingUnavailableError: MLflow was away for all of ``timeout`` seconds.
+        """
+        self._active_writer().flush(timeout)
+
+    def end_run(self, status: RunStatus = "FINISHED") -> None:
+        """Write what is left and end the run."""
+        run_id = self.run_id
+        self.detach()
+        self._ask(self.client.set_terminated, run_id, status)
+
+    def detach(self, timeout: float = OUTAGE_SECONDS) -> None:
+        """Write what is left and let go of the run, which goes on: another attempt may continue it."""
+        writer, self._writer = self._active_writer(), None
+        self._run = None
+        writer.close(timeout)
+
+    def _active(self) -> "Run":
+        if self._run is None:
+            raise NoActiveRunError("No run is active: call start_run() first.")
+        return self._run
+
+    def _active_writer(self) -> BackgroundWriter:
+        self._active()
+        return cast("BackgroundWriter", self._writer)
+
+    def _ask(
+        self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Result:
+        def once() -> Result:
+            with translated_errors(self.tracking_uri):
+                return call(*args, **kwargs)
+
+        return persistently(once, timeout=OUTAGE_SECONDS)
+
+    def _send(self, run_id: str, batch: Batch) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        metrics = [Metric(point.key, point.value, point.timestamp, point.step) for point in batch.metrics]
+        tags = [RunTag(key, value) for key, value in batch.tags.items()]
+        with translated_errors(self.tracking_uri):
+            self.client.log_batch(run_id, metrics=metrics, tags=tags)
+
+    def _resume(self, run_id: str) -> "Run":
+        self.client.update_run(run_id, status="RUNNING")
+        return self.client.get_run(run_id)
+
+    def _create(self, run_name: str | None) -> "Run":
+        from mlflow.tracking.context.registry import resolve_tags
+
+        name = self._experiment_name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
+        return self.client.create_run(self._experiment_id(name), run_name=run_name, tags=resolve_tags())
+
+    def _experiment_id(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return self.client.create_experiment(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)
+        if found is None:
+            raise TrackingRefusedError(f'MLflow gives no experiment "{name}".')
+        return str(found.experiment_id)
+
+    def _versions_in(self, stage: "Stage", name: str) -> list[str]:
+        quote = '"' if "'" in name else "'"
+        found = self._ask(self.client.search_model_versions, f"name={quote}{name}{quote}")
+        return [str(version.version) for version in found if stage_of(version) == stage]
+
+
+def _logged_model_id(model_uri: str) -> str | None:
+    """The ID in ``models:/<ID>``; None for ``models:/<name>/<version>`` and other URIs."""
+    target = model_uri.removeprefix(MODELS_PREFIX)
+    return target if model_uri.startswith(MODELS_PREFIX) and "/" not in target else None
+
+
+def _write_model(
+    folder: Path,
+    description: Any,
+    model: "onnx.ModelProto | nn.Module",
+    *,
+    input_example: "NDArray[np.float32] | None",
+    config: Mapping[str, Any] | None,
+) -> None:
+    from mlinfra.tracking.model_files import save_onnx, save_weights
+
+    if hasattr(model, "SerializeToString"):
+        save_onnx(folder, description, model=cast("onnx.ModelProto", model), input_example=input_example)
+        return
+    network = cast("nn.Module", model)
+    if input_example is None:
+        save_weights(folder, description, network=network, config=config)
+        return
+    from mlinfra.models.onnx_export import export_onnx
+
+    save_onnx(folder, description, model=export_onnx(network, input_example, {}), input_example=input_example)

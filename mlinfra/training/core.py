@@ -1,0 +1,139 @@
+"""One training from rows to a logged model: what the training pod and the local orchestrator both run."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+
+from mlinfra.models import find_architecture
+from mlinfra.models.architecture import NetworkShape
+from mlinfra.models.normalized import Classifier, NormalizedNetwork
+from mlinfra.tracking.tracker import MlflowTracker
+from mlinfra.training.config import TrainingConfig
+from mlinfra.training.evaluation import Evaluation, evaluate
+from mlinfra.training.onnx_check import export_verified
+from mlinfra.training.reproducibility import reproducible
+from mlinfra.training.rows import RowKeys, labelled_rows
+from mlinfra.training.run_log import EpochReporter, OnProgress, log_confusion, log_model, log_start
+from mlinfra.training.samples import make_samples
+from mlinfra.training.trainer import Fit, choose_device, fit, predict_probabilities
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a training came to.
+
+    Attributes:
+        metrics: final values by metric key.
+        evaluation: the measures on the test part.
+        fit: all epochs, and the best of them.
+        periods: first and last date of each part, as ``2015-01-02/2018-12-31``.
+        model_uri: URI of the logged model.
+        onnx_model: the exported model; None where none was asked for.
+        seconds: wall time of each step.
+    """
+
+    metrics: Mapping[str, float]
+    evaluation: Evaluation
+    fit: Fit
+    periods: Mapping[str, str]
+    model_uri: str
+    onnx_model: "onnx.ModelProto | None"
+    seconds: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Wall time of named steps."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - started
+
+
+def train(
+    config: TrainingConfig,
+    frame: pd.DataFrame,
+    *,
+    keys: RowKeys,
+    tracker: MlflowTracker,
+    on_progress: OnProgress,
+    export_to_onnx: bool = True,
+) -> TrainingResult:
+    """Train, test and log a model into the tracker's active run, which stays open.
+
+    Args:
+        config: model, data, training parameters, validation.
+        frame: rows of the feature group in the range of dates.
+        keys: which of its columns are the time and the entity.
+        tracker: its run is started.
+        on_progress: called after each epoch.
+        export_to_onnx: log the model as ONNX; its weights only where False.
+
+    Raises:
+        InvalidInputError: architecture, parameters or rows can never work.
+        TrainingDivergedError: the loss is not a number.
+        OnnxMismatchError: the exported graph computes something else than the network.
+        TrackingUnavailableError: MLflow was away for too long.
+    """
+    watch = Stopwatch()
+    architecture = find_architecture(config.model.architecture)
+    parameters = architecture.configure(config.model.parameters or {})
+    with watch.step("prepare"):
+        rows = labelled_rows(frame, config.data, keys)
+        samples = make_samples(rows, config.validation, window=config.data.window_length)
+        log_start(config, parameters, samples, tracker)
+    device = choose_device()
+    reporter = EpochReporter(tracker, epochs=config.training.epochs, on_progress=on_progress)
+    with reproducible(config.training.seed):
+        shape = NetworkShape(samples.window, features=len(rows.feature_names), outputs=len(rows.classes))
+        network = NormalizedNetwork(
+            architecture.network(parameters, shape),
+            mean=torch.from_numpy(samples.mean),
+            scale=torch.from_numpy(samples.scale),
+        )
+        with watch.step("train"):
+            fitted = fit(network, samples, config.training, on_epoch=reporter, device=device)
+        with watch.step("evaluate"):
+            probabilities = predict_probabilities(network, samples, samples.test, device=device)
+            evaluation = evaluate(probabilities, rows.label[samples.test.last_rows])
+            log_confusion(evaluation, samples, config, tracker)
+    metrics = {
+        "train_loss": fitted.best.train_loss,
+        "val_loss": fitted.best.val_loss,
+        "val_accuracy": fitted.best.val_accuracy,
+        **evaluation.test_metrics(),
+    }
+    classifier = Classifier(network)
+    onnx_model = None
+    if export_to_onnx:
+        with watch.step("export"):
+            onnx_model, difference = export_verified(classifier, config, samples, expected=probabilities)
+        metrics["onnx_max_abs_difference"] = difference
+    with watch.step("log model"):
+        # The last epoch's step, a later time: MLflow's latest values are then those of the best epoch.
+        tracker.log_metrics(metrics, step=len(fitted.epochs))
+        model_uri = log_model(tracker, classifier, onnx_model, config=config, samples=samples)
+        reporter.finish(len(fitted.epochs), metrics)
+        tracker.flush()
+    return TrainingResult(
+        metrics=metrics,
+        evaluation=evaluation,
+        fit=fitted,
+        periods=samples.periods(),
+        model_uri=model_uri,
+        onnx_model=onnx_model,
+        seconds=watch.seconds,
+    )

@@ -1,0 +1,61 @@
+"""What can be wrong with the rows of a training; each error's reason becomes a condition's reason."""
+
+from typing import ClassVar
+
+from mlinfra.errors import InvalidInputError, MlinfraError
+
+
+class UnknownFeatureError(InvalidInputError):
+    """A feature is not a column of the feature group."""
+
+    reason: ClassVar[str] = "UnknownFeature"
+
+
+class InvalidFeatureError(InvalidInputError):
+    """A feature is there, but it is not a number."""
+
+    reason: ClassVar[str] = "InvalidFeature"
+
+
+class MissingLabelError(InvalidInputError):
+    """The label's column, or some of its values, are missing."""
+
+    reason: ClassVar[str] = "MissingLabel"
+
+
+class InvalidLabelError(InvalidInputError):
+    """The label's values are not classes."""
+
+    reason: ClassVar[str] = "InvalidLabel"
+
+
+class SingleClassLabelError(InvalidInputError):
+    """The training rows hold one class only, so there is nothing to tell apart."""
+
+    reason: ClassVar[str] = "SingleClassLabel"
+
+
+class EmptyDateRangeError(InvalidInputError):
+    """There are no rows between the dates."""
+
+    reason: ClassVar[str] = "EmptyDateRange"
+
+
+class TooFewRowsError(InvalidInputError):
+    """A part of the split has no whole window."""
+
+    reason: ClassVar[str] = "TooFewRows"
+
+
+class InvalidRowsError(InvalidInputError):
+    """Rows without values, times or order."""
+
+    reason: ClassVar[str] = "InvalidRows"
+
+
+class TrainingDivergedError(MlinfraError):
+    """The loss is no longer a number."""
+
+
+class OnnxMismatchError(MlinfraError):
+    """The exported graph does not compute what the network computes."""

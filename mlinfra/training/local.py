@@ -1,0 +1,179 @@
+"""A training without Kubernetes: rows from the feature store, a run, a registered version, its stage."""
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from mlinfra.features import FeatureStore, get_feature_store
+from mlinfra.resources.promotion import Stage
+from mlinfra.resources.training_job import ModelName, TrainingData, Validation
+from mlinfra.tracking import get_mlflow_tracker
+from mlinfra.training.config import InvalidConfigError, TrainingConfig
+from mlinfra.training.core import TrainingResult, train
+from mlinfra.training.data import read_rows
+from mlinfra.training.run_log import OnProgress
+
+if TYPE_CHECKING:
+    import onnx
+
+EXPORT_FOLDER = Path("data") / "models"
+GATE_METRIC = "test_accuracy"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What becomes of a trained model.
+
+    Attributes:
+        model_name: registered model in MLflow; also the name of the run.
+        register: whether a new version is registered.
+        auto_promote: whether the version takes Production where its test accuracy is high enough.
+        min_accuracy: the least test accuracy that is.
+    """
+
+    model_name: str
+    register: bool = True
+    auto_promote: bool = True
+    min_accuracy: float = 0.80
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTraining:
+    """What a local training came to.
+
+    Attributes:
+        version: number of the registered version; None where none was registered.
+        stage: the stage it has.
+        onnx_path: the exported model; None where none was exported.
+        seconds: wall time of each step.
+    """
+
+    result: TrainingResult
+    run_id: str
+    tracking_uri: str
+    model_name: str
+    version: str | None
+    stage: Stage
+    onnx_path: Path | None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def example_data() -> tuple[TrainingData, Validation]:
+    """What is learnt where nobody says what: the first example data set, with the embargo its label needs."""
+    from mlinfra.datasets import DATASETS
+    from mlinfra.datasets.daily_features import LABEL_DAYS
+
+    return (
+        TrainingData(feature_group=DATASETS[0].feature_group, label=DATASETS[0].label),
+        Validation(embargo=LABEL_DAYS),
+    )
+
+
+def write_example_if_absent(store: FeatureStore, feature_group: str) -> bool:
+    """Write an example data set's group to the store where it is absent; True where that was done."""
+    if feature_group in store.list_feature_groups():
+        return False
+    from mlinfra.datasets import DATASETS, write_dataset
+
+    name = next((each.name for each in DATASETS if each.feature_group == feature_group), None)
+    if name is None:
+        return False
+    write_dataset(store, name)
+    return True
+
+
+def train_locally(
+    config: TrainingConfig,
+    registration: Registration,
+    *,
+    on_progress: OnProgress,
+    export_to_onnx: bool = True,
+    store: FeatureStore | None = None,
+    tracking_uri: str | None = None,
+    experiment_name: str | None = None,
+    export_folder: Path = EXPORT_FOLDER,
+) -> LocalTraining:
+    """Train, register and promote in this process.
+
+    The run ends FINISHED, or FAILED where the training raises; KeyboardInterrupt and what ``on_progress``
+    raises end it so too.
+
+    Raises:
+        MlinfraError: the subclass tells what was wrong; see `mlinfra.training.core.train`.
+    """
+    started = time.perf_counter()
+    check_model_name(registration.model_name)
+    store = store or get_feature_store()
+    write_example_if_absent(store, config.data.feature_group)
+    frame, keys = read_rows(store, config.data)
+    seconds = {"features": time.perf_counter() - started}
+    with get_mlflow_tracker(tracking_uri, experiment_name=experiment_name) as tracker:
+        run_id = tracker.start_run(registration.model_name)
+        seconds["start"] = time.perf_counter() - started - seconds["features"]
+        result = train(
+            config, frame, keys=keys, tracker=tracker, on_progress=on_progress, export_to_onnx=export_to_onnx
+        )
+        tracker.end_run("FINISHED")
+        before = time.perf_counter()
+        version, stage = None, stage_for(registration, result.metrics)
+        if registration.register:
+            version = tracker.register_model(result.model_uri, registration.model_name)
+            tracker.transition_model_stage(registration.model_name, version, stage)
+    onnx_path = None
+    if result.onnx_model is not None:
+        onnx_path = export_folder / registration.model_name / run_id / "model.onnx"
+        write_onnx(onnx_path, result.onnx_model)
+    return LocalTraining(
+        result=result,
+        run_id=run_id,
+        tracking_uri=tracker.tracking_uri,
+        model_name=registration.model_name,
+        version=version,
+        stage=stage,
+        onnx_path=onnx_path,
+        seconds={**seconds, **result.seconds, "register": time.perf_counter() - before},
+    )
+
+
+def check_model_name(name: str) -> None:
+    """Refuse, before anything is trained, a name that MLflow would refuse after.
+
+    Raises:
+        InvalidConfigError: it is empty, too long, or holds a slash or a colon.
+    """
+    try:
+        TypeAdapter(ModelName).validate_python(name)
+    except ValidationError as error:
+        raise InvalidConfigError(
+            f'Model name "{name}": give 1 to 200 characters without slash and colon.'
+        ) from error
+
+
+def stage_for(registration: Registration, metrics: Mapping[str, float]) -> Stage:
+    """The stage that a trained model may take."""
+    promoted = (
+        registration.register
+        and registration.auto_promote
+        and metrics[GATE_METRIC] >= registration.min_accuracy
+    )
+    return "Production" if promoted else "None"
+
+
+def write_onnx(path: Path, model: "onnx.ModelProto") -> None:
+    """Write a model so that a file of that name is always whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(model.SerializeToString())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,53 @@
+"""Exports the trained network to ONNX, and lets it pass only where both compute the same."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlinfra.models.normalized import Classifier
+from mlinfra.training.config import TrainingConfig
+from mlinfra.training.errors import OnnxMismatchError
+from mlinfra.training.metadata import model_metadata
+from mlinfra.training.samples import Samples
+
+if TYPE_CHECKING:
+    import onnx
+
+MAX_DIFFERENCE = 1e-4
+COMPARED_SAMPLES = 256
+
+
+def export_verified(
+    classifier: Classifier,
+    config: TrainingConfig,
+    samples: Samples,
+    *,
+    expected: NDArray[np.float32],
+) -> tuple["onnx.ModelProto", float]:
+    """Export to ONNX, and compare with the network on test samples spread over the whole test part.
+
+    Args:
+        expected: the network's probabilities for all test samples, (samples, classes).
+
+    Returns:
+        The model and the greatest absolute difference of a probability.
+
+    Raises:
+        OnnxMismatchError: the difference is above 1e-4.
+    """
+    from mlinfra.models.onnx_export import export_onnx, run_onnx
+
+    count = len(samples.test.last_rows)
+    chosen = np.unique(np.linspace(0, count - 1, COMPARED_SAMPLES).astype(int))
+    windows = samples.windows(samples.test.last_rows[chosen])
+    model = export_onnx(classifier, windows[:1], model_metadata(config, samples))
+    difference = float(np.abs(run_onnx(model, windows) - expected[chosen]).max())
+    # Not `difference > MAX_DIFFERENCE`: a NaN must not pass.
+    if not difference <= MAX_DIFFERENCE:
+        raise OnnxMismatchError(
+            f"The exported ONNX graph differs from the network by up to {difference:g} in a probability, "
+            f"more than {MAX_DIFFERENCE:g}: the model is not logged. Use an architecture without the "
+            "operation that exports wrongly, or train without export."
+        )
+    return model, difference

@@ -1,0 +1,191 @@
+"""The training steps as coroutines, for notebooks and services; the work runs in a thread of its own."""
+
+import asyncio
+import logging
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlinfra.errors import InvalidInputError, MlinfraError
+from mlinfra.resources.training_job import ModelArchitecture, TrainingData, TrainingParameters, Validation
+from mlinfra.training.config import (
+    DEFAULT_ARCHITECTURE,
+    InvalidConfigError,
+    ModelConfig,
+    TrainerConfig,
+    TrainingConfig,
+    ValidationConfig,
+    changed,
+)
+from mlinfra.training.local import (
+    EXPORT_FOLDER,
+    LocalTraining,
+    Registration,
+    example_data,
+    train_locally,
+)
+from mlinfra.training.progress import Progress
+from mlinfra.training.run_log import OnProgress
+from mlinfra.training.trainer import Epoch
+
+logger = logging.getLogger(__name__)
+
+TEST_PREFIX = "test_"
+
+
+class TrainingCancelledError(MlinfraError):
+    """The coroutine that waited for the training was cancelled."""
+
+
+@dataclass(slots=True)
+class TrainingOrchestrator:
+    """Loads from the feature store, trains with tracking, evaluates, registers, exports and promotes.
+
+    Args:
+        model_config: architecture and its parameters.
+        trainer_config: epochs, batch size, learning rate, early stopping, seed.
+        data_config: feature group, label, dates, window; example data where absent.
+        validation_config: how rows are held out; no embargo where ``data_config`` is given alone.
+        tracking_uri: where MLflow runs; MLFLOW_TRACKING_URI, else a local store, where absent.
+        experiment_name: experiment of the runs.
+        export_folder: where ONNX files are written.
+        on_progress: called after each epoch, in the training's thread.
+    """
+
+    model_config: ModelArchitecture = field(default_factory=ModelConfig)
+    trainer_config: TrainingParameters = field(default_factory=TrainerConfig)
+    data_config: TrainingData | None = None
+    validation_config: Validation | None = None
+    tracking_uri: str | None = None
+    experiment_name: str | None = None
+    export_folder: Path = EXPORT_FOLDER
+    on_progress: OnProgress | None = None
+
+    async def train_model(
+        self,
+        model_name: str = DEFAULT_ARCHITECTURE,
+        *,
+        export_onnx: bool = True,
+        auto_promote: bool = True,
+        min_accuracy_for_promotion: float = 0.80,
+    ) -> dict[str, Any]:
+        """Train and register a version; it takes Production where its test accuracy suffices.
+
+        Returns:
+            ``success``; then ``test_metrics`` (``accuracy``, ``balanced_accuracy``, ``f1``, ``log_loss``,
+            ``roc_auc``), ``baseline_accuracy`` of always answering the most frequent class, ``periods``,
+            ``run_id``, ``model_name``, ``version``, ``stage``, ``promoted``, ``onnx_path``, ``epochs``,
+            ``seconds``. Where ``success`` is False: ``error`` and its ``reason``.
+        """
+        return await self._train(
+            self.trainer_config,
+            Registration(
+                model_name=model_name, auto_promote=auto_promote, min_accuracy=min_accuracy_for_promotion
+            ),
+            export_onnx=export_onnx,
+        )
+
+    async def quick_train(
+        self, epochs: int = 50, batch_size: int = 64, learning_rate: float = 0.001
+    ) -> dict[str, Any]:
+        """Train with these three changed and register a version, which is not promoted.
+
+        Returns:
+            As `train_model`.
+        """
+        changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+        try:
+            trainer_config = changed(self.trainer_config, changes)
+        except InvalidConfigError as error:
+            return failure(error)
+        registration = Registration(model_name=self.model_config.architecture, auto_promote=False)
+        return await self._train(trainer_config, registration, export_onnx=True)
+
+    async def _train(
+        self, trainer_config: TrainingParameters, registration: Registration, *, export_onnx: bool
+    ) -> dict[str, Any]:
+        cancelled = threading.Event()
+
+        def on_progress(epoch: Epoch, progress: Progress) -> None:
+            if cancelled.is_set():
+                raise TrainingCancelledError(f"cancelled after epoch {epoch.number}")
+            if self.on_progress is not None:
+                self.on_progress(epoch, progress)
+
+        def work() -> LocalTraining:
+            return train_locally(
+                self._config(trainer_config),
+                registration,
+                on_progress=on_progress,
+                export_to_onnx=export_onnx,
+                tracking_uri=self.tracking_uri,
+                experiment_name=self.experiment_name,
+                export_folder=self.export_folder,
+            )
+
+        try:
+            return outcome(await asyncio.to_thread(work))
+        except MlinfraError as error:
+            logger.error("Training failed: %s", error)
+            return failure(error)
+        finally:
+            # A thread cannot be cancelled: it ends itself after its epoch.
+            cancelled.set()
+
+    def _config(self, trainer_config: TrainingParameters) -> TrainingConfig:
+        if self.data_config is None:
+            data, validation = example_data()
+        else:
+            data, validation = self.data_config, ValidationConfig()
+        return TrainingConfig(
+            data=data,
+            model=self.model_config,
+            training=trainer_config,
+            validation=self.validation_config or validation,
+        )
+
+
+def get_training_orchestrator(
+    model_config: ModelArchitecture | None = None,
+    trainer_config: TrainingParameters | None = None,
+    *,
+    data_config: TrainingData | None = None,
+    validation_config: Validation | None = None,
+) -> TrainingOrchestrator:
+    """An orchestrator; what is not given keeps its default."""
+    return TrainingOrchestrator(
+        model_config=model_config or ModelConfig(),
+        trainer_config=trainer_config or TrainerConfig(),
+        data_config=data_config,
+        validation_config=validation_config,
+    )
+
+
+def outcome(training: LocalTraining) -> dict[str, Any]:
+    """A local training as the dictionary that `TrainingOrchestrator.train_model` gives."""
+    result = training.result
+    return {
+        "success": True,
+        "test_metrics": {
+            key.removeprefix(TEST_PREFIX): value
+            for key, value in result.metrics.items()
+            if key.startswith(TEST_PREFIX)
+        },
+        "baseline_accuracy": result.evaluation.baseline_accuracy,
+        "periods": dict(result.periods),
+        "run_id": training.run_id,
+        "model_name": training.model_name,
+        "version": training.version,
+        "stage": training.stage,
+        "promoted": training.stage == "Production",
+        "onnx_path": str(training.onnx_path) if training.onnx_path else None,
+        "epochs": len(result.fit.epochs),
+        "seconds": dict(training.seconds),
+    }
+
+
+def failure(error: MlinfraError) -> dict[str, Any]:
+    """An expected error as the dictionary that `TrainingOrchestrator.train_model` gives."""
+    reason = error.reason if isinstance(error, InvalidInputError) else type(error).__name__
+    return {"success": False, "error": str(error), "reason": reason}

@@ -1,0 +1,81 @@
+"""MLflow's errors become ours: away for now, or refused for good; passwords stay out of messages."""
+
+import pytest
+from mlflow.exceptions import MlflowException, RestException
+
+from mlinfra.tracking.connection import persistently, translated_errors, without_password
+from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
+
+
+def lost_connection() -> MlflowException:
+    try:
+        try:
+            raise ConnectionRefusedError(111, "Connection refused")
+        except OSError as error:
+            raise MlflowException(
+                "API request to http://mlflow:5000/api failed with exception ..."
+            ) from error
+    except MlflowException as error:
+        return error
+
+
+def test_lost_connection_names_address_and_cause() -> None:
+    with (
+        pytest.raises(TrackingUnavailableError) as caught,
+        translated_errors("http://me:secret@mlflow:5000"),
+    ):
+        raise lost_connection()
+    assert "MLflow does not answer at http://mlflow:5000: [Errno 111] Connection refused." in str(
+        caught.value
+    )
+    assert "secret" not in str(caught.value)
+
+
+def answer(code: str) -> RestException:
+    return RestException({"error_code": code, "message": "told"})  # type: ignore[no-untyped-call]  # MLflow's
+
+
+@pytest.mark.parametrize("code", ["INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"])
+def test_trouble_of_the_server_may_pass(code: str) -> None:
+    with pytest.raises(TrackingUnavailableError), translated_errors("http://mlflow"):
+        raise answer(code)
+
+
+@pytest.mark.parametrize("code", ["RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED"])
+def test_a_refusal_is_final(code: str) -> None:
+    with pytest.raises(TrackingRefusedError, match=f"refuses: {code}"), translated_errors("http://mlflow"):
+        raise answer(code)
+
+
+def test_a_call_is_tried_until_it_succeeds() -> None:
+    answers = iter([TrackingUnavailableError("away"), TrackingUnavailableError("away"), None])
+    waited: list[float] = []
+
+    def call() -> str:
+        if (error := next(answers)) is not None:
+            raise error
+        return "done"
+
+    assert persistently(call, timeout=60, sleep=waited.append) == "done"
+    assert waited == [0.5, 1.0]
+
+
+def test_a_call_is_given_up_after_its_time() -> None:
+    def call() -> None:
+        raise TrackingUnavailableError("away")
+
+    with pytest.raises(TrackingUnavailableError):
+        persistently(call, timeout=0.0, sleep=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://mlflow:5000", "http://mlflow:5000"),
+        ("https://user:pw@mlflow/path", "https://mlflow/path"),
+        ("postgresql://user:p@w@db:5432/mlflow", "postgresql://db:5432/mlflow"),
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+    ],
+)
+def test_shown_uris_hold_no_password(uri: str, shown: str) -> None:
+    assert without_password(uri) == shown

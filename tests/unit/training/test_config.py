@@ -1,0 +1,105 @@
+"""A training is told the same by a TrainingJob, the command line and Python."""
+
+import pytest
+
+from mlinfra.cli.train import Options, training_config
+from mlinfra.resources.training_job import TrainingJobSpec
+from mlinfra.training.config import (
+    InvalidConfigError,
+    NothingToTrainError,
+    TrainerConfig,
+    TrainingConfig,
+    changed,
+)
+from mlinfra.training.local import Registration, check_model_name, stage_for
+
+
+def options(**changes: object) -> Options:
+    defaults: dict[str, object] = {
+        "epochs": 5,
+        "learning_rate": 0.001,
+        "batch_size": 64,
+        "seed": 42,
+        "patience": 10,
+        "architecture": "hybrid_cnn_lstm",
+        "parameters": (),
+        "window": 20,
+        "feature_group": None,
+        "label": None,
+        "features": (),
+        "start_date": None,
+        "end_date": None,
+        "embargo": None,
+        "model_name": None,
+        "register": True,
+        "promote": True,
+        "min_accuracy": 0.8,
+    }
+    return Options(**(defaults | changes))  # type: ignore[arg-type]  # the fields above
+
+
+def test_command_line_and_training_job_mean_the_same() -> None:
+    spec = TrainingJobSpec.model_validate(
+        {
+            "modelName": "m",
+            "model": {"architecture": "hybrid_cnn_lstm", "parameters": {"hiddenSize": 8}},
+            "data": {"featureGroup": "g", "label": "y", "startDate": "2020-01-01", "windowLength": 30},
+            "training": {"epochs": 7, "earlyStopping": {"patience": 3}},
+            "validation": {"embargo": 2},
+        }
+    )
+    said = options(
+        epochs=7,
+        patience=3,
+        parameters=("hiddenSize=8",),
+        window=30,
+        feature_group="g",
+        label="y",
+        start_date="2020-01-01",
+        embargo=2,
+    )
+    assert training_config(said).to_wire() == TrainingConfig.from_spec(spec).to_wire()
+
+
+def test_example_data_brings_its_label_and_embargo() -> None:
+    config = training_config(options())
+    assert config.data.label == "turbulent"
+    assert config.validation.embargo == 5
+
+
+def test_a_group_of_ones_own_needs_a_label() -> None:
+    with pytest.raises(InvalidConfigError, match="--label: name the column of mine to predict"):
+        training_config(options(feature_group="mine"))
+
+
+def test_spec_without_model_and_data_is_refused() -> None:
+    spec = TrainingJobSpec.model_validate({"modelName": "m", "image": "mine"})
+    with pytest.raises(NothingToTrainError, match=r"spec\.command with your own code"):
+        TrainingConfig.from_spec(spec)
+
+
+def test_a_change_out_of_bounds_names_field_and_value() -> None:
+    with pytest.raises(
+        InvalidConfigError, match="epochs: Input should be greater than or equal to 1, got -1"
+    ):
+        changed(TrainerConfig(), {"epochs": -1})
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a:b", " a", "x" * 201])
+def test_model_name_that_mlflow_refuses_is_refused_before_the_training(name: str) -> None:
+    with pytest.raises(InvalidConfigError, match="without slash and colon"):
+        check_model_name(name)
+
+
+@pytest.mark.parametrize(
+    ("registration", "accuracy", "stage"),
+    [
+        (Registration("m", min_accuracy=0.8), 0.8, "Production"),
+        (Registration("m", min_accuracy=0.8), 0.79, "None"),
+        (Registration("m", min_accuracy=0.8), float("nan"), "None"),
+        (Registration("m", auto_promote=False), 0.99, "None"),
+        (Registration("m", register=False), 0.99, "None"),
+    ],
+)
+def test_production_needs_the_accuracy(registration: Registration, accuracy: float, stage: str) -> None:
+    assert stage_for(registration, {"test_accuracy": accuracy}) == stage
