@@ -142,7 +142,7 @@ def training_config(options: Options) -> "TrainingConfig":
     Raises:
         InvalidConfigError: a value is out of bounds, or the label is not given.
     """
-    from mlinfra.resources.training_job import TrainingData, Validation
+    from mlinfra.resources.built_in_training import TrainingData, Validation
     from mlinfra.training.config import (
         InvalidConfigError,
         ModelConfig,

@@ -182,13 +182,14 @@ class MlflowTracker:
         return f"{MODELS_PREFIX}{logged.model_id}"
 
     def withdraw_results(self) -> None:
-        """Take the result tag from models that earlier attempts of this run logged."""
+        """Mark models that earlier attempts of this run logged as not its result."""
         run = self._ask(self.client.get_run, self.run_id)
         outputs = run.outputs.model_outputs if run.outputs else []
         for output in outputs:
             logged = self._ask(self.client.get_logged_model, output.model_id)
-            if MODEL_TAG in logged.tags:
-                self._ask(self.client.delete_logged_model_tag, logged.model_id, MODEL_TAG)
+            if logged.tags.get(MODEL_TAG) == "true":
+                # Not deleted: MLflow's route for that does not match a key with a slash.
+                self._ask(self.client.set_logged_model_tags, logged.model_id, {MODEL_TAG: "false"})
 
     def register_model(self, model_uri: str, name: str) -> str:
         """Register a logged model as the next version of ``name``, which is created where absent.

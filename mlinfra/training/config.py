@@ -8,14 +8,14 @@ from pydantic import ValidationError
 
 from mlinfra.errors import InvalidInputError
 from mlinfra.resources.base import ResourceModel
-from mlinfra.resources.training_job import (
+from mlinfra.resources.built_in_training import (
     EarlyStopping,
     ModelArchitecture,
     TrainingData,
-    TrainingJobSpec,
     TrainingParameters,
     Validation,
 )
+from mlinfra.resources.training_job import TrainingJobSpec
 
 Config = TypeVar("Config", bound=ResourceModel)
 

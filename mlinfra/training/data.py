@@ -3,7 +3,7 @@
 import pandas as pd
 
 from mlinfra.features import FeatureStore
-from mlinfra.resources.training_job import TrainingData
+from mlinfra.resources.built_in_training import TrainingData
 from mlinfra.training.errors import EmptyDateRangeError
 from mlinfra.training.rows import RowKeys
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from mlinfra.features import FeatureStore, get_feature_store
+from mlinfra.resources.built_in_training import TrainingData, Validation
+from mlinfra.resources.model_name import MODEL_NAME_RULE, ModelName
 from mlinfra.resources.promotion import Stage
-from mlinfra.resources.training_job import ModelName, TrainingData, Validation
 from mlinfra.tracking import get_mlflow_tracker
 from mlinfra.training.config import InvalidConfigError, TrainingConfig
 from mlinfra.training.core import TrainingResult, train
@@ -145,14 +146,12 @@ def check_model_name(name: str) -> None:
     """Refuse, before anything is trained, a name that MLflow would refuse after.
 
     Raises:
-        InvalidConfigError: it is empty, too long, or holds a slash or a colon.
+        InvalidConfigError: it breaks `mlinfra.resources.model_name.MODEL_NAME_RULE`.
     """
     try:
         TypeAdapter(ModelName).validate_python(name)
     except ValidationError as error:
-        raise InvalidConfigError(
-            f'Model name "{name}": give 1 to 200 characters without slash and colon.'
-        ) from error
+        raise InvalidConfigError(f'Model name "{name}": {MODEL_NAME_RULE}.') from error
 
 
 def stage_for(registration: Registration, metrics: Mapping[str, float]) -> Stage:

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mlinfra.errors import InvalidInputError, MlinfraError
-from mlinfra.resources.training_job import ModelArchitecture, TrainingData, TrainingParameters, Validation
+from mlinfra.resources.built_in_training import (
+    ModelArchitecture,
+    TrainingData,
+    TrainingParameters,
+    Validation,
+)
 from mlinfra.training.config import (
     DEFAULT_ARCHITECTURE,
     InvalidConfigError,

@@ -49,6 +49,6 @@ def confusion_matrix_figure(
                 f"{confusion[row, column]:,}\n{share[row, column]:.0%}",
                 ha="center",
                 va="center",
-                color="white" if share[row, column] > 0.5 else "black",
+                color="white" if share[row, column] > 0.65 else "black",
             )
     return figure

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlinfra.models.errors import suggestion
-from mlinfra.resources.training_job import TrainingData
+from mlinfra.resources.built_in_training import TrainingData
 from mlinfra.training.errors import (
     EmptyDateRangeError,
     InvalidFeatureError,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlinfra.resources.training_job import Validation
+from mlinfra.resources.built_in_training import Validation
 from mlinfra.training.errors import SingleClassLabelError, TooFewRowsError
 from mlinfra.training.rows import LabelledRows
 from mlinfra.training.split import chronological_split

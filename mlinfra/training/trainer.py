@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mlinfra.resources.training_job import EarlyStopping, TrainingParameters
+from mlinfra.resources.built_in_training import EarlyStopping, TrainingParameters
 from mlinfra.training.errors import TrainingDivergedError
 from mlinfra.training.samples import Part, Samples
 

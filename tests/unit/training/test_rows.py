@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mlinfra.errors import InvalidInputError
-from mlinfra.resources.training_job import TrainingData
+from mlinfra.resources.built_in_training import TrainingData
 from mlinfra.training.rows import RowKeys, labelled_rows
 
 KEYS = RowKeys(entity="symbol")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlinfra.errors import InvalidInputError
-from mlinfra.resources.training_job import Validation
+from mlinfra.resources.built_in_training import Validation
 from mlinfra.training.errors import SingleClassLabelError, TooFewRowsError
 from mlinfra.training.rows import LabelledRows
 from mlinfra.training.samples import Samples, feature_statistics, make_samples, window_ends

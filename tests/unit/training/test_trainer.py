@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mlinfra.models.normalized import NormalizedNetwork
-from mlinfra.resources.training_job import EarlyStopping, TrainingParameters, Validation
+from mlinfra.resources.built_in_training import EarlyStopping, TrainingParameters, Validation
 from mlinfra.training.errors import TrainingDivergedError
 from mlinfra.training.reproducibility import reproducible
 from mlinfra.training.rows import LabelledRows

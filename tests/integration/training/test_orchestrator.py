@@ -1,0 +1,110 @@
+"""The guide's coroutines: they train, register, export and promote without Kubernetes."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from mlflow import MlflowClient
+
+from mlinfra.features import FeatureStore
+from mlinfra.training import ModelConfig, TrainerConfig, TrainingOrchestrator, get_training_orchestrator
+from mlinfra.training.progress import Progress
+from mlinfra.training.trainer import Epoch
+
+
+@pytest.fixture
+def orchestrator(
+    feature_store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> TrainingOrchestrator:
+    monkeypatch.setenv("MLINFRA_FEATURE_STORE_URI", str(feature_store.root))
+    orchestrator = get_training_orchestrator(
+        model_config=ModelConfig(parameters={"hiddenSize": 8, "convChannels": [8]}),
+        trainer_config=TrainerConfig(epochs=2),
+    )
+    orchestrator.experiment_name = "orchestrator"
+    orchestrator.export_folder = tmp_path
+    return orchestrator
+
+
+async def test_a_model_that_is_good_enough_reaches_production(
+    orchestrator: TrainingOrchestrator, mlflow_server: Any
+) -> None:
+    result = await orchestrator.train_model(model_name="good", min_accuracy_for_promotion=0.80)
+    assert result["success"], result
+    assert result["test_metrics"]["accuracy"] > result["baseline_accuracy"]
+    assert (result["version"], result["stage"], result["promoted"]) == ("1", "Production", True)
+    client = MlflowClient(mlflow_server.uri)
+    version = client.get_model_version_by_alias("good", "production")
+    assert version.run_id == result["run_id"]
+    assert client.get_run(result["run_id"]).info.status == "FINISHED"
+    session = onnxruntime.InferenceSession(result["onnx_path"], providers=["CPUExecutionProvider"])
+    features = session.get_inputs()[0].shape[2]
+    (probabilities,) = session.run(None, {"features": np.zeros((3, 20, features), dtype=np.float32)})
+    assert probabilities.shape == (3, 2)
+
+
+async def test_a_model_below_the_gate_is_registered_only(orchestrator: TrainingOrchestrator) -> None:
+    result = await orchestrator.train_model(
+        model_name="poor", export_onnx=False, min_accuracy_for_promotion=0.99
+    )
+    assert result["success"], result
+    assert (result["version"], result["stage"], result["onnx_path"]) == ("1", "None", None)
+
+
+async def test_quick_train_leaves_the_event_loop_free(orchestrator: TrainingOrchestrator) -> None:
+    epochs: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def show(epoch: Epoch, _: Progress) -> None:
+        loop.call_soon_threadsafe(epochs.append, epoch.number)
+
+    orchestrator.on_progress = show
+    training = asyncio.create_task(orchestrator.quick_train(epochs=3, batch_size=128, learning_rate=0.01))
+    async with asyncio.timeout(60):
+        while not epochs:
+            await asyncio.sleep(0.005)
+    assert not training.done()
+    result = await training
+    assert result["success"], result
+    assert epochs == [1, 2, 3]
+    assert result["epochs"] == 3
+    assert result["stage"] == "None"
+
+
+async def test_bad_input_is_a_result_with_its_reason(orchestrator: TrainingOrchestrator) -> None:
+    wrong = await orchestrator.quick_train(epochs=0)
+    assert (wrong["success"], wrong["reason"]) == (False, "InvalidConfig")
+    orchestrator.model_config = ModelConfig(architecture="hybrid_cnn_lstn")
+    unknown = await orchestrator.train_model(model_name="unknown")
+    assert (unknown["success"], unknown["reason"]) == (False, "UnknownArchitecture")
+    assert 'Did you mean "hybrid_cnn_lstm"?' in unknown["error"]
+
+
+async def test_cancelling_ends_the_training_and_fails_its_run(
+    orchestrator: TrainingOrchestrator, mlflow_server: Any
+) -> None:
+    orchestrator.trainer_config = TrainerConfig(epochs=10_000, early_stopping=None)
+    orchestrator.experiment_name = "cancelled"
+    first_epoch = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def show(_epoch: Epoch, _progress: Progress) -> None:
+        loop.call_soon_threadsafe(first_epoch.set)
+
+    orchestrator.on_progress = show
+    training = asyncio.create_task(orchestrator.train_model(model_name="cancelled"))
+    async with asyncio.timeout(60):
+        await first_epoch.wait()
+    training.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await training
+    client = MlflowClient(mlflow_server.uri)
+    experiment = client.get_experiment_by_name("cancelled")
+    assert experiment is not None
+    async with asyncio.timeout(60):
+        while (runs := client.search_runs([experiment.experiment_id]))[0].info.status == "RUNNING":
+            await asyncio.sleep(0.05)
+    assert runs[0].info.status == "FAILED"
