@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 EXIT_ERROR = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-HELP = """Train a model on this machine, into a local MLflow store.
-
-Without --feature-group it learns from example data: whether the next five days of the S&P 500 will be
-turbulent. The oldest rows train, newer ones choose the best epoch, the newest test.
-
-Exit codes: 0 trained, 1 error, 2 bad input, 130 interrupted.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +87,13 @@ def train(
         typer.Option(envvar="MLFLOW_TRACKING_URI", help="Where MLflow runs; a local file if absent."),
     ] = None,
 ) -> None:
+    """Train a model on this machine, into a local MLflow store.
+
+    Without --feature-group it learns from the first of the example data that `mlinfra datasets list` shows.
+    The oldest rows train, newer ones choose the best epoch, the newest test.
+
+    Exit codes: 0 trained, 1 error, 2 bad input, 130 interrupted.
+    """
     started = time.perf_counter()
     options = Options(
         epochs=epochs,
@@ -126,9 +126,6 @@ def train(
     except KeyboardInterrupt:
         console.print("Interrupted; the run is marked as failed.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-train.__doc__ = HELP
 
 
 def main() -> None:
@@ -218,6 +215,7 @@ def _run(
             config,
             registration(options),
             on_progress=view.show,
+            on_step=view.show_step,
             tracking_uri=tracking_uri,
             experiment_name=experiment,
         )

@@ -14,12 +14,20 @@ if TYPE_CHECKING:
     from mlinfra.training.trainer import Epoch
 
 
+ENDINGS = {
+    "evaluate": "testing",
+    "export": "exporting to ONNX",
+    "log model": "logging the model",
+}
+
+
 class TrainingView:
     """Shows the epochs of one training; use it as a context manager."""
 
     def __init__(self, console: Console, *, title: str, epochs: int) -> None:
         self._console = console
         self._best = 0.0
+        self._epoch = 0
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -44,6 +52,7 @@ class TrainingView:
 
     def show(self, epoch: "Epoch", progress: "Progress") -> None:
         """Show an epoch."""
+        self._epoch = epoch.number
         self._best = max(self._best, epoch.val_accuracy)
         detail = (
             f"validation accuracy {epoch.val_accuracy:.1%} (best {self._best:.1%})"
@@ -58,6 +67,11 @@ class TrainingView:
                 highlight=False,
                 soft_wrap=True,
             )
+
+    def show_step(self, name: str) -> None:
+        """Show that a step begins; once the epochs are over the bar is full."""
+        if name in ENDINGS:
+            self._bars.update(self._task, total=self._epoch, detail=ENDINGS[name])
 
 
 def result_table(training: "LocalTraining", *, min_accuracy: float) -> Table:

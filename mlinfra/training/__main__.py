@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mlinfra import __version__
 from mlinfra.errors import InvalidInputError, MlinfraError
 from mlinfra.training.pod import (
+    PodJob,
     Terminated,
     end_of,
     feature_store_uri,
@@ -32,7 +33,7 @@ FLUSH_SECONDS = 10.0
 def main() -> int:
     """Train; the exit code and the termination message are those that mlinfra.training.pod tells of."""
     signal.signal(signal.SIGTERM, _terminate)
-    say(f"mlinfra {__version__} trainer, attempt starts")
+    say(f"mlinfra {__version__} trainer starts")
     limit_threads()
     try:
         run()
@@ -49,13 +50,14 @@ def main() -> int:
 
 def run() -> None:
     """Train into the run that the environment names, and end the run as far as this attempt may."""
+    job = read_job(os.environ)
     from mlinfra.tracking import get_mlflow_tracker
 
     tracker = get_mlflow_tracker()
-    tracker.start_run()
+    tracker.start_run(job.metadata.name)
     say(f"MLflow run {tracker.run_id} at {tracker.tracking_uri}, attempt {tracker.attempt}")
     try:
-        result = train_job(tracker)
+        result = train_job(job, tracker)
     except BaseException as error:
         leave(tracker, failed=isinstance(error, InvalidInputError))
         raise
@@ -63,14 +65,13 @@ def run() -> None:
     say(summary(result))
 
 
-def train_job(tracker: "MlflowTracker") -> "TrainingResult":
-    """Train what the environment describes."""
+def train_job(job: PodJob, tracker: "MlflowTracker") -> "TrainingResult":
+    """Train what the TrainingJob describes."""
     from mlinfra.features import get_feature_store
     from mlinfra.training.config import TrainingConfig
     from mlinfra.training.core import train
     from mlinfra.training.data import read_rows
 
-    job = read_job(os.environ)
     config = TrainingConfig.from_spec(job.spec)
     frame, keys = read_rows(get_feature_store(feature_store_uri(os.environ)), config.data)
     say(f"{len(frame)} rows of {config.data.feature_group}")

@@ -1,7 +1,7 @@
 """One training from rows to a logged model: what the training pod and the local orchestrator both run."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ from mlinfra.training.trainer import Fit, choose_device, fit, predict_probabilit
 
 if TYPE_CHECKING:
     import onnx
+
+OnStep = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,15 @@ class TrainingResult:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Wall time of named steps."""
+    """Wall time of named steps; ``on_step`` is told of each when it begins."""
 
+    on_step: OnStep
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time a block."""
+        self.on_step(name)
         started = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - started
@@ -70,6 +74,7 @@ def train(
     keys: RowKeys,
     tracker: MlflowTracker,
     on_progress: OnProgress,
+    on_step: OnStep = lambda _: None,
     export_to_onnx: bool = True,
 ) -> TrainingResult:
     """Train, test and log a model into the tracker's active run, which stays open.
@@ -80,6 +85,7 @@ def train(
         keys: which of its columns are the time and the entity.
         tracker: its run is started.
         on_progress: called after each epoch.
+        on_step: called with the name of each step when it begins.
         export_to_onnx: log the model as ONNX; its weights only where False.
 
     Raises:
@@ -88,7 +94,7 @@ def train(
         OnnxMismatchError: the exported graph computes something else than the network.
         TrackingUnavailableError: MLflow was away for too long.
     """
-    watch = Stopwatch()
+    watch = Stopwatch(on_step)
     architecture = find_architecture(config.model.architecture)
     parameters = architecture.configure(config.model.parameters or {})
     with watch.step("prepare"):

@@ -16,7 +16,7 @@ from mlinfra.resources.model_name import MODEL_NAME_RULE, ModelName
 from mlinfra.resources.promotion import Stage
 from mlinfra.tracking import get_mlflow_tracker
 from mlinfra.training.config import InvalidConfigError, TrainingConfig
-from mlinfra.training.core import TrainingResult, train
+from mlinfra.training.core import OnStep, TrainingResult, train
 from mlinfra.training.data import read_rows
 from mlinfra.training.run_log import OnProgress
 
@@ -94,6 +94,7 @@ def train_locally(
     registration: Registration,
     *,
     on_progress: OnProgress,
+    on_step: OnStep = lambda _: None,
     export_to_onnx: bool = True,
     store: FeatureStore | None = None,
     tracking_uri: str | None = None,
@@ -118,7 +119,13 @@ def train_locally(
         run_id = tracker.start_run(registration.model_name)
         seconds["start"] = time.perf_counter() - started - seconds["features"]
         result = train(
-            config, frame, keys=keys, tracker=tracker, on_progress=on_progress, export_to_onnx=export_to_onnx
+            config,
+            frame,
+            keys=keys,
+            tracker=tracker,
+            on_progress=on_progress,
+            on_step=on_step,
+            export_to_onnx=export_to_onnx,
         )
         tracker.end_run("FINISHED")
         before = time.perf_counter()

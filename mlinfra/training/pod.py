@@ -10,7 +10,8 @@ any other error           1           stays RUNNING       the error
 ========================  ==========  ==================  ===========================================
 
 A run stays RUNNING where another attempt may go on with it: the pod cannot know whether it is the last,
-so the operator ends the run of a job that failed for good.
+so the operator ends the run of a job that failed for good. A TrainingJob that cannot be read is refused
+before MLflow is asked.
 """
 
 import json
