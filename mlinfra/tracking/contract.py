@@ -8,6 +8,8 @@ TRAINING_JOB_TAG = "mlinfra.io/training-job"
 """``namespace/name`` of the TrainingJob."""
 ATTEMPT_TAG = "mlinfra.io/attempt"
 """Number of the attempt that writes to the run, from 1; a training process raises it at start."""
+CLUSTER_UID_TAG = "mlinfra.io/cluster-uid"
+"""UID of the kube-system namespace: several clusters may share one MLflow."""
 PROGRESS_TAG = "mlinfra.io/progress"
 """Overwritten after each epoch: JSON ``{"attempt", "currentEpoch", "totalEpochs",
 "progressPercentage", "estimatedRemainingSeconds", "metrics": {name: number}, "lastUpdatedTime"}``."""

@@ -54,6 +54,29 @@ def set_stage(client: "MlflowClient", name: str, version: str, stage: Stage) -> 
     return bool(surplus) or tag_differs or stage_differs or alias_differs
 
 
+def take_production(client: "MlflowClient", name: str, version: str, *, demoted: Iterable[str]) -> None:
+    """Bring a version to Production in place of ``demoted`` ones, which become Archived.
+
+    Whoever reads by `effective_stage` sees exactly one version in Production all the while.
+
+    Args:
+        client: client of the MLflow server.
+        name: name of the registered model.
+        version: number of the version that takes Production.
+        demoted: numbers of all other versions in Production, by MLflow's stage or by alias.
+
+    Raises:
+        MlflowException: MLflow does not answer, or has no such version.
+    """
+    others = tuple(demoted)
+    for other in others:
+        _transition(client, name, other, "Archived")
+    client.set_registered_model_alias(name, STAGE_ALIASES["Production"], version)
+    set_stage(client, name, version, "Production")
+    for other in others:
+        set_stage(client, name, other, "Archived")
+
+
 def stage_of(version: "ModelVersion") -> Stage:
     """The stage a version has in MLflow; an alias beats MLflow's own stage."""
     return effective_stage(version.aliases, version.current_stage)

@@ -1,0 +1,1 @@
+"""ModelVersion: gates, and the stage it takes in MLflow's registry."""

@@ -1,0 +1,200 @@
+"""Carries out the plans of ModelVersions, of one model one at a time."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from weakref import WeakValueDictionary
+
+from pydantic import ValidationError
+
+from mlinfra.kube import ApiError, KubernetesClient
+from mlinfra.kube.resource import MODEL_VERSIONS
+from mlinfra.resources import ModelVersion
+from mlinfra.resources.names import FIELD_MANAGER
+from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
+from mlinfra_operator.conditions import Event
+from mlinfra_operator.modelversion.observed import Observed, stage_is_ours
+from mlinfra_operator.modelversion.plan import (
+    Action,
+    ArchiveSpec,
+    FollowStage,
+    Plan,
+    ReadMetrics,
+    ReadRegistry,
+    claim_of,
+    plan,
+)
+from mlinfra_operator.runtime import mlflow_calls
+from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
+from mlinfra_operator.runtime.events import EventPoster
+from mlinfra_operator.runtime.mlflow_registry import Mlflow
+from mlinfra_operator.runtime.status import GONE, StatusWriter
+from mlinfra_operator.runtime.work_queue import Retry
+
+MAX_ROUNDS = 12
+"""More than the longest way through the plan."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the controller of ModelVersions works with.
+
+    Attributes:
+        enqueue: called with a ModelVersion that has to be looked at because another one changed.
+    """
+
+    client: KubernetesClient
+    mlflow: Mlflow
+    versions: ObjectCache
+    status: StatusWriter
+    events: EventPoster
+    enqueue: Callable[[Key], None]
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class ModelVersionController:
+    """Reconciles one ModelVersion at a time."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring a ModelVersion on; seconds after which to look again.
+
+        Raises:
+            Retry: to be tried again with a growing delay.
+        """
+        obj = self._context.versions.get(key)
+        if obj is None:
+            return None
+        # Which version has Production is decided, done and stored before another one is looked at.
+        lock = self._locks.setdefault(str(obj["spec"].get("modelName")), asyncio.Lock())
+        async with lock:
+            return await self._reconcile(key)
+
+    def forget(self, obj: Object) -> None:
+        """A ModelVersion is deleted: the next newest claim counts."""
+        self._enqueue_rivals(obj)
+
+    async def _reconcile(self, key: Key) -> float | None:
+        obj = self._context.versions.get(key)
+        if obj is None:
+            return None
+        try:
+            version = ModelVersion.model_validate(obj)
+        except ValidationError as error:
+            await self._tell_invalid(obj, error)
+            return None
+        decided = await self._act(key, version)
+        latest = self._context.versions.get(key)
+        if latest is None or not await self._context.status.write(latest, decided.status.to_wire()):
+            return None
+        for event in decided.events:
+            await self._context.events.post(latest, event)
+        if decided.status.production_claimed_at != version.status.production_claimed_at:
+            self._enqueue_rivals(latest)
+        if decided.retry:
+            raise Retry
+        return decided.requeue_after
+
+    async def _act(self, key: Key, version: ModelVersion) -> Plan:
+        context = self._context
+        observed = self._observe(key, version)
+        for _ in range(MAX_ROUNDS):
+            decided = plan(version, observed, context.clock())
+            if not decided.actions:
+                return decided
+            for action in decided.actions:
+                if isinstance(action, ArchiveSpec):
+                    version = await self._archive(key, version)
+                    continue
+                try:
+                    observed = await self._ask_mlflow(action, version, observed)
+                except TrackingUnavailableError as error:
+                    observed = replace(observed, unavailable=str(error))
+                except TrackingRefusedError as error:
+                    observed = replace(observed, refused=str(error))
+        raise RuntimeError(f"ModelVersion {version.metadata.name}: no end after {MAX_ROUNDS} plans")
+
+    def _observe(self, key: Key, version: ModelVersion) -> Observed:
+        rivals = [
+            claim_of(ModelVersion.model_validate(other))
+            for other in self._rivals(version.spec.model_name, key)
+        ]
+        obj = self._context.versions.get(key) or {}
+        return Observed(
+            claims=tuple(claim for claim in rivals if claim is not None),
+            stage_is_ours=stage_is_ours(obj.get("metadata", {}).get("managedFields") or []),
+        )
+
+    async def _ask_mlflow(self, action: Action, version: ModelVersion, observed: Observed) -> Observed:
+        call, spec = self._context.mlflow.call, version.spec
+        match action:
+            case ReadRegistry():
+                namespace = version.metadata.namespace
+                found = await call(mlflow_calls.registered_model, spec.model_name, namespace)
+                return replace(observed, registry=found or "absent")
+            case ReadMetrics():
+                run = await call(mlflow_calls.read_run, action.run_id)
+                return replace(observed, metrics=run.metrics)
+            case FollowStage():
+                await call(
+                    mlflow_calls.follow_stage, spec.model_name, spec.version, action.stage, action.demoted
+                )
+                return replace(observed, registry=None)
+            case ArchiveSpec():
+                raise ValueError("to archive is no question to MLflow")
+
+    async def _archive(self, key: Key, version: ModelVersion) -> ModelVersion:
+        metadata = version.metadata
+        try:
+            answer = await self._context.client.merge_patch(
+                MODEL_VERSIONS,
+                metadata.name,
+                # With the resourceVersion a stage that a person asks for meanwhile is not overwritten.
+                {
+                    "metadata": {"uid": metadata.uid, "resourceVersion": self._resource_version(key)},
+                    "spec": {"stage": "Archived"},
+                },
+                metadata.namespace,
+                field_manager=FIELD_MANAGER,
+            )
+        except ApiError as error:
+            if error.status in GONE:
+                raise Retry from error
+            raise
+        self._context.versions.wrote(answer)
+        return ModelVersion.model_validate(answer)
+
+    def _resource_version(self, key: Key) -> str:
+        obj = self._context.versions.get(key)
+        if obj is None:
+            raise Retry
+        return str(obj["metadata"]["resourceVersion"])
+
+    def _rivals(self, model_name: str, key: Key) -> list[Object]:
+        """Other ModelVersions of the model that ask for Production."""
+        return [
+            other
+            for other in self._context.versions
+            if other["spec"].get("modelName") == model_name
+            and other["spec"].get("stage") == "Production"
+            and other["metadata"].get("namespace") == key[0]
+            and key_of(other) != key
+        ]
+
+    def _enqueue_rivals(self, obj: Object) -> None:
+        for other in self._rivals(str(obj["spec"].get("modelName")), key_of(obj)):
+            self._context.enqueue(key_of(other))
+
+    async def _tell_invalid(self, obj: Object, error: ValidationError) -> None:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"{where}: {first['msg']}; apply the CRDs of this operator's version"
+        logger.error("ModelVersion %s: %s", obj["metadata"]["name"], message)
+        await self._context.events.post(obj, Event("Warning", "InvalidResource", message))

@@ -1,0 +1,40 @@
+"""What is observed of a ModelVersion. Plain values."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mlinfra.resources.names import FIELD_MANAGER
+from mlinfra_operator.modelversion.claims import Claim
+from mlinfra_operator.tracking import RegisteredModel
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that a plan decides on; None means not asked yet.
+
+    Attributes:
+        registry: the registered model with all its versions.
+        metrics: final metrics of the version's run.
+        claims: claims to Production of the model's other versions.
+        stage_is_ours: whether nobody but the operator asked for the stage in the spec.
+        unavailable: why MLflow cannot be asked now.
+        refused: what MLflow refused.
+    """
+
+    registry: RegisteredModel | Literal["absent"] | None = None
+    metrics: Mapping[str, float] | None = None
+    claims: tuple[Claim, ...] = ()
+    stage_is_ours: bool = False
+    unavailable: str | None = None
+    refused: str | None = None
+
+
+def stage_is_ours(managed_fields: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the operator's field manager, and no other, owns ``spec.stage``."""
+    owners = {
+        entry.get("manager")
+        for entry in managed_fields
+        if "f:stage" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    }
+    return owners == {FIELD_MANAGER}

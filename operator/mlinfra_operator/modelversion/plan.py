@@ -1,0 +1,310 @@
+"""What to do next about a ModelVersion, and what its status says. Pure: no clock, no input, no output.
+
+Gates guard the way into a stage: a version that holds its stage keeps it when its gates are changed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from mlinfra.resources.base import Condition
+from mlinfra.resources.model_version import ModelVersion, ModelVersionStatus, Stage
+from mlinfra_operator import conditions
+from mlinfra_operator.conditions import Event, Observation
+from mlinfra_operator.metrics import metric_list
+from mlinfra_operator.modelversion.claims import (
+    Claim,
+    claim_timestamp,
+    newest,
+    next_claim_time,
+    parse_claim,
+)
+from mlinfra_operator.modelversion.gates import Evaluation, evaluate
+from mlinfra_operator.modelversion.observed import Observed
+from mlinfra_operator.tracking import RegisteredModel, RegisteredVersion
+
+Phase = Literal["Pending", "Registered", "GatesFailed", "Staging", "Production", "Archived"]
+
+MIRROR_SECONDS = 60.0
+"""How often MLflow is asked for the stage of a version whose stage it owns."""
+DRIFT_SECONDS = 300.0
+"""How often a version in a stage is compared with MLflow."""
+MAX_ALIASES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRegistry:
+    """Read the registered model and its versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMetrics:
+    """Read the final metrics of the version's run."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FollowStage:
+    """Bring the version to a stage in MLflow; ``demoted`` versions leave Production for it."""
+
+    stage: Stage
+    demoted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSpec:
+    """Ask for Archived in the spec, in place of the stage that the operator asked for."""
+
+
+Action = ReadRegistry | ReadMetrics | FollowStage | ArchiveSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do next, or where there is nothing more to do now, what to tell; as for a TrainingJob."""
+
+    status: ModelVersionStatus
+    actions: tuple[Action, ...] = ()
+    events: tuple[Event, ...] = ()
+    retry: bool = False
+    requeue_after: float | None = None
+
+
+def plan(version: ModelVersion, observed: Observed, now: datetime) -> Plan:
+    """The next step of a ModelVersion.
+
+    Args:
+        version: the ModelVersion with its latest status.
+        observed: what is known now.
+        now: the time of the observation.
+    """
+    return _Planner(version, observed, now).plan()
+
+
+def claim_of(version: ModelVersion) -> Claim | None:
+    """The claim to Production that a ModelVersion has stored."""
+    claimed_at = version.status.production_claimed_at
+    if version.spec.stage != "Production" or claimed_at is None:
+        return None
+    return Claim(version.metadata.name, int(version.spec.version), parse_claim(claimed_at))
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    version: ModelVersion
+    observed: Observed
+    now: datetime
+
+    def plan(self) -> Plan:
+        spec, observed = self.version.spec, self.observed
+        if observed.unavailable is not None:
+            return self._away("MLflowUnavailable", f"{observed.unavailable} Tried again.")
+        if observed.refused is not None:
+            return self._away("MLflowRefused", f"{observed.refused} Tried again.")
+        if observed.registry is None:
+            return self._next(ReadRegistry())
+        if observed.registry == "absent" or spec.version not in observed.registry.versions:
+            return self._unregistered(
+                "VersionNotFound",
+                f"MLflow has no version {spec.version} of {spec.model_name}; register it there, "
+                "or delete this ModelVersion",
+            )
+        owner = observed.registry.owner.namespace
+        if owner != self.version.metadata.namespace:
+            return self._unregistered(
+                "OwnedByOtherNamespace",
+                f"the registered model {spec.model_name} belongs to namespace {owner}",
+            )
+        registered = observed.registry.versions[spec.version]
+        run_id = (spec.source.run_id if spec.source else None) or registered.run_id
+        if observed.metrics is None and run_id is not None:
+            return self._next(ReadMetrics(run_id))
+        return self._registered(observed.registry, registered, observed.metrics or {})
+
+    def _registered(
+        self, registry: RegisteredModel, registered: RegisteredVersion, metrics: Mapping[str, float]
+    ) -> Plan:
+        facts = _Facts(registry, registered, metrics, evaluate(self.version.spec.gates, metrics))
+        stage = self.version.spec.stage
+        if stage is None:
+            return self._mirror(facts)
+        if stage in ("None", "Archived"):
+            return self._settle(facts, stage)
+        if facts.evaluation.verdict != "Passed" and not self._holds(stage):
+            return self._blocked(facts)
+        if stage == "Staging":
+            return self._settle(facts, stage)
+        return self._production(facts)
+
+    def _mirror(self, facts: "_Facts") -> Plan:
+        phase: Phase = "Registered" if facts.registered.stage == "None" else facts.registered.stage
+        message = f"MLflow owns the stage: {facts.registered.stage}"
+        return self._done(facts, phase, conditions.ready("Registered", message), requeue_after=MIRROR_SECONDS)
+
+    def _settle(self, facts: "_Facts", stage: Stage) -> Plan:
+        if facts.registered.stage != stage:
+            return self._next(FollowStage(stage))
+        phase: Phase = "Registered" if stage == "None" else stage
+        reason = "Registered" if stage == "None" else stage
+        promoted = Observation("Promoted", "True", stage, f"in {stage}")
+        observations = (
+            *conditions.ready(reason, f"in {stage}"),
+            *((promoted,) if stage == "Staging" else ()),
+        )
+        return self._done(
+            facts, phase, observations, requeue_after=DRIFT_SECONDS if stage == "Staging" else None
+        )
+
+    def _holds(self, stage: Stage) -> bool:
+        if stage == "Production":
+            return self.version.status.production_claimed_at is not None
+        return self.version.status.phase == stage
+
+    def _blocked(self, facts: "_Facts") -> Plan:
+        evaluation, stage = facts.evaluation, self.version.spec.stage
+        if evaluation.verdict == "Failed":
+            reason, phase = "GatesFailed", "GatesFailed"
+        else:
+            reason, phase = "GatesInconclusive", "Registered"
+        message = f"not in {stage}: {evaluation.message}"
+        observations = (
+            *conditions.stalled(reason, message),
+            Observation("Promoted", "False", reason, message),
+        )
+        return self._done(facts, "GatesFailed" if phase == "GatesFailed" else "Registered", observations)
+
+    def _production(self, facts: "_Facts") -> Plan:
+        spec, metadata = self.version.spec, self.version.metadata
+        own = claim_of(self.version) or Claim(
+            metadata.name, int(spec.version), next_claim_time(self.observed.claims, self.now)
+        )
+        winner = newest((own, *self.observed.claims))
+        if winner != own and winner is not None:
+            return self._superseded(facts, own, winner)
+        demoted = tuple(
+            other.version
+            for other in facts.registry.versions.values()
+            if other.version != spec.version and "Production" in (other.stage, other.mlflow_stage)
+        )
+        registered = facts.registered
+        if demoted or registered.stage != "Production" or registered.mlflow_stage != "Production":
+            return self._next(FollowStage("Production", demoted))
+        message = f"version {spec.version} of {spec.model_name} is in Production"
+        observations = (
+            *conditions.ready("Promoted", message),
+            Observation("Promoted", "True", "Promoted", message),
+        )
+        return self._done(facts, "Production", observations, claim=own, requeue_after=DRIFT_SECONDS)
+
+    def _superseded(self, facts: "_Facts", own: Claim, winner: Claim) -> Plan:
+        if self.observed.stage_is_ours:
+            return self._next(ArchiveSpec())
+        if facts.registered.stage != "Archived":
+            return self._next(FollowStage("Archived"))
+        message = (
+            f"superseded by {winner.name}, which claimed Production later; "
+            "set spec.stage to Archived, or archive the other one"
+        )
+        observations = (
+            *conditions.ready("Superseded", message),
+            Observation("Promoted", "False", "Superseded", message),
+        )
+        return self._done(facts, "Archived", observations, claim=own)
+
+    def _unregistered(self, reason: str, message: str) -> Plan:
+        observations = (
+            *conditions.stalled(reason, message),
+            Observation("Registered", "False", reason, message),
+        )
+        old = self.version.status
+        status = old.model_copy(
+            update={
+                "phase": "Pending",
+                "conditions": self._merge(observations),
+                "observed_generation": self.version.metadata.generation,
+                "stage": None,
+                "aliases": [],
+            }
+        )
+        return Plan(status, events=self._events("Warning", reason, message), requeue_after=MIRROR_SECONDS)
+
+    def _away(self, reason: str, message: str) -> Plan:
+        old = self.version.status
+        told = conditions.reconciling(reason, message)
+        kept = [
+            Observation(condition.type, condition.status, condition.reason, condition.message)
+            for condition in old.conditions
+            if condition.type not in {observation.type for observation in told}
+        ]
+        status = old.model_copy(
+            update={"phase": old.phase or "Pending", "conditions": self._merge((*told, *kept))}
+        )
+        return Plan(status, events=self._events("Warning", reason, message), retry=True)
+
+    def _done(
+        self,
+        facts: "_Facts",
+        phase: Phase,
+        observations: tuple[Observation, ...],
+        *,
+        claim: Claim | None = None,
+        requeue_after: float | None = None,
+    ) -> Plan:
+        spec = self.version.spec
+        registered = Observation(
+            "Registered", "True", "Registered", f"version {spec.version} of {spec.model_name} in MLflow"
+        )
+        shown = (*observations, registered, *_gates_condition(facts.evaluation))
+        status = ModelVersionStatus(
+            phase=phase,
+            conditions=self._merge(shown),
+            observed_generation=self.version.metadata.generation,
+            stage=facts.registered.stage,
+            aliases=list(facts.registered.aliases[:MAX_ALIASES]),
+            production_claimed_at=claim_timestamp(claim.claimed_at) if claim else None,
+            metrics=metric_list(facts.metrics),
+            gates=list(facts.evaluation.results),
+        )
+        told = observations[0]
+        warned = any(item.type == "Stalled" and item.status == "True" for item in observations)
+        events = self._events("Warning" if warned else "Normal", told.reason, told.message)
+        return Plan(status, events=events, requeue_after=requeue_after)
+
+    def _events(self, type_: Literal["Normal", "Warning"], reason: str, message: str) -> tuple[Event, ...]:
+        known = conditions.reason_of(self.version.status.conditions, "Ready")
+        return () if known == reason else (Event(type_, reason, message),)
+
+    def _merge(self, observations: tuple[Observation, ...]) -> list[Condition]:
+        return conditions.merge(
+            self.version.status.conditions,
+            observations,
+            generation=self.version.metadata.generation,
+            now=self.now,
+        )
+
+    def _next(self, action: Action) -> Plan:
+        return Plan(self.version.status, actions=(action,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the registry and the run tell of a version that is there."""
+
+    registry: RegisteredModel
+    registered: RegisteredVersion
+    metrics: Mapping[str, float]
+    evaluation: Evaluation
+
+
+def _gates_condition(evaluation: Evaluation) -> tuple[Observation, ...]:
+    if not evaluation.results:
+        return ()
+    match evaluation.verdict:
+        case "Passed":
+            return (Observation("GatesPassed", "True", "GatesPassed", evaluation.message),)
+        case "Failed":
+            return (Observation("GatesPassed", "False", "GatesFailed", evaluation.message),)
+        case "Inconclusive":
+            return (Observation("GatesPassed", "Unknown", "GatesInconclusive", evaluation.message),)

@@ -1,0 +1,1 @@
+"""What both controllers share: cache, work queue, Events, and MLflow off the event loop."""

@@ -1,0 +1,66 @@
+"""The latest known state of our own objects, never older than what the operator itself has written."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+Object = dict[str, Any]
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+def key_of(obj: Object) -> Key:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+class ObjectCache:
+    """Objects of one type by namespace and name; an older version never replaces a newer one."""
+
+    def __init__(self, on_change: Callable[[Object], None], on_delete: Callable[[Object], None]) -> None:
+        self._objects: dict[Key, Object] = {}
+        self._on_change = on_change
+        self._on_delete = on_delete
+
+    def __iter__(self) -> Iterator[Object]:
+        return iter(list(self._objects.values()))
+
+    def get(self, key: Key) -> Object | None:
+        return self._objects.get(key)
+
+    def observe(self, obj: Object) -> None:
+        """An object as a watch or a list tells of it."""
+        key = key_of(obj)
+        old = self._objects.get(key)
+        if old is not None and not _is_newer(obj, old):
+            return
+        if old is not None and old["metadata"]["uid"] != obj["metadata"]["uid"]:
+            self._on_delete(old)
+        self._objects[key] = obj
+        self._on_change(obj)
+
+    def wrote(self, obj: Object) -> None:
+        """An object as the answer to our own write tells of it; one deleted meanwhile stays deleted."""
+        key = key_of(obj)
+        old = self._objects.get(key)
+        if old is not None and old["metadata"]["uid"] == obj["metadata"]["uid"] and _is_newer(obj, old):
+            self._objects[key] = obj
+
+    def forget(self, obj: Object) -> None:
+        """An object that a watch tells is deleted."""
+        key = key_of(obj)
+        old = self._objects.get(key)
+        if old is not None and old["metadata"]["uid"] == obj["metadata"]["uid"]:
+            del self._objects[key]
+            self._on_delete(old)
+
+    def replace(self, objects: Iterable[Object]) -> None:
+        """All objects as a new list tells; what is not in it is gone."""
+        found = {key_of(obj): obj for obj in objects}
+        for key in [key for key in self._objects if key not in found]:
+            self.forget(self._objects[key])
+        for obj in found.values():
+            self.observe(obj)
+
+
+def _is_newer(obj: Object, old: Object) -> bool:
+    """By resourceVersion, which the API server lets clients compare as numbers within one type."""
+    return int(obj["metadata"]["resourceVersion"]) > int(old["metadata"]["resourceVersion"])

@@ -1,0 +1,230 @@
+"""The operator's questions to MLflow and what it writes there. Blocking; plain values in and out.
+
+Every function may raise ``mlflow.exceptions.MlflowException``.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from mlinfra.resources.promotion import Stage
+from mlinfra.tracking.contract import (
+    CLUSTER_UID_TAG,
+    MANAGED_TAG,
+    NAMESPACE_TAG,
+    TRAINING_JOB_UID_TAG,
+)
+from mlinfra.tracking.errors import TrackingRefusedError
+from mlinfra.tracking.stages import set_stage, stage_of, take_production
+from mlinfra_operator.tracking import (
+    FinalStatus,
+    LoggedModel,
+    ModelOwner,
+    RegisteredModel,
+    RegisteredVersion,
+    Run,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+    from mlflow.entities.model_registry import ModelVersion
+
+RUNNING = "RUNNING"
+MAX_RESULTS = 1000
+ABSENT = "RESOURCE_DOES_NOT_EXIST"
+EXISTS = "RESOURCE_ALREADY_EXISTS"
+
+
+def model_owner(client: "MlflowClient", name: str) -> ModelOwner:
+    """Which namespace owns a registered model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ModelOwner(client.get_registered_model(name).tags.get(NAMESPACE_TAG))
+    except MlflowException as error:
+        if error.error_code != ABSENT:
+            raise
+        return ModelOwner(None)
+
+
+def ensure_run(
+    client: "MlflowClient", *, experiment: str, name: str, uid: str, tags: Mapping[str, str]
+) -> Run:
+    """The run of a TrainingJob's UID; created where absent, and the earliest where there are several."""
+    experiment_id = _experiment_id(client, experiment)
+    runs = client.search_runs(
+        [experiment_id],
+        filter_string=f"tags.`{TRAINING_JOB_UID_TAG}` = '{uid}' and tags.`{MANAGED_TAG}` = 'true'",
+        order_by=["attributes.start_time ASC"],
+    )
+    for extra in runs[1:]:
+        # A lost answer made the operator create it again; no pod was ever told of it.
+        client.delete_run(extra.info.run_id)
+    if runs:
+        return run_of(runs[0])
+    return run_of(client.create_run(experiment_id, run_name=name, tags=dict(tags)))
+
+
+def read_run(client: "MlflowClient", run_id: str) -> Run:
+    """The run as it is now."""
+    return run_of(client.get_run(run_id))
+
+
+def running_runs(client: "MlflowClient", experiment_ids: Collection[str]) -> list[Run]:
+    """All runs of these experiments that the operator created and that have not ended."""
+    return _search(
+        client, experiment_ids, f"tags.`{MANAGED_TAG}` = 'true' and attributes.status = '{RUNNING}'"
+    )
+
+
+def running_runs_of_cluster(client: "MlflowClient", cluster_uid: str) -> list[Run]:
+    """All runs that operators of this cluster created and that have not ended."""
+    experiments = [found.experiment_id for found in _pages(client.search_experiments)]
+    return _search(
+        client, experiments, f"tags.`{CLUSTER_UID_TAG}` = '{cluster_uid}' and attributes.status = '{RUNNING}'"
+    )
+
+
+def logged_models(client: "MlflowClient", run: Run) -> tuple[LoggedModel, ...]:
+    """All models that a run logged."""
+    found = _pages(
+        client.search_logged_models, [run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'"
+    )
+    return tuple(
+        LoggedModel(model.model_id, model.name, model.status.value, dict(model.tags)) for model in found
+    )
+
+
+def register_version(
+    client: "MlflowClient", *, name: str, namespace: str, model_id: str, run_id: str, uid: str
+) -> ModelOwner | str:
+    """Register a logged model, or find the version that was registered for this TrainingJob.
+
+    Returns:
+        The number of the version, or the owner where another namespace owns the model.
+    """
+    owner = _claim_model(client, name, namespace)
+    if owner.namespace != namespace:
+        return owner
+    for version in client.search_model_versions(f"run_id = '{run_id}'"):
+        if version.name == name and version.tags.get(TRAINING_JOB_UID_TAG) == uid:
+            return str(version.version)
+    created = client.create_model_version(
+        name,
+        f"models:/{model_id}",
+        run_id=run_id,
+        tags={TRAINING_JOB_UID_TAG: uid},
+        await_creation_for=0,
+        model_id=model_id,
+    )
+    return str(created.version)
+
+
+def end_run(client: "MlflowClient", run_id: str, status: FinalStatus) -> bool:
+    """End a run that still runs; whether it did."""
+    if client.get_run(run_id).info.status != RUNNING:
+        return False
+    client.set_terminated(run_id, status)
+    return True
+
+
+def registered_model(client: "MlflowClient", name: str, namespace: str) -> RegisteredModel | None:
+    """A registered model with its versions, owned by ``namespace`` from now on where nobody owned it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        owner = ModelOwner(client.get_registered_model(name).tags.get(NAMESPACE_TAG))
+    except MlflowException as error:
+        if error.error_code != ABSENT:
+            raise
+        return None
+    if owner.namespace is None:
+        client.set_registered_model_tag(name, NAMESPACE_TAG, namespace)
+        owner = ModelOwner(namespace)
+    versions = [version_of(found) for found in _pages(client.search_model_versions, f"name = '{name}'")]
+    return RegisteredModel(owner, {version.version: version for version in versions})
+
+
+def follow_stage(
+    client: "MlflowClient", name: str, version: str, stage: Stage, demoted: Iterable[str]
+) -> None:
+    """Bring a version to a stage; those to demote leave Production for it."""
+    if stage == "Production":
+        take_production(client, name, version, demoted=demoted)
+    else:
+        set_stage(client, name, version, stage)
+
+
+def run_of(run: "MlflowRun") -> Run:
+    """An MLflow run as plain values."""
+    return Run(
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        status=run.info.status,
+        tags=dict(run.data.tags),
+        metrics=dict(run.data.metrics),
+        params=dict(run.data.params),
+    )
+
+
+def version_of(version: "ModelVersion") -> RegisteredVersion:
+    """An MLflow model version as plain values."""
+    return RegisteredVersion(
+        version=str(version.version),
+        stage=stage_of(version),
+        mlflow_stage=str(version.current_stage),
+        aliases=tuple(sorted(version.aliases)),
+        run_id=version.run_id or None,
+    )
+
+
+def _experiment_id(client: "MlflowClient", name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException as error:
+            if error.error_code != EXISTS:
+                raise
+            found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage == "deleted":
+        raise TrackingRefusedError(
+            f"MLflow's experiment {name!r} is deleted: restore it with 'mlflow experiments restore', "
+            "or choose another spec.modelName."
+        )
+    return str(found.experiment_id)
+
+
+def _claim_model(client: "MlflowClient", name: str, namespace: str) -> ModelOwner:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name, tags={NAMESPACE_TAG: namespace})
+    except MlflowException as error:
+        if error.error_code != EXISTS:
+            raise
+        owner = model_owner(client, name)
+        if owner.namespace is not None:
+            return owner
+        client.set_registered_model_tag(name, NAMESPACE_TAG, namespace)
+    return ModelOwner(namespace)
+
+
+def _search(client: "MlflowClient", experiment_ids: Collection[str], query: str) -> list[Run]:
+    if not experiment_ids:
+        return []
+    return [run_of(run) for run in _pages(client.search_runs, list(experiment_ids), filter_string=query)]
+
+
+def _pages(search: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    """All results of one of MLflow's paged searches."""
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        page = search(*args, **kwargs, max_results=MAX_RESULTS, page_token=token)
+        found += page
+        token = cast("str | None", page.token)
+        if not token:
+            return found

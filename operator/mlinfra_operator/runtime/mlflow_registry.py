@@ -1,0 +1,95 @@
+"""MLflow off the event loop: bounded threads, short timeouts, and our own errors."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from mlinfra.tracking.connection import CLIENT_DEFAULTS, translated_errors, without_password
+from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
+from mlinfra_operator.runtime.threads import BoundedThreads
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+THREADS = 8
+CALL_TIMEOUT_SECONDS = 60.0
+CLIENT_SETTINGS = {
+    **CLIENT_DEFAULTS,
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+"""The work queue retries: a call that waits longer would only hold a thread."""
+
+
+class Mlflow:
+    """One MLflow server.
+
+    Args:
+        tracking_uri: its address.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.tracking_uri = tracking_uri
+        self._threads = BoundedThreads(THREADS, timeout=CALL_TIMEOUT_SECONDS)
+
+    async def warm_up(self) -> None:
+        """Import MLflow's client, which takes a second, before anything waits for it."""
+        await self._threads.run(lambda: self._client)
+
+    async def call(
+        self,
+        function: "Callable[Concatenate[MlflowClient, Arguments], Result]",
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """Call one of the functions of `mlinfra_operator.runtime.mlflow_calls`.
+
+        Raises:
+            TrackingUnavailableError: MLflow does not answer, or the operator may not log in now.
+            TrackingRefusedError: MLflow refuses.
+        """
+
+        def translated() -> Result:
+            try:
+                with translated_errors(self.tracking_uri):
+                    return function(self._client, *args, **kwargs)
+            except TrackingRefusedError as error:
+                if _is_login_refused(error.__cause__):
+                    raise TrackingUnavailableError(str(error)) from error
+                raise
+
+        try:
+            return await self._threads.run(translated)
+        except TimeoutError as error:
+            raise TrackingUnavailableError(
+                f"MLflow does not answer at {without_password(self.tracking_uri)} "
+                f"within {CALL_TIMEOUT_SECONDS:.0f} s."
+            ) from error
+
+    def run_url(self, experiment_id: str, run_id: str) -> str:
+        """The run's page in the MLflow UI."""
+        return f"{without_password(self.tracking_uri)}/#/experiments/{experiment_id}/runs/{run_id}"
+
+    async def aclose(self) -> None:
+        """Start no further calls."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        for name, value in CLIENT_SETTINGS.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+
+
+def _is_login_refused(error: BaseException | None) -> bool:
+    """Credentials can be put right: no reason to give a training up."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException) and int(error.get_http_status_code()) in (401, 403)  # type: ignore[no-untyped-call]  # MLflow types it not

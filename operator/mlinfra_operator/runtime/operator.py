@@ -1,0 +1,192 @@
+"""All parts of the operator, wired: caches fed by kopf, one queue, two controllers, and MLflow."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar, cast
+
+import httpx
+
+from mlinfra.kube import ApiError, KubernetesClient
+from mlinfra.kube.resource import MODEL_VERSIONS, NAMESPACES, TRAINING_JOBS, ResourceType
+from mlinfra_operator.modelversion import controller as modelversion
+from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
+from mlinfra_operator.runtime.child_jobs import ChildJobs
+from mlinfra_operator.runtime.events import EventPoster
+from mlinfra_operator.runtime.finisher import RunFinisher
+from mlinfra_operator.runtime.mlflow_registry import Mlflow
+from mlinfra_operator.runtime.run_watch import RunWatch
+from mlinfra_operator.runtime.status import StatusWriter
+from mlinfra_operator.runtime.work_queue import WorkQueue
+from mlinfra_operator.settings import Settings
+from mlinfra_operator.tracking import FinalStatus, Finish
+from mlinfra_operator.trainingjob import controller as trainingjob
+from mlinfra_operator.trainingjob.job_builder import PodDefaults
+
+WORKERS = 16
+RELIST_SECONDS = 600.0
+"""How often all objects are listed, for deletions that a broken watch kept to itself."""
+START_RETRY_SECONDS = 2.0
+
+Kind = Literal["TrainingJob", "ModelVersion", "Run", "Sweep"]
+WorkKey = tuple[Kind, str, str]
+"""Kind with namespace and name, or with a run's ID and final status."""
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+
+class Operator:
+    """One operator: `prepare` it, then `run` it while kopf feeds its caches.
+
+    Args:
+        settings: what it is configured with.
+        client: client of the cluster.
+    """
+
+    def __init__(self, settings: Settings, client: KubernetesClient) -> None:
+        self._settings = settings
+        self._client = client
+        self._mlflow = Mlflow(settings.tracking_uri)
+        self._queue: WorkQueue[WorkKey] = WorkQueue(self._reconcile)
+        self.jobs = ObjectCache(self._job_changed, self._job_deleted)
+        self.versions = ObjectCache(self._version_changed, self._version_deleted)
+        self._children = ChildJobs(client, settings.watch_namespace, self._enqueue_job)
+        self._runs = RunWatch(self._mlflow, self._enqueue_job)
+        self._trainingjobs: trainingjob.TrainingJobController
+        self._modelversions: modelversion.ModelVersionController
+        self._finisher: RunFinisher
+
+    async def prepare(self) -> None:
+        """Learn what there is; nothing is decided on half of it.
+
+        The API server and MLflow's client are waited for as long as it takes.
+        """
+        cluster_uid = await _persistently(self._cluster_uid)
+        self._wire(cluster_uid)
+        await asyncio.gather(_persistently(self._relist), self._mlflow.warm_up())
+
+    async def run(self) -> None:
+        """Work until cancelled; what kopf tells of is fed to `jobs` and `versions` meanwhile."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._children.run())
+            await self._children.synced.wait()
+            logger.info("ready")
+            self._queue.add(("Sweep", "", ""))
+            group.create_task(self._queue.run(WORKERS))
+            group.create_task(self._runs.run())
+            group.create_task(self._relist_regularly())
+
+    async def aclose(self) -> None:
+        """Let go of MLflow; calls that run go on."""
+        await self._mlflow.aclose()
+
+    def _wire(self, cluster_uid: str | None) -> None:
+        events = EventPoster(self._client)
+        self._trainingjobs = trainingjob.TrainingJobController(
+            trainingjob.Context(
+                client=self._client,
+                mlflow=self._mlflow,
+                jobs=self.jobs,
+                versions=self.versions,
+                children=self._children,
+                runs=self._runs,
+                status=StatusWriter(self._client, TRAINING_JOBS, self.jobs),
+                events=events,
+                defaults=PodDefaults(
+                    image=self._settings.trainer_image,
+                    tracking_uri=self._settings.tracking_uri,
+                    feature_store_uri=self._settings.feature_store_uri,
+                ),
+                finish=self._finish,
+                cluster_uid=cluster_uid,
+            )
+        )
+        self._modelversions = modelversion.ModelVersionController(
+            modelversion.Context(
+                client=self._client,
+                mlflow=self._mlflow,
+                versions=self.versions,
+                status=StatusWriter(self._client, MODEL_VERSIONS, self.versions),
+                events=events,
+                enqueue=self._enqueue_version,
+            )
+        )
+        self._finisher = RunFinisher(
+            self._mlflow,
+            self.jobs,
+            self._finish,
+            cluster_uid=cluster_uid,
+            namespace=self._settings.watch_namespace,
+        )
+
+    async def _reconcile(self, key: WorkKey) -> float | None:
+        kind, first, second = key
+        match kind:
+            case "TrainingJob":
+                return await self._trainingjobs.reconcile((first, second))
+            case "ModelVersion":
+                return await self._modelversions.reconcile((first, second))
+            case "Run":
+                await self._finisher.end(Finish(first, cast("FinalStatus", second)))
+            case "Sweep":
+                await self._finisher.sweep()
+        return None
+
+    def _finish(self, finish: Finish) -> None:
+        self._queue.add(("Run", finish.run_id, finish.status))
+
+    def _enqueue_job(self, namespace: str, name: str) -> None:
+        self._queue.add(("TrainingJob", namespace, name))
+
+    def _enqueue_version(self, key: Key) -> None:
+        self._queue.add(("ModelVersion", *key))
+
+    def _job_changed(self, obj: Object) -> None:
+        self._enqueue_job(*key_of(obj))
+
+    def _job_deleted(self, obj: Object) -> None:
+        self._trainingjobs.forget(obj)
+
+    def _version_changed(self, obj: Object) -> None:
+        self._enqueue_version(key_of(obj))
+
+    def _version_deleted(self, obj: Object) -> None:
+        self._modelversions.forget(obj)
+
+    async def _relist(self) -> None:
+        for resource, cache in ((TRAINING_JOBS, self.jobs), (MODEL_VERSIONS, self.versions)):
+            objects, _ = await self._client.list(resource, self._settings.watch_namespace)
+            cache.replace(typed(resource, obj) for obj in objects)
+
+    async def _relist_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(RELIST_SECONDS * random.uniform(0.9, 1.1))
+            await _persistently(self._relist)
+
+    async def _cluster_uid(self) -> str | None:
+        try:
+            found = await self._client.get(NAMESPACES, "kube-system")
+        except ApiError as error:
+            if error.status not in (403, 404):
+                raise
+            logger.warning("runs that nobody ended are not looked for: %s", error)
+            return None
+        return str(found["metadata"]["uid"])
+
+
+def typed(resource: ResourceType, obj: Object) -> Object:
+    """The object with the type that lists leave out of their items."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
+
+
+async def _persistently(ask: Callable[[], Awaitable[Result]]) -> Result:
+    """Ask until the API server answers."""
+    while True:
+        try:
+            return await ask()
+        except (ApiError, httpx.HTTPError) as error:
+            logger.warning("the API server: %s; again in %.0f s", error, START_RETRY_SECONDS)
+            await asyncio.sleep(START_RETRY_SECONDS)

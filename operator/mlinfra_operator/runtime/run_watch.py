@@ -1,0 +1,83 @@
+"""Follows all active runs with one query a second, whatever their number."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
+from mlinfra_operator.runtime.cache import Key
+from mlinfra_operator.runtime.mlflow_calls import running_runs
+from mlinfra_operator.runtime.mlflow_registry import Mlflow
+from mlinfra_operator.tracking import Run
+
+POLL_SECONDS = 1.0
+AWAY_SECONDS = 5.0
+"""Between polls while MLflow does not answer."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Followed:
+    """A run, and the TrainingJob that it belongs to."""
+
+    key: Key
+    run: Run
+
+
+class RunWatch:
+    """Knows the latest state of every followed run; nothing is asked while none is followed.
+
+    Args:
+        mlflow: the MLflow server.
+        on_change: called with namespace and name of the TrainingJob whose run changed.
+    """
+
+    def __init__(self, mlflow: Mlflow, on_change: Callable[[str, str], None]) -> None:
+        self._mlflow = mlflow
+        self._notify = on_change
+        self._followed: dict[str, Followed] = {}
+        self._any = asyncio.Event()
+        self._away = False
+
+    def get(self, run_id: str) -> Run | None:
+        """The run as it was last seen, where it is followed."""
+        followed = self._followed.get(run_id)
+        return followed.run if followed else None
+
+    def follow(self, key: Key, run: Run) -> None:
+        """Follow a run from now on."""
+        self._followed[run.run_id] = Followed(key, run)
+        self._any.set()
+
+    def leave(self, run_id: str) -> None:
+        """Follow the run no longer."""
+        self._followed.pop(run_id, None)
+        if not self._followed:
+            self._any.clear()
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await self._any.wait()
+            await asyncio.sleep(AWAY_SECONDS if self._away else POLL_SECONDS)
+            await self._poll()
+
+    async def _poll(self) -> None:
+        experiments = sorted({followed.run.experiment_id for followed in self._followed.values()})
+        try:
+            runs = await self._mlflow.call(running_runs, experiments)
+        except (TrackingUnavailableError, TrackingRefusedError) as error:
+            if not self._away:
+                logger.warning("progress of trainings is not known: %s", error)
+            self._away = True
+            return
+        if self._away:
+            logger.info("MLflow answers again")
+        self._away = False
+        for run in runs:
+            followed = self._followed.get(run.run_id)
+            if followed is not None and followed.run != run:
+                followed.run = run
+                self._notify(*followed.key)

@@ -1,0 +1,1 @@
+"""TrainingJob: a run, a Job, and what came out of them."""

@@ -1,0 +1,279 @@
+"""Carries out the plans of TrainingJobs."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from mlinfra.kube import ApiError, KubernetesClient
+from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, PODS
+from mlinfra.resources import ModelVersion, TrainingJob
+from mlinfra.resources.names import FIELD_MANAGER, TRAINING_JOB_UID_LABEL
+from mlinfra.tracking.contract import (
+    CLUSTER_UID_TAG,
+    MANAGED_TAG,
+    TRAINING_JOB_TAG,
+    TRAINING_JOB_UID_TAG,
+)
+from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
+from mlinfra_operator.conditions import Event
+from mlinfra_operator.runtime import mlflow_calls
+from mlinfra_operator.runtime.cache import Key, Object, ObjectCache
+from mlinfra_operator.runtime.child_jobs import ChildJobs
+from mlinfra_operator.runtime.events import EventPoster
+from mlinfra_operator.runtime.mlflow_registry import Mlflow
+from mlinfra_operator.runtime.run_watch import RunWatch
+from mlinfra_operator.runtime.status import StatusWriter
+from mlinfra_operator.runtime.work_queue import Retry
+from mlinfra_operator.tracking import Finish, ModelOwner
+from mlinfra_operator.trainingjob.actions import (
+    Action,
+    CreateChild,
+    CreateModelVersion,
+    EnsureRun,
+    FindOwner,
+    ListPods,
+    Plan,
+    ReadModels,
+    ReadRun,
+    RegisterVersion,
+)
+from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
+from mlinfra_operator.trainingjob.model_version_builder import build_model_version
+from mlinfra_operator.trainingjob.observed import JobRefusal, Observed, child_job, pod_facts
+from mlinfra_operator.trainingjob.plan import is_mine, is_terminal, plan
+
+MAX_ROUNDS = 16
+"""More than the longest way through the plan."""
+CONFLICT = 409
+CLIENT_ERRORS = range(400, 500)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the controller of TrainingJobs works with.
+
+    Attributes:
+        finish: called with a run that has to end.
+    """
+
+    client: KubernetesClient
+    mlflow: Mlflow
+    jobs: ObjectCache
+    versions: ObjectCache
+    children: ChildJobs
+    runs: RunWatch
+    status: StatusWriter
+    events: EventPoster
+    defaults: PodDefaults
+    finish: Callable[[Finish], None]
+    cluster_uid: str | None = None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class TrainingJobController:
+    """Reconciles one TrainingJob at a time."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._unready_since: dict[str, datetime] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring a TrainingJob on; seconds after which to look again.
+
+        Raises:
+            Retry: to be tried again with a growing delay.
+        """
+        obj = self._context.jobs.get(key)
+        if obj is None:
+            return None
+        try:
+            job = TrainingJob.model_validate(obj)
+        except ValidationError as error:
+            await self._tell_invalid(obj, error)
+            return None
+        if is_terminal(job):
+            return None
+        observed, decided = await self._act(job)
+        await self._tell(obj, observed, decided)
+        self._follow(key, job, observed, decided)
+        if decided.retry:
+            raise Retry
+        return decided.requeue_after
+
+    def forget(self, obj: Object) -> None:
+        """A TrainingJob is deleted: its run ends."""
+        self._unready_since.pop(obj["metadata"]["uid"], None)
+        status = obj.get("status") or {}
+        run_id = (status.get("mlflow") or {}).get("runID")
+        if run_id:
+            self._context.runs.leave(run_id)
+            self._context.finish(Finish(run_id, "KILLED"))
+
+    async def _act(self, job: TrainingJob) -> tuple[Observed, Plan]:
+        context = self._context
+        observed = self._observe(job)
+        for _ in range(MAX_ROUNDS):
+            run = observed.run
+            url = context.mlflow.run_url(run.experiment_id, run.run_id) if run else None
+            decided = plan(job, observed, context.clock(), run_url=url)
+            if not decided.actions:
+                return observed, decided
+            try:
+                for action in decided.actions:
+                    observed = await self._perform(action, job, observed)
+            except TrackingUnavailableError as error:
+                observed = replace(observed, unavailable=str(error))
+            except TrackingRefusedError as error:
+                observed = replace(observed, refused=str(error))
+        raise RuntimeError(f"TrainingJob {job.metadata.name}: no end after {MAX_ROUNDS} plans")
+
+    def _observe(self, job: TrainingJob) -> Observed:
+        context, metadata = self._context, job.metadata
+        found = context.children.get((metadata.namespace, metadata.name))
+        child = child_job(found) if found else None
+        run_id = child.run_id if child is not None and is_mine(job, child) else None
+        if run_id is None and job.status.mlflow is not None:
+            run_id = job.status.mlflow.run_id
+        if child is not None and child.ready == 0:
+            since = self._unready_since.setdefault(metadata.uid, context.clock())
+        else:
+            since = None
+            self._unready_since.pop(metadata.uid, None)
+        return Observed(child=child, run=context.runs.get(run_id) if run_id else None, unready_since=since)
+
+    async def _perform(self, action: Action, job: TrainingJob, observed: Observed) -> Observed:
+        match action:
+            case CreateChild():
+                return await self._create_child(action, job, observed)
+            case ListPods():
+                selector = f"{TRAINING_JOB_UID_LABEL}={job.metadata.uid}"
+                pods, _ = await self._context.client.list(
+                    PODS, job.metadata.namespace, label_selector=selector
+                )
+                return replace(observed, pods=tuple(pod_facts(pod) for pod in pods))
+            case CreateModelVersion():
+                return await self._create_model_version(action, job, observed)
+            case _:
+                return await self._ask_mlflow(action, job, observed)
+
+    async def _ask_mlflow(
+        self,
+        action: FindOwner | EnsureRun | ReadRun | ReadModels | RegisterVersion,
+        job: TrainingJob,
+        observed: Observed,
+    ) -> Observed:
+        call, spec, metadata = self._context.mlflow.call, job.spec, job.metadata
+        match action:
+            case FindOwner():
+                owner = await call(mlflow_calls.model_owner, spec.model_name)
+                return replace(observed, model_owner=owner)
+            case EnsureRun():
+                run = await call(
+                    mlflow_calls.ensure_run,
+                    experiment=spec.model_name,
+                    name=metadata.name,
+                    uid=metadata.uid,
+                    tags=self._run_tags(job),
+                )
+                return replace(observed, run=run)
+            case ReadRun():
+                return replace(observed, run=await call(mlflow_calls.read_run, action.run_id))
+            case ReadModels():
+                if observed.run is None:
+                    raise ValueError("the run is read before its models")
+                return replace(observed, models=await call(mlflow_calls.logged_models, observed.run))
+            case RegisterVersion():
+                registered = await call(
+                    mlflow_calls.register_version,
+                    name=spec.model_name,
+                    namespace=metadata.namespace,
+                    model_id=action.model_id,
+                    run_id=action.run_id,
+                    uid=metadata.uid,
+                )
+                if isinstance(registered, ModelOwner):
+                    return replace(observed, registered_elsewhere=registered.namespace or "unknown")
+                return replace(observed, version=registered)
+
+    async def _create_child(self, action: CreateChild, job: TrainingJob, observed: Observed) -> Observed:
+        context, namespace = self._context, job.metadata.namespace
+        manifest = build_job(job, run_id=action.run_id, defaults=context.defaults)
+        try:
+            created = await context.client.create(JOBS, manifest, namespace, field_manager=FIELD_MANAGER)
+        except ApiError as error:
+            if error.status == CONFLICT:
+                existing = await context.client.find(JOBS, job.metadata.name, namespace)
+                if existing is None:
+                    # Gone between the two requests.
+                    return observed
+                if is_mine(job, child_job(existing)):
+                    context.children.created(existing)
+                return replace(observed, child=child_job(existing))
+            if error.status in CLIENT_ERRORS:
+                return replace(observed, refusal=JobRefusal(error.status, error.reason, str(error)))
+            raise
+        context.children.created(created)
+        return replace(observed, child=child_job(created))
+
+    async def _create_model_version(
+        self, action: CreateModelVersion, job: TrainingJob, observed: Observed
+    ) -> Observed:
+        context, namespace = self._context, job.metadata.namespace
+        manifest = build_model_version(job, version=action.version, run_id=action.run_id)
+        try:
+            found = await context.client.create(
+                MODEL_VERSIONS, manifest, namespace, field_manager=FIELD_MANAGER
+            )
+        except ApiError as error:
+            if error.status != CONFLICT:
+                raise
+            found = await context.client.get(MODEL_VERSIONS, manifest["metadata"]["name"], namespace)
+        context.versions.observe(found)
+        return replace(observed, created_model_version=ModelVersion.model_validate(found))
+
+    def _run_tags(self, job: TrainingJob) -> dict[str, str]:
+        metadata = job.metadata
+        tags = {
+            MANAGED_TAG: "true",
+            TRAINING_JOB_UID_TAG: metadata.uid,
+            TRAINING_JOB_TAG: f"{metadata.namespace}/{metadata.name}",
+        }
+        if self._context.cluster_uid is not None:
+            tags[CLUSTER_UID_TAG] = self._context.cluster_uid
+        return tags
+
+    async def _tell(self, obj: Object, observed: Observed, decided: Plan) -> None:
+        context = self._context
+        if not await context.status.write(obj, decided.status.to_wire()):
+            if observed.run is not None:
+                # Deleted meanwhile: its status never told of the run.
+                context.finish(Finish(observed.run.run_id, "KILLED"))
+            return
+        if decided.finish is not None:
+            context.finish(decided.finish)
+        for event in decided.events:
+            await context.events.post(obj, event)
+
+    async def _tell_invalid(self, obj: Object, error: ValidationError) -> None:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"{where}: {first['msg']}; apply the CRDs of this operator's version"
+        logger.error("TrainingJob %s: %s", obj["metadata"]["name"], message)
+        await self._context.events.post(obj, Event("Warning", "InvalidResource", message))
+
+    def _follow(self, key: Key, job: TrainingJob, observed: Observed, decided: Plan) -> None:
+        run = observed.run
+        if run is None:
+            return
+        ended = decided.status.phase in ("Succeeded", "Failed")
+        if ended or observed.child is None or not is_mine(job, observed.child):
+            self._context.runs.leave(run.run_id)
+        else:
+            self._context.runs.follow(key, run)
+        if ended:
+            self._unready_since.pop(job.metadata.uid, None)

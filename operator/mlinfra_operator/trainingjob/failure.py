@@ -1,0 +1,69 @@
+"""Why a training failed: the reason and message that a person can act on. Pure."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlinfra.resources.names import EXIT_INVALID_INPUT
+from mlinfra_operator.trainingjob.observed import ChildJob, PodFacts, Termination
+
+REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
+ORDINARY_ENDS = ("Error", "Completed")
+MAX_REASON_LENGTH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a TrainingJob failed: a CamelCase reason and a message for people."""
+
+    reason: str
+    message: str
+
+
+def failure_of(child: ChildJob, pods: Sequence[PodFacts]) -> Failure:
+    """Why a Job failed: what its last failed pod said, else what the Job says.
+
+    Raises:
+        ValueError: the Job has not failed.
+    """
+    if child.failure is None:
+        raise ValueError(f"Job {child.uid} has not failed")
+    reason, message = child.failure
+    last = _last_failed(pods)
+    if last is None:
+        return Failure(reason, message or "the Job failed; its pods are gone")
+    told = _told_by_trainer(last)
+    if told is not None:
+        return told
+    if reason == "DeadlineExceeded":
+        return Failure(reason, f"the training was stopped at its deadline (activeDeadlineSeconds); {message}")
+    end = f"exit code {last.exit_code}" + (f": {last.message.strip()}" if last.message.strip() else "")
+    if last.reason not in ORDINARY_ENDS and REASON.fullmatch(last.reason):
+        return Failure(last.reason, end)
+    if last.exit_code == EXIT_INVALID_INPUT:
+        return Failure("InvalidInput", f"the training refused its input with {end}")
+    attempts = f"{child.failed} attempts failed" if child.failed != 1 else "the only attempt failed"
+    return Failure(
+        reason, f"{attempts}; the last with {end}" if child.failed != 1 else f"{attempts} with {end}"
+    )
+
+
+def _last_failed(pods: Sequence[PodFacts]) -> Termination | None:
+    ends = [pod.termination for pod in pods if pod.termination and pod.termination.exit_code != 0]
+    return max(ends, key=lambda end: end.finished_at, default=None)
+
+
+def _told_by_trainer(end: Termination) -> Failure | None:
+    try:
+        told = json.loads(end.message)
+    except ValueError:
+        return None
+    if not isinstance(told, dict):
+        return None
+    reason, message = told.get("reason"), told.get("message")
+    if not isinstance(reason, str) or not isinstance(message, str):
+        return None
+    if not REASON.fullmatch(reason) or len(reason) > MAX_REASON_LENGTH:
+        return None
+    return Failure(reason, message)

@@ -1,0 +1,164 @@
+"""The child batch/v1 Job of a TrainingJob. Pure."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from mlinfra.resources import TrainingJob
+from mlinfra.resources.names import (
+    EXIT_INVALID_INPUT,
+    FEATURE_STORE_URI_ENV,
+    MANAGED_LABEL,
+    TERMINATION_LOG_ENV,
+    TRAINING_JOB_ENV,
+    TRAINING_JOB_LABEL,
+    TRAINING_JOB_UID_LABEL,
+)
+from mlinfra_operator.trainingjob.observed import CONTAINER
+
+SCRATCH_VOLUME = "mlinfra-scratch"
+SCRATCH_PATH = "/mlinfra/scratch"
+TERMINATION_LOG = f"{SCRATCH_PATH}/termination-log"
+BUILT_IN_COMMAND = ["python", "-m", "mlinfra.training"]
+CONTRACT_ENVIRONMENT = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_RUN_ID",
+    TRAINING_JOB_ENV,
+    FEATURE_STORE_URI_ENV,
+    TERMINATION_LOG_ENV,
+)
+"""Set by the operator on every training container."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodDefaults:
+    """What the operator is configured to give every training pod."""
+
+    image: str
+    tracking_uri: str
+    feature_store_uri: str | None = None
+
+
+def reserved_environment(job: TrainingJob) -> list[str]:
+    """Variables that the TrainingJob sets although the operator does."""
+    named = {variable.name for variable in job.spec.env or ()}
+    return [name for name in CONTRACT_ENVIRONMENT if name in named]
+
+
+def build_job(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[str, Any]:
+    """The manifest of the child Job, which trains into the MLflow run ``run_id``."""
+    metadata, spec = job.metadata, job.spec
+    labels = {
+        MANAGED_LABEL: "true",
+        TRAINING_JOB_LABEL: metadata.name,
+        TRAINING_JOB_UID_LABEL: metadata.uid,
+    }
+    job_spec: dict[str, Any] = {
+        "backoffLimit": spec.backoff_limit,
+        "podFailurePolicy": {"rules": _failure_rules()},
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": _pod_spec(job, run_id=run_id, defaults=defaults),
+        },
+    }
+    if spec.active_deadline_seconds is not None:
+        job_spec["activeDeadlineSeconds"] = spec.active_deadline_seconds
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": metadata.name,
+            "namespace": metadata.namespace,
+            "labels": labels,
+            "ownerReferences": [
+                {
+                    "apiVersion": job.api_version,
+                    "kind": job.kind,
+                    "name": metadata.name,
+                    "uid": metadata.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": True,
+                }
+            ],
+        },
+        "spec": job_spec,
+    }
+
+
+def _failure_rules() -> list[dict[str, Any]]:
+    exit_codes = {"containerName": CONTAINER, "operator": "In", "values": [EXIT_INVALID_INPUT]}
+    return [
+        {"action": "FailJob", "onExitCodes": exit_codes},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
+
+
+def _pod_spec(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[str, Any]:
+    spec = job.spec
+    volumes = [volume.to_wire() for volume in spec.volumes or ()]
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": _pod_security(own_image=spec.image is not None),
+        "containers": [_container(job, run_id=run_id, defaults=defaults)],
+        "volumes": [*volumes, {"name": SCRATCH_VOLUME, "emptyDir": {}}],
+    }
+    if spec.service_account_name is not None:
+        pod["serviceAccountName"] = spec.service_account_name
+    if spec.node_selector:
+        pod["nodeSelector"] = spec.node_selector
+    if spec.tolerations:
+        pod["tolerations"] = [toleration.to_wire() for toleration in spec.tolerations]
+    return pod
+
+
+def _container(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[str, Any]:
+    spec = job.spec
+    mounts = [mount.to_wire() for mount in spec.volume_mounts or ()]
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": spec.image or defaults.image,
+        "env": _environment(job, run_id=run_id, defaults=defaults),
+        "volumeMounts": [*mounts, {"name": SCRATCH_VOLUME, "mountPath": SCRATCH_PATH}],
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    command = spec.command or (BUILT_IN_COMMAND if spec.model is not None else None)
+    if command is not None:
+        container["command"] = command
+    if spec.args is not None:
+        container["args"] = spec.args
+    if spec.env_from:
+        container["envFrom"] = [source.to_wire() for source in spec.env_from]
+    if spec.resources_per_node is not None:
+        container["resources"] = spec.resources_per_node.to_wire()
+    return container
+
+
+def _environment(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> list[dict[str, Any]]:
+    metadata = job.metadata
+    told = {
+        "metadata": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid},
+        "spec": job.spec.to_wire(),
+    }
+    values = {
+        "MLFLOW_TRACKING_URI": defaults.tracking_uri,
+        "MLFLOW_EXPERIMENT_NAME": job.spec.model_name,
+        "MLFLOW_RUN_ID": run_id,
+        # Kubernetes expands $(NAME) in values, and $$ stands for one dollar sign.
+        TRAINING_JOB_ENV: json.dumps(told, separators=(",", ":")).replace("$", "$$"),
+        FEATURE_STORE_URI_ENV: defaults.feature_store_uri,
+        TERMINATION_LOG_ENV: TERMINATION_LOG,
+    }
+    contract = [{"name": name, "value": value} for name, value in values.items() if value is not None]
+    # The contract comes first, so that a user's value may refer to it by $(NAME).
+    return [*contract, *(variable.to_wire() for variable in job.spec.env or ())]
+
+
+def _pod_security(*, own_image: bool) -> dict[str, Any]:
+    """What restricted Pod Security asks for; a user's image may need root, the trainer's does not."""
+    security: dict[str, Any] = {"seccompProfile": {"type": "RuntimeDefault"}}
+    return security if own_image else {"runAsNonRoot": True, **security}

@@ -1,0 +1,30 @@
+"""The ModelVersion that comes out of a TrainingJob. Pure."""
+
+from typing import Any
+
+from mlinfra.resources import TrainingJob
+from mlinfra.resources.model_version import ModelVersionSource, ModelVersionSpec
+from mlinfra.resources.names import MODEL_LABEL
+from mlinfra_operator.naming import model_version_name, slug
+
+
+def build_model_version(job: TrainingJob, *, version: str, run_id: str) -> dict[str, Any]:
+    """The manifest. It has no owner: to delete a TrainingJob must not take its model from Production."""
+    spec, promotion = job.spec, job.spec.promotion
+    wanted = ModelVersionSpec(
+        model_name=spec.model_name,
+        version=version,
+        source=ModelVersionSource(run_id=run_id, training_job=job.metadata.name),
+        stage=promotion.stage if promotion.auto else None,
+        gates=promotion.gates,
+    )
+    return {
+        "apiVersion": job.api_version,
+        "kind": "ModelVersion",
+        "metadata": {
+            "name": model_version_name(spec.model_name, version),
+            "namespace": job.metadata.namespace,
+            "labels": {MODEL_LABEL: slug(spec.model_name)},
+        },
+        "spec": wanted.to_wire(),
+    }

@@ -1,0 +1,156 @@
+"""What is observed of a TrainingJob: its child Job, pods, run and result. Plain values from API objects."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mlinfra.resources.model_version import ModelVersion
+from mlinfra.resources.names import TRAINING_JOB_LABEL
+from mlinfra.resources.training_job import TrainingJob
+from mlinfra_operator.tracking import LoggedModel, ModelOwner, Run
+
+CONTAINER = "trainer"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildJob:
+    """A batch/v1 Job; ``failure`` is (reason, message) once it failed for good."""
+
+    uid: str
+    owner_uid: str | None
+    training_job: str | None
+    deleting: bool = False
+    run_id: str | None = None
+    start_time: str | None = None
+    active: int = 0
+    ready: int = 0
+    failed: int = 0
+    succeeded: int = 0
+    complete: bool = False
+    failure: tuple[str, str] | None = None
+
+    @property
+    def started(self) -> int:
+        """Pods that ran or run."""
+        return self.failed + self.succeeded + self.ready
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """How the trainer container of a pod ended."""
+
+    reason: str
+    exit_code: int
+    message: str
+    finished_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """A pod of a Job; ``waiting`` is (reason, message) while something holds it up."""
+
+    name: str
+    phase: str
+    created: str
+    termination: Termination | None = None
+    waiting: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRefusal:
+    """The API server's answer where it did not create the child Job."""
+
+    status: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that a plan decides on; None means not asked yet.
+
+    Attributes:
+        unavailable: why MLflow cannot be asked now.
+        created_model_version: what exists under the name that the new ModelVersion takes.
+        unready_since: when the active Job was last seen to have no ready pod.
+    """
+
+    child: ChildJob | None = None
+    refusal: JobRefusal | None = None
+    model_owner: ModelOwner | None = None
+    run: Run | None = None
+    models: tuple[LoggedModel, ...] | None = None
+    version: str | None = None
+    registered_elsewhere: str | None = None
+    created_model_version: ModelVersion | None = None
+    pods: tuple[PodFacts, ...] | None = None
+    unavailable: str | None = None
+    refused: str | None = None
+    unready_since: datetime | None = None
+
+
+def child_job(obj: Mapping[str, Any]) -> ChildJob:
+    """The facts of a batch/v1 Job."""
+    metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
+    owner = next((ref for ref in metadata.get("ownerReferences") or [] if ref.get("controller")), None)
+    true = {
+        condition["type"]: condition
+        for condition in status.get("conditions") or []
+        if condition["status"] == "True"
+    }
+    failed = true.get("Failed")
+    return ChildJob(
+        uid=metadata["uid"],
+        owner_uid=owner["uid"] if owner and owner.get("kind") == TrainingJob.__name__ else None,
+        training_job=(metadata.get("labels") or {}).get(TRAINING_JOB_LABEL),
+        deleting="deletionTimestamp" in metadata,
+        run_id=_environment(spec).get("MLFLOW_RUN_ID"),
+        start_time=status.get("startTime"),
+        active=status.get("active") or 0,
+        ready=status.get("ready") or 0,
+        failed=status.get("failed") or 0,
+        succeeded=status.get("succeeded") or 0,
+        complete="Complete" in true,
+        failure=(failed.get("reason") or "JobFailed", failed.get("message") or "") if failed else None,
+    )
+
+
+def pod_facts(obj: Mapping[str, Any]) -> PodFacts:
+    """The facts of a pod."""
+    status = obj.get("status") or {}
+    container: Mapping[str, Any] = next(
+        (item for item in status.get("containerStatuses") or [] if item["name"] == CONTAINER), {}
+    )
+    terminated = (container.get("state") or {}).get("terminated")
+    return PodFacts(
+        name=obj["metadata"]["name"],
+        phase=status.get("phase") or "Pending",
+        created=obj["metadata"].get("creationTimestamp") or "",
+        termination=_termination(terminated) if terminated else None,
+        waiting=_waiting(status, (container.get("state") or {}).get("waiting")),
+    )
+
+
+def _environment(spec: Mapping[str, Any]) -> dict[str, str]:
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+    trainer: Mapping[str, Any] = next((item for item in containers if item["name"] == CONTAINER), {})
+    return {item["name"]: item.get("value") or "" for item in trainer.get("env") or []}
+
+
+def _termination(terminated: Mapping[str, Any]) -> Termination:
+    return Termination(
+        reason=terminated.get("reason") or "Error",
+        exit_code=terminated.get("exitCode") or 0,
+        message=terminated.get("message") or "",
+        finished_at=terminated.get("finishedAt") or "",
+    )
+
+
+def _waiting(status: Mapping[str, Any], waiting: Mapping[str, Any] | None) -> tuple[str, str] | None:
+    if waiting:
+        return waiting.get("reason") or "Waiting", waiting.get("message") or ""
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return condition.get("reason") or "Unschedulable", condition.get("message") or ""
+    return None

@@ -1,0 +1,334 @@
+"""What to do next about a TrainingJob, and what its status says. Pure: no clock, no input, no output.
+
+The plan is made anew after each action, from what is known by then. Nothing is kept between plans but
+what the cluster and MLflow hold, so a restarted operator goes on where another one stopped.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlinfra.resources import TrainingJob
+from mlinfra.resources.training_job_status import (
+    MlflowRun,
+    ModelVersionReference,
+    Phase,
+    TrainerStatus,
+    TrainingJobStatus,
+)
+from mlinfra_operator import conditions
+from mlinfra_operator.conditions import Event, Observation
+from mlinfra_operator.naming import model_version_name
+from mlinfra_operator.tracking import FinalStatus, Finish
+from mlinfra_operator.trainingjob.actions import (
+    Action,
+    CreateChild,
+    CreateModelVersion,
+    EnsureRun,
+    FindOwner,
+    ListPods,
+    Plan,
+    ReadModels,
+    ReadRun,
+    RegisterVersion,
+)
+from mlinfra_operator.trainingjob.failure import Failure, failure_of
+from mlinfra_operator.trainingjob.job_builder import reserved_environment
+from mlinfra_operator.trainingjob.observed import ChildJob, Observed
+from mlinfra_operator.trainingjob.progress import attempt_of, final_status, trainer_status
+from mlinfra_operator.trainingjob.result import NoResult, result_model
+
+TERMINAL_PHASES = ("Succeeded", "Failed")
+POD_PATIENCE_SECONDS = 10.0
+"""So long a Job may have no ready pod before its pods are asked why; then as often."""
+OLD_JOB_POLL_SECONDS = 5.0
+REFUSED_FOR_GOOD = (400, 422)
+"""Answers of the API server that no retry changes."""
+
+
+def plan(job: TrainingJob, observed: Observed, now: datetime, *, run_url: str | None = None) -> Plan:
+    """The next step of a TrainingJob.
+
+    Args:
+        job: the TrainingJob with its latest status.
+        observed: what is known now.
+        now: the time of the observation.
+        run_url: page of the run in MLflow.
+    """
+    if is_terminal(job):
+        return Plan(job.status)
+    return _Planner(job, observed, now, run_url).plan()
+
+
+def is_terminal(job: TrainingJob) -> bool:
+    """Whether the TrainingJob came to its end: it stays as it is then."""
+    return job.status.phase in TERMINAL_PHASES
+
+
+def is_mine(job: TrainingJob, child: ChildJob) -> bool:
+    """Whether a Job belongs to this very TrainingJob."""
+    return child.owner_uid == job.metadata.uid
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    job: TrainingJob
+    observed: Observed
+    now: datetime
+    run_url: str | None
+
+    def plan(self) -> Plan:
+        reserved = reserved_environment(self.job)
+        if reserved:
+            names = ", ".join(reserved)
+            return self._fail(
+                Failure("ReservedEnvironment", f"spec.env sets {names}; the operator sets it: remove it")
+            )
+        child = self.observed.child
+        if child is None or not is_mine(self.job, child):
+            return self._without_child(child)
+        if child.failure is not None:
+            return self._failed(child)
+        if child.complete:
+            return self._complete(child)
+        return self._active(child)
+
+    def _without_child(self, other: ChildJob | None) -> Plan:
+        if other is not None:
+            return self._blocked_by(other)
+        if self.observed.refusal is not None:
+            return self._job_refused()
+        if self.observed.unavailable is not None:
+            return self._unavailable("Pending", "the run is created")
+        if self.observed.refused is not None:
+            return self._fail(Failure("MLflowRefused", self.observed.refused))
+        if self.observed.model_owner is None:
+            return self._next(FindOwner())
+        owner = self.observed.model_owner.namespace
+        if owner is not None and owner != self.job.metadata.namespace:
+            return self._owned_by_other(owner)
+        if self.observed.run is None:
+            return self._next(EnsureRun())
+        return self._next(CreateChild(self.observed.run.run_id))
+
+    def _blocked_by(self, other: ChildJob) -> Plan:
+        name = self.job.metadata.name
+        if other.training_job == name and other.owner_uid is not None:
+            message = f"waiting until Job {name} of the deleted TrainingJob of this name is gone"
+            return self._go_on("Pending", "WaitingForOldJob", message, requeue_after=OLD_JOB_POLL_SECONDS)
+        return self._fail(
+            Failure(
+                "ChildNameConflict",
+                f"a Job named {name} exists that is not of this TrainingJob; delete that Job "
+                "or give the TrainingJob another name, then apply it again",
+            )
+        )
+
+    def _job_refused(self) -> Plan:
+        refusal = self.observed.refusal
+        if refusal is None:
+            raise ValueError("the Job was not refused")
+        if refusal.status in REFUSED_FOR_GOOD:
+            return self._fail(Failure("JobRejected", refusal.message))
+        message = f"the API server does not create the Job: {refusal.message}; tried again"
+        return self._go_on("Pending", "JobNotCreated", message, retry=True)
+
+    def _active(self, child: ChildJob) -> Plan:
+        if child.deleting:
+            return self._go_on(
+                self._phase(child), "JobIsDeleted", f"Job {self.job.metadata.name} is being deleted"
+            )
+        run_id = self._run_id()
+        if self.observed.run is None and run_id is not None and self.observed.unavailable is None:
+            return self._next(ReadRun(run_id))
+        phase = self._phase(child)
+        if child.ready > 0:
+            return self._go_on(phase, "Training")
+        return self._waiting(phase)
+
+    def _waiting(self, phase: Phase) -> Plan:
+        since = self.observed.unready_since or self.now
+        patience = POD_PATIENCE_SECONDS - (self.now - since).total_seconds()
+        if patience > 0:
+            message = "the training pod starts" if phase == "Pending" else ""
+            return self._go_on(phase, "PodStarting", message, requeue_after=patience)
+        if self.observed.pods is None:
+            return self._next(ListPods())
+        held_up = next((pod.waiting for pod in self.observed.pods if pod.waiting), None)
+        reason, message = held_up or ("PodStarting", "the training pod starts")
+        if held_up and message:
+            message = f"{reason}: {message}"
+        return self._go_on(phase, _camel(reason), message or reason, requeue_after=POD_PATIENCE_SECONDS)
+
+    def _phase(self, child: ChildJob) -> Phase:
+        started = child.started > 0 or attempt_of(self.observed.run) > 0
+        return "Running" if started or self.job.status.phase == "Running" else "Pending"
+
+    def _complete(self, child: ChildJob) -> Plan:
+        observed = self.observed
+        run_id = self._run_id()
+        if run_id is None:
+            return self._fail(Failure("NoRun", "the child Job names no MLflow run: MLFLOW_RUN_ID is absent"))
+        if observed.unavailable is not None:
+            return self._unavailable("Registering", "the model is registered")
+        if observed.refused is not None:
+            return self._fail(Failure("MLflowRefused", observed.refused))
+        if observed.models is None:
+            return self._next(ReadRun(run_id), ReadModels(run_id))
+        if observed.registered_elsewhere is not None:
+            return self._owned_by_other(observed.registered_elsewhere)
+        if observed.version is None:
+            result = result_model(observed.models)
+            if isinstance(result, NoResult):
+                return self._fail(Failure(result.reason, result.message))
+            return self._next(RegisterVersion(run_id, result.model_id))
+        if observed.created_model_version is None:
+            return self._next(CreateModelVersion(observed.version, run_id))
+        return self._registered(observed.version, run_id)
+
+    def _registered(self, version: str, run_id: str) -> Plan:
+        name = model_version_name(self.job.spec.model_name, version)
+        existing = self.observed.created_model_version
+        source = existing.spec.source if existing else None
+        if source is None or source.run_id != run_id:
+            return self._fail(
+                Failure(
+                    "ChildNameConflict",
+                    f"a ModelVersion named {name} exists that is not of run {run_id}; "
+                    f"the model is registered in MLflow as version {version} of {self.job.spec.model_name}",
+                )
+            )
+        message = f"registered as version {version} of {self.job.spec.model_name}: ModelVersion {name}"
+        status = self._status(
+            "Succeeded",
+            (
+                *conditions.ready("Registered", message),
+                Observation("Complete", "True", "Registered", message),
+            ),
+        )
+        status = status.model_copy(
+            update={
+                "completion_time": conditions.timestamp(self.now),
+                "model_version_ref": ModelVersionReference(name=name),
+            }
+        )
+        events = (Event("Normal", "Registered", message),)
+        run = self.observed.run
+        finish = Finish(run_id, "FINISHED") if run is None or run.status == "RUNNING" else None
+        return Plan(status, events=events, finish=finish)
+
+    def _failed(self, child: ChildJob) -> Plan:
+        if self.observed.pods is None:
+            return self._next(ListPods())
+        return self._fail(failure_of(child, self.observed.pods))
+
+    def _owned_by_other(self, namespace: str) -> Plan:
+        return self._fail(
+            Failure(
+                "OwnedByOtherNamespace",
+                f"the registered model {self.job.spec.model_name} belongs to namespace {namespace}; "
+                "choose another spec.modelName or train there",
+            )
+        )
+
+    def _unavailable(self, phase: Phase, what: str) -> Plan:
+        message = f"{self.observed.unavailable} Tried again until {what}."
+        return self._go_on(phase, "MLflowUnavailable", message, retry=True)
+
+    def _next(self, *actions: Action) -> Plan:
+        return Plan(self.job.status, actions=actions)
+
+    def _go_on(
+        self,
+        phase: Phase,
+        reason: str,
+        message: str = "",
+        *,
+        retry: bool = False,
+        requeue_after: float | None = None,
+    ) -> Plan:
+        status = self._status(phase, conditions.reconciling(reason, message))
+        events = self._progress_events(phase, reason, message)
+        return Plan(status, events=events, retry=retry, requeue_after=requeue_after)
+
+    def _progress_events(self, phase: Phase, reason: str, message: str) -> tuple[Event, ...]:
+        old = self.job.status
+        known = conditions.reason_of(old.conditions, "Reconciling")
+        events = []
+        if (
+            old.job_name is None
+            and self.observed.child is not None
+            and is_mine(self.job, self.observed.child)
+        ):
+            events.append(Event("Normal", "JobCreated", f"created Job {self.job.metadata.name}"))
+        if phase == "Running" and old.phase != "Running":
+            events.append(Event("Normal", "Started", "the training runs"))
+        if message and reason != known and reason not in ("PodStarting", "Training"):
+            events.append(Event("Warning", reason, message))
+        return tuple(events)
+
+    def _fail(self, failure: Failure) -> Plan:
+        status = self._status(
+            "Failed",
+            (
+                *conditions.stalled(failure.reason, failure.message),
+                Observation("Failed", "True", failure.reason, failure.message),
+            ),
+        )
+        status = status.model_copy(update={"completion_time": conditions.timestamp(self.now)})
+        run_id = self._run_id()
+        end: FinalStatus = "FAILED"
+        return Plan(
+            status,
+            events=(Event("Warning", failure.reason, failure.message),),
+            finish=Finish(run_id, end) if run_id else None,
+        )
+
+    def _status(self, phase: Phase, observations: tuple[Observation, ...]) -> TrainingJobStatus:
+        old, generation = self.job.status, self.job.metadata.generation
+        child = self.observed.child
+        mine = child if child is not None and is_mine(self.job, child) else None
+        return TrainingJobStatus(
+            phase=phase,
+            conditions=conditions.merge(old.conditions, observations, generation=generation, now=self.now),
+            observed_generation=generation,
+            start_time=old.start_time or self._start_time(phase, mine),
+            completion_time=old.completion_time,
+            attempts=max(old.attempts or 0, mine.started) if mine else old.attempts,
+            job_name=self.job.metadata.name if mine else old.job_name,
+            trainer_status=self._trainer_status(phase) or old.trainer_status,
+            mlflow=self._mlflow() or old.mlflow,
+            model_version_ref=old.model_version_ref,
+        )
+
+    def _start_time(self, phase: Phase, child: ChildJob | None) -> str | None:
+        if child is None or phase == "Pending":
+            return None
+        return conditions.timestamp(self.now) if phase == "Running" else child.start_time
+
+    def _trainer_status(self, phase: Phase) -> TrainerStatus | None:
+        run = self.observed.run
+        if run is None:
+            return None
+        if phase == "Succeeded":
+            return final_status(run, self.job.spec)
+        return trainer_status(run, self.job.spec)
+
+    def _mlflow(self) -> MlflowRun | None:
+        run = self.observed.run
+        if run is None:
+            return None
+        return MlflowRun(run_id=run.run_id, experiment_id=run.experiment_id, url=self.run_url)
+
+    def _run_id(self) -> str | None:
+        """The run in the Job's environment counts: the pods write to it."""
+        observed, status = self.observed, self.job.status
+        if observed.child is not None and is_mine(self.job, observed.child) and observed.child.run_id:
+            return observed.child.run_id
+        if observed.run is not None:
+            return observed.run.run_id
+        return status.mlflow.run_id if status.mlflow else None
+
+
+def _camel(reason: str) -> str:
+    """A pod's reason where a condition can hold it."""
+    return reason if reason.isalnum() and reason[0].isalpha() else "PodWaiting"
