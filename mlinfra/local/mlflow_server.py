@@ -1,11 +1,8 @@
 """The MLflow server of the embedded cluster: SQLite and local artifacts, for one machine only."""
 
-import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
-
-import httpx
 
 from mlinfra.errors import MlinfraError
 from mlinfra.local.network import LOOPBACK as HOST
@@ -55,23 +52,12 @@ def choose_port(stored: int | None, *, is_free: Callable[[int], bool]) -> int:
         MlinfraError: all of them are taken.
     """
     candidates = range(FIRST_PORT, FIRST_PORT + PORTS_TO_TRY)
-    port = next((port for port in (*([stored] if stored else []), *candidates) if is_free(port)), None)
-    if port is None:
-        raise MlinfraError(
-            f"MLflow: every port of {HOST} from {candidates.start} to {candidates.stop - 1} is taken; "
-            "stop one of the servers that listen there"
-        )
-    return port
-
-
-async def wait_until_healthy(url: str, *, poll_seconds: float = 0.1) -> None:
-    """Wait for the server's ``/health``; the caller bounds the time."""
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-        while True:
-            try:
-                if (await http.get("/health")).status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                # Not listening yet; the caller notices a server that died.
-                pass
-            await asyncio.sleep(poll_seconds)
+    if stored is not None and is_free(stored):
+        return stored
+    for port in candidates:
+        if is_free(port):
+            return port
+    raise MlinfraError(
+        f"MLflow: every port of {HOST} from {candidates.start} to {candidates.stop - 1} is taken; "
+        "stop one of the servers that listen there"
+    )

@@ -1,0 +1,20 @@
+"""The command line: ``mlinfra``, also installed as ``kubectl-mlinfra``.
+
+Heavy libraries load in the commands that need them, so that help is instant.
+"""
+
+import typer
+
+from mlinfra.cli import cluster, datasets
+from mlinfra.cli.demo import demo
+from mlinfra.cli.train import train
+
+app = typer.Typer(
+    help="The model lifecycle on Kubernetes: training, registry, stages.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+cluster.register(app)
+app.command()(demo)
+app.command(name="train")(train)
+app.add_typer(datasets.app, name="datasets")

@@ -1,0 +1,44 @@
+"""How commands run: interrupts end them in order, expected errors are one message."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import typer
+
+from mlinfra.errors import MlinfraError
+
+T = TypeVar("T")
+
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130
+
+
+def run(command: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine; SIGTERM and a closed terminal end it as Ctrl-C does."""
+
+    async def main() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(command)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def expected_errors() -> Iterator[None]:
+    """Print an expected error as one message and exit non-zero; other errors keep their traceback."""
+    try:
+        yield
+    except MlinfraError as error:
+        typer.secho(f"Error: {error}", fg="red", err=True)
+        raise typer.Exit(EXIT_ERROR) from error
+    except KeyboardInterrupt:
+        typer.secho("Interrupted; what this command had started is stopped.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -1,0 +1,114 @@
+"""The whole platform on this machine: the embedded cluster, MLflow, and the operator in it."""
+
+import sys
+from pathlib import Path
+
+import httpx
+
+from mlinfra.errors import MlinfraError
+from mlinfra.local import mlflow_server, operator_access
+from mlinfra.local.cluster import Component, LocalCluster, Session, Step
+from mlinfra.local.files import read_json, write_json
+from mlinfra.local.network import LOOPBACK, is_free, stored_network
+from mlinfra.local.processes import ProcessSpec
+
+MLFLOW = "mlflow"
+OPERATOR = "operator"
+
+
+class Platform:
+    """What `mlinfra up` starts."""
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        self.cluster = cluster
+        self._state = cluster.state
+
+    @property
+    def feature_store(self) -> Path:
+        """Root folder of the feature store that training pods read."""
+        return self._state.feature_store
+
+    @property
+    def mlflow_url(self) -> str:
+        """Address of the MLflow server.
+
+        Raises:
+            MlinfraError: it was never started.
+        """
+        stored = read_json(self._mlflow_file)
+        if stored is None:
+            raise MlinfraError(f"MLflow was never started in {self._state.directory}; run 'mlinfra up'")
+        return f"http://{LOOPBACK}:{stored['port']}"
+
+    async def up(self, session: Session, step: Step) -> None:
+        """Start everything; what runs already as it should is kept.
+
+        Raises:
+            MlinfraError: something cannot be had or does not start.
+        """
+        # MLflow takes longest to start: it does so while the control plane does.
+        mlflow = self._mlflow()
+        session.start(mlflow)
+        await self.cluster.up(session, step)
+        with step("custom resources and the operator's access"):
+            async with self.cluster.client() as client:
+                await operator_access.install_custom_resources(client)
+                await operator_access.install_operator_access(client)
+                await operator_access.write_operator_kubeconfig(
+                    client,
+                    path=self._operator_kubeconfig,
+                    certificate_authority=self._state.pki / "ca.crt",
+                )
+        with step("MLflow"):
+            await session.ensure(mlflow)
+        with step("operator"):
+            await session.ensure(self._operator())
+
+    @property
+    def _mlflow_file(self) -> Path:
+        return self._state.mlflow / "server.json"
+
+    @property
+    def _operator_kubeconfig(self) -> Path:
+        return self._state.pki / "operator.kubeconfig"
+
+    def _mlflow(self) -> Component:
+        stored = (read_json(self._mlflow_file) or {}).get("port")
+        running = self.cluster.processes.is_running(MLFLOW)
+        port = stored if running and stored else mlflow_server.choose_port(stored, is_free=is_free)
+        write_json(self._mlflow_file, {"port": port})
+        url = self.mlflow_url
+        spec = ProcessSpec(
+            MLFLOW,
+            mlflow_server.mlflow_server_argv(folder=self._state.mlflow, port=port),
+            env=mlflow_server.ENVIRONMENT,
+            cwd=self._state.mlflow,
+            address=url,
+        )
+        return Component(spec, lambda: _succeeds(f"{url}/health"), seconds=120.0)
+
+    def _operator(self) -> Component:
+        network = stored_network(self._state)
+        if network is None:
+            raise MlinfraError(f"the cluster in {self._state.directory} was never started")
+        endpoint = f"http://{LOOPBACK}:{network.ports[OPERATOR]}/healthz"
+        spec = ProcessSpec(
+            OPERATOR,
+            [sys.executable, "-m", "mlinfra_operator"],
+            env={
+                "KUBECONFIG": str(self._operator_kubeconfig),
+                "MLFLOW_TRACKING_URI": self.mlflow_url,
+                "MLINFRA_FEATURE_STORE_URI": self.feature_store.as_uri(),
+                "MLINFRA_LIVENESS_ENDPOINT": endpoint,
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "DO_NOT_TRACK": "true",
+            },
+            address=endpoint,
+            inputs=(self._operator_kubeconfig,),
+        )
+        return Component(spec, lambda: _succeeds(endpoint))
+
+
+async def _succeeds(url: str) -> bool:
+    async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
+        return (await http.get(url)).is_success
