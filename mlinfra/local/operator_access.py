@@ -43,7 +43,7 @@ async def install_custom_resources(client: KubernetesClient) -> None:
 
 
 def _is_established(definition: dict[str, Any]) -> bool:
-    conditions = definition.get("status", {}).get("conditions", [])
+    conditions = definition.get("status", {}).get("conditions") or []
     return any(found["type"] == "Established" and found["status"] == "True" for found in conditions)
 
 
