@@ -10,6 +10,7 @@ from typing import Literal
 
 from mlinfra.resources.base import Condition
 from mlinfra.resources.model_version import ModelVersion, ModelVersionStatus, Stage
+from mlinfra.tracking.contract import STAGE_ALIASES
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import Event, Observation
 from mlinfra_operator.metrics import metric_list
@@ -189,7 +190,10 @@ class _Planner:
             if other.version != spec.version and "Production" in (other.stage, other.mlflow_stage)
         )
         registered = facts.registered
-        if demoted or registered.stage != "Production" or registered.mlflow_stage != "Production":
+        followed = (
+            registered.mlflow_stage == "Production" and STAGE_ALIASES["Production"] in registered.aliases
+        )
+        if demoted or not followed:
             return self._next(FollowStage("Production", demoted))
         message = f"version {spec.version} of {spec.model_name} is in Production"
         observations = (

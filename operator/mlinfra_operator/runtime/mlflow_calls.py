@@ -14,7 +14,7 @@ from mlinfra.tracking.contract import (
     TRAINING_JOB_UID_TAG,
 )
 from mlinfra.tracking.errors import TrackingRefusedError
-from mlinfra.tracking.stages import set_stage, stage_of, take_production
+from mlinfra.tracking.stages import effective_stage, set_stage, take_production
 from mlinfra_operator.tracking import (
     FinalStatus,
     LoggedModel,
@@ -133,15 +133,21 @@ def registered_model(client: "MlflowClient", name: str, namespace: str) -> Regis
     from mlflow.exceptions import MlflowException
 
     try:
-        owner = ModelOwner(client.get_registered_model(name).tags.get(NAMESPACE_TAG))
+        model = client.get_registered_model(name)
     except MlflowException as error:
         if error.error_code != ABSENT:
             raise
         return None
+    owner = ModelOwner(model.tags.get(NAMESPACE_TAG))
     if owner.namespace is None:
         client.set_registered_model_tag(name, NAMESPACE_TAG, namespace)
         owner = ModelOwner(namespace)
-    versions = [version_of(found) for found in _pages(client.search_model_versions, f"name = '{name}'")]
+    # A search of versions leaves their aliases out.
+    aliases: dict[str, list[str]] = {}
+    for alias, version in model.aliases.items():
+        aliases.setdefault(str(version), []).append(alias)
+    found = _pages(client.search_model_versions, f"name = '{name}'")
+    versions = [version_of(version, aliases.get(str(version.version), [])) for version in found]
     return RegisteredModel(owner, {version.version: version for version in versions})
 
 
@@ -167,13 +173,13 @@ def run_of(run: "MlflowRun") -> Run:
     )
 
 
-def version_of(version: "ModelVersion") -> RegisteredVersion:
+def version_of(version: "ModelVersion", aliases: Collection[str]) -> RegisteredVersion:
     """An MLflow model version as plain values."""
     return RegisteredVersion(
         version=str(version.version),
-        stage=stage_of(version),
+        stage=effective_stage(aliases, version.current_stage),
         mlflow_stage=str(version.current_stage),
-        aliases=tuple(sorted(version.aliases)),
+        aliases=tuple(sorted(aliases)),
         run_id=version.run_id or None,
     )
 

@@ -1,0 +1,316 @@
+"""The operator as a process of its own, with its ServiceAccount's rights, and a hand in place of a kubelet."""
+
+import asyncio
+import base64
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import yaml
+
+from mlinfra.kube import ClusterConfig, KubernetesClient
+from mlinfra.kube.resource import (
+    EVENTS,
+    JOBS,
+    MODEL_VERSIONS,
+    NAMESPACES,
+    PODS,
+    TRAINING_JOBS,
+)
+from mlinfra.local.mlflow_server import ENVIRONMENT, mlflow_server_argv
+from mlinfra.local.operator_access import (
+    install_custom_resources,
+    install_operator_access,
+    write_operator_kubeconfig,
+)
+from mlinfra.resources.names import TRAINING_JOB_LABEL
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+START_SECONDS = 60.0
+PATIENCE_SECONDS = 30.0
+
+
+async def eventually(
+    probe: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = PATIENCE_SECONDS
+) -> T:
+    """What the probe gives as soon as it gives something."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = await probe()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        await asyncio.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@dataclass(slots=True)
+class Server:
+    """A real MLflow server, which can be stopped and started again with its data."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                mlflow_server_argv(folder=self.folder, port=self.port),
+                env=os.environ | ENVIRONMENT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._healthy():
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            assert time.monotonic() < deadline, "MLflow did not become healthy"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("mlflow"), free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig with the ServiceAccount's own token: a missing rule is noticed."""
+    folder = tmp_path_factory.mktemp("access")
+    authority = folder / "ca.crt"
+    kubeconfig = yaml.safe_load(Path(cluster.kubeconfig).read_text())["clusters"][0]["cluster"]
+    if data := kubeconfig.get("certificate-authority-data"):
+        authority.write_bytes(base64.b64decode(data))
+    else:
+        authority.write_bytes((cluster.kubeconfig.parent / kubeconfig["certificate-authority"]).read_bytes())
+    path = folder / "operator.kubeconfig"
+
+    async def install() -> None:
+        async with KubernetesClient(ClusterConfig.from_kubeconfig(cluster.kubeconfig)) as client:
+            await install_custom_resources(client)
+            await install_operator_access(client)
+            await write_operator_kubeconfig(client, path=path, certificate_authority=authority)
+
+    asyncio.run(install())
+    return path
+
+
+@pytest.fixture
+async def kube(cluster: Any, operator_kubeconfig: Path) -> AsyncIterator[KubernetesClient]:
+    """The administrator's client."""
+    async with KubernetesClient(ClusterConfig.from_kubeconfig(cluster.kubeconfig)) as client:
+        yield client
+
+
+@dataclass(slots=True)
+class OperatorProcess:
+    """The operator, which can be killed and started again."""
+
+    kubeconfig: Path
+    tracking_uri: str
+    namespace: str
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = os.environ | {
+            "KUBECONFIG": str(self.kubeconfig),
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "MLINFRA_WATCH_NAMESPACE": self.namespace,
+            "MLINFRA_FEATURE_STORE_URI": "/features",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlinfra_operator"], env=environment, stdout=log, stderr=log
+            )
+
+    async def ready(self) -> None:
+        before = self.log.read_text().count(" ready\n")
+
+        async def told() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            return self.log.read_text().count(" ready\n") > before
+
+        await eventually(told, "the operator is ready")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(20)
+        self.process = None
+        return code
+
+
+@pytest.fixture
+async def namespace(kube: KubernetesClient, request: pytest.FixtureRequest) -> str:
+    """A namespace of this test's own."""
+    name = f"test-{time.time_ns():x}"
+    await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return name
+
+
+@pytest.fixture
+def operator_process(
+    operator_kubeconfig: Path, mlflow_server: Server, namespace: str, tmp_path: Path
+) -> Iterator[OperatorProcess]:
+    process = OperatorProcess(operator_kubeconfig, mlflow_server.uri, namespace, tmp_path / "operator.log")
+    process.log.touch()
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+async def operator(operator_process: OperatorProcess) -> OperatorProcess:
+    """The operator, running."""
+    operator_process.start()
+    await operator_process.ready()
+    return operator_process
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One namespace, as a user and as a kubelet sees it."""
+
+    kube: KubernetesClient
+    namespace: str
+
+    async def apply(self, manifest: Object) -> Object:
+        named = {**manifest, "metadata": {**manifest["metadata"], "namespace": self.namespace}}
+        return await self.kube.apply(named, field_manager="test")
+
+    async def training_job(self, name: str) -> Object:
+        return await self.kube.get(TRAINING_JOBS, name, self.namespace)
+
+    async def model_version(self, name: str) -> Object:
+        return await self.kube.get(MODEL_VERSIONS, name, self.namespace)
+
+    async def job(self, name: str) -> Object:
+        async def found() -> Object | None:
+            return await self.kube.find(JOBS, name, self.namespace)
+
+        return await eventually(found, f"Job {name}")
+
+    async def run_id(self, name: str) -> str:
+        """The MLflow run that the training container is told."""
+        container = (await self.job(name))["spec"]["template"]["spec"]["containers"][0]
+        environment = {variable["name"]: variable.get("value") for variable in container["env"]}
+        return str(environment["MLFLOW_RUN_ID"])
+
+    async def phase(self, name: str, *phases: str) -> Object:
+        async def reached() -> Object | None:
+            job = await self.training_job(name)
+            return job if (job.get("status") or {}).get("phase") in phases else None
+
+        return await eventually(reached, f"TrainingJob {name} is {phases}")
+
+    async def version_phase(self, name: str, *phases: str) -> Object:
+        async def reached() -> Object | None:
+            found = await self.kube.find(MODEL_VERSIONS, name, self.namespace)
+            return found if found and (found.get("status") or {}).get("phase") in phases else None
+
+        return await eventually(reached, f"ModelVersion {name} is {phases}")
+
+    async def events(self, name: str) -> list[Object]:
+        found, _ = await self.kube.list(EVENTS, self.namespace, field_selector=f"involvedObject.name={name}")
+        return found
+
+    async def pod(self, name: str) -> Object:
+        """The unfinished pod of a TrainingJob's Job."""
+
+        async def found() -> Object | None:
+            pods, _ = await self.kube.list(
+                PODS, self.namespace, label_selector=f"{TRAINING_JOB_LABEL}={name}"
+            )
+            unfinished = (pod for pod in pods if pod["status"]["phase"] in ("Pending", "Running"))
+            return next(unfinished, None)
+
+        return await eventually(found, f"pod of Job {name}")
+
+    async def run_pod(self, name: str) -> None:
+        """The pod starts, as a kubelet would tell."""
+        await self._patch_pod(name, "Running", {"running": {"startedAt": _now()}}, ready="True")
+
+    async def end_pod(self, name: str, exit_code: int = 0, message: str = "", reason: str = "") -> None:
+        """The pod ends, as a kubelet would tell."""
+        ordinary = "Completed" if exit_code == 0 else "Error"
+        terminated = {
+            "exitCode": exit_code,
+            "reason": reason or ordinary,
+            "message": message,
+            "startedAt": _now(),
+            "finishedAt": _now(),
+        }
+        phase = "Succeeded" if exit_code == 0 else "Failed"
+        await self._patch_pod(name, phase, {"terminated": terminated}, ready="False")
+
+    async def _patch_pod(self, name: str, phase: str, state: Object, *, ready: str) -> None:
+        pod = await self.pod(name)
+        container = {
+            "name": "trainer",
+            "image": "image",
+            "imageID": "",
+            "ready": ready == "True",
+            "restartCount": 0,
+            "state": state,
+        }
+        status = {
+            "phase": phase,
+            "conditions": [{"type": "Ready", "status": ready}],
+            "containerStatuses": [container],
+        }
+        await self.kube.merge_patch(
+            PODS, pod["metadata"]["name"], {"status": status}, self.namespace, subresource="status"
+        )
+
+
+@pytest.fixture
+def world(kube: KubernetesClient, namespace: str) -> Cluster:
+    return Cluster(kube, namespace)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
