@@ -52,11 +52,11 @@ async def operate(settings: Settings, config: ClusterConfig) -> int:
             )
         finally:
             await operator.aclose()
-            ended_by_itself = own.done()
+            # kopf has cancelled what our tasks started, so ours may have ended well by now.
             own.cancel()
             await asyncio.wait([own])
-        if ended_by_itself:
-            logger.error("the operator's own tasks ended", exc_info=own.exception())
+        if not own.cancelled() and (error := own.exception()) is not None:
+            logger.error("the operator cannot go on", exc_info=error)
             return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""The operator as a process of its own, with its ServiceAccount's rights, and a hand in place of a kubelet."""
+"""The operator as a process with its ServiceAccount's rights, and a hand in place of the kubelet."""
 
 import asyncio
 import base64
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from mlinfra.kube import ClusterConfig, KubernetesClient
 from mlinfra.kube.resource import (
@@ -33,6 +34,7 @@ from mlinfra.local.operator_access import (
     write_operator_kubeconfig,
 )
 from mlinfra.resources.names import TRAINING_JOB_LABEL
+from mlinfra.tracking.contract import MODEL_TAG
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -41,7 +43,7 @@ START_SECONDS = 60.0
 PATIENCE_SECONDS = 30.0
 
 
-async def eventually(
+async def wait_for(
     probe: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = PATIENCE_SECONDS
 ) -> T:
     """What the probe gives as soon as it gives something."""
@@ -52,6 +54,11 @@ async def eventually(
             return found
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Awaitable[Any]]:
+    return wait_for
 
 
 def free_port() -> int:
@@ -108,6 +115,11 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def tracking(mlflow_server: Server) -> MlflowClient:
+    return MlflowClient(mlflow_server.uri)
 
 
 @pytest.fixture(scope="session")
@@ -169,7 +181,7 @@ class OperatorProcess:
             assert self.process.poll() is None, self.log.read_text()
             return self.log.read_text().count(" ready\n") > before
 
-        await eventually(told, "the operator is ready")
+        await wait_for(told, "the operator is ready")
 
     def kill(self) -> None:
         if self.process is not None:
@@ -232,7 +244,17 @@ class Cluster:
         async def found() -> Object | None:
             return await self.kube.find(JOBS, name, self.namespace)
 
-        return await eventually(found, f"Job {name}")
+        return await wait_for(found, f"Job {name}")
+
+    async def job_complete(self, name: str) -> Object:
+        """The Job, once its controller has told that it is complete."""
+
+        async def complete() -> Object | None:
+            job = await self.kube.get(JOBS, name, self.namespace)
+            conditions = job["status"].get("conditions") or []
+            return job if any(found["type"] == "Complete" for found in conditions) else None
+
+        return await wait_for(complete, f"Job {name} is complete")
 
     async def run_id(self, name: str) -> str:
         """The MLflow run that the training container is told."""
@@ -245,14 +267,14 @@ class Cluster:
             job = await self.training_job(name)
             return job if (job.get("status") or {}).get("phase") in phases else None
 
-        return await eventually(reached, f"TrainingJob {name} is {phases}")
+        return await wait_for(reached, f"TrainingJob {name} is {phases}")
 
     async def version_phase(self, name: str, *phases: str) -> Object:
         async def reached() -> Object | None:
             found = await self.kube.find(MODEL_VERSIONS, name, self.namespace)
             return found if found and (found.get("status") or {}).get("phase") in phases else None
 
-        return await eventually(reached, f"ModelVersion {name} is {phases}")
+        return await wait_for(reached, f"ModelVersion {name} is {phases}")
 
     async def events(self, name: str) -> list[Object]:
         found, _ = await self.kube.list(EVENTS, self.namespace, field_selector=f"involvedObject.name={name}")
@@ -268,7 +290,24 @@ class Cluster:
             unfinished = (pod for pod in pods if pod["status"]["phase"] in ("Pending", "Running"))
             return next(unfinished, None)
 
-        return await eventually(found, f"pod of Job {name}")
+        return await wait_for(found, f"pod of Job {name}")
+
+    async def train(self, client: MlflowClient, name: str, accuracy: float, models: int = 1) -> str:
+        """Train by hand: what a training leaves in MLflow, and how its pod ends; the run's ID."""
+        run_id = await self.run_id(name)
+        await self.run_pod(name)
+        run = client.get_run(run_id)
+        for number in range(models):
+            logged = client.create_logged_model(
+                run.info.experiment_id, name=f"model{number}", source_run_id=run_id
+            )
+            if models == 1:
+                client.set_logged_model_tags(logged.model_id, {MODEL_TAG: "true"})
+            client.finalize_logged_model(logged.model_id, "READY")
+        client.log_metric(run_id, "test_accuracy", accuracy)
+        client.set_terminated(run_id, "FINISHED")
+        await self.end_pod(name)
+        return run_id
 
     async def run_pod(self, name: str) -> None:
         """The pod starts, as a kubelet would tell."""
