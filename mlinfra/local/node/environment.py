@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\))")
+REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 ENVIRONMENT_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 Document = Mapping[str, Any]

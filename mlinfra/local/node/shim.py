@@ -197,7 +197,7 @@ def send(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        pass
+        return
 
 
 def record(path: str, value: dict[str, Any]) -> None:
