@@ -74,8 +74,8 @@ def status(name: Name = DEFAULT_NAME, state_dir: StateDir = None) -> None:
             console.print(f"Nothing runs in {state.directory}. Start it with: mlinfra up", soft_wrap=True)
             raise typer.Exit(EXIT_NOT_RUNNING)
         table = Table(box=None)
-        for column in ("component", "state", "pid", "address", "log"):
-            table.add_column(column.upper(), overflow="fold")
+        for column in ("component", "state", "pid", "address"):
+            table.add_column(column.upper(), no_wrap=True)
         for component in components:
             colour = "green" if component.liveness == "running" else "red"
             table.add_row(
@@ -83,9 +83,9 @@ def status(name: Name = DEFAULT_NAME, state_dir: StateDir = None) -> None:
                 f"[{colour}]{component.liveness}[/]",
                 str(component.pid),
                 component.address,
-                component.log,
             )
         console.print(table)
+        console.print(f"Logs: {state.logs}/<component>.log", highlight=False, soft_wrap=True)
         console.print(f"The local node does not enforce: {NOT_ENFORCED}.", highlight=False)
         if any(component.liveness != "running" for component in components):
             console.print("Something ended by itself. Start it again with: mlinfra up")

@@ -73,6 +73,7 @@ class Platform:
         return self._state.pki / "operator.kubeconfig"
 
     def _mlflow(self) -> Component:
+        self.cluster.processes.clear_remains(MLFLOW)
         stored = (read_json(self._mlflow_file) or {}).get("port")
         running = self.cluster.processes.is_running(MLFLOW)
         port = stored if running and stored else mlflow_server.choose_port(stored, is_free=is_free)

@@ -118,6 +118,12 @@ class ProcessTable:
         record = self.record(name)
         return record is not None and self.liveness(record) == "running"
 
+    def clear_remains(self, name: str) -> None:
+        """End what a daemon that died has left running: it may hold the port that the next one wants."""
+        record = self.record(name)
+        if record and self.liveness(record) != "running":
+            self.stop([record])
+
     def exit_status(self, pid: int) -> int | None:
         """Exit status of a child of this process that has ended; negative for a signal."""
         child = self._children.get(pid)

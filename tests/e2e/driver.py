@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,10 @@ class Platform:
     def pid(self, component: str) -> int:
         record = json.loads((self.state / "default" / "run" / f"{component}.json").read_text())
         return int(record["pid"])
+
+    def kill(self, component: str) -> None:
+        """End a component at once, with the workers it started: it leads a session of its own."""
+        os.killpg(self.pid(component), signal.SIGKILL)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         result = self.run("kubectl", "--", *arguments, stdin=stdin)
