@@ -9,6 +9,7 @@ from mlinfra.local.network import LOOPBACK as HOST
 
 FIRST_PORT = 5000
 PORTS_TO_TRY = 200
+DATABASE = "mlflow.db"
 
 ENVIRONMENT = {
     # Without its job runners the server starts in half the time and memory.
@@ -37,7 +38,7 @@ def mlflow_server_argv(*, folder: Path, port: int) -> list[str]:
         "--workers",
         "1",
         "--backend-store-uri",
-        f"sqlite:///{folder / 'mlflow.db'}",
+        f"sqlite:///{folder / DATABASE}",
         "--artifacts-destination",
         str(folder / "artifacts"),
         "--allowed-hosts",
@@ -61,3 +62,13 @@ def choose_port(stored: int | None, *, is_free: Callable[[int], bool]) -> int:
         f"MLflow: every port of {HOST} from {candidates.start} to {candidates.stop - 1} is taken; "
         "stop one of the servers that listen there"
     )
+
+
+def remove_unfinished_database(folder: Path) -> None:
+    """Remove the database of a server that was ended before it was ever ready.
+
+    Its tables are created one after another: where some exist, MLflow refuses to start, and nothing was
+    stored in them yet.
+    """
+    for path in folder.glob(f"{DATABASE}*"):
+        path.unlink()

@@ -35,10 +35,7 @@ class Platform:
         Raises:
             MlinfraError: it was never started.
         """
-        stored = read_json(self._mlflow_file)
-        if stored is None:
-            raise MlinfraError(f"MLflow was never started in {self._state.directory}; run 'mlinfra up'")
-        return f"http://{LOOPBACK}:{stored['port']}"
+        return f"http://{LOOPBACK}:{self._stored_mlflow_port()}"
 
     async def up(self, session: Session, step: Step) -> None:
         """Start everything; what runs already as it should is kept.
@@ -61,6 +58,7 @@ class Platform:
                 )
         with step("MLflow"):
             await session.ensure(mlflow)
+            self._store_mlflow(initialized=True)
         with step("operator"):
             await session.ensure(self._operator())
 
@@ -72,12 +70,23 @@ class Platform:
     def _operator_kubeconfig(self) -> Path:
         return self._state.pki / "operator.kubeconfig"
 
+    def _stored_mlflow_port(self) -> int:
+        stored = read_json(self._mlflow_file)
+        if stored is None:
+            raise MlinfraError(f"MLflow was never started in {self._state.directory}; run 'mlinfra up'")
+        return int(stored["port"])
+
+    def _store_mlflow(self, **changes: int | bool) -> None:
+        write_json(self._mlflow_file, (read_json(self._mlflow_file) or {}) | changes)
+
     def _mlflow(self) -> Component:
         self.cluster.processes.clear_remains(MLFLOW)
-        stored = (read_json(self._mlflow_file) or {}).get("port")
-        running = self.cluster.processes.is_running(MLFLOW)
-        port = stored if running and stored else mlflow_server.choose_port(stored, is_free=is_free)
-        write_json(self._mlflow_file, {"port": port})
+        stored = read_json(self._mlflow_file) or {}
+        if not self.cluster.processes.is_running(MLFLOW):
+            if not stored.get("initialized"):
+                mlflow_server.remove_unfinished_database(self._state.mlflow)
+            self._store_mlflow(port=mlflow_server.choose_port(stored.get("port"), is_free=is_free))
+        port = self._stored_mlflow_port()
         url = self.mlflow_url
         spec = ProcessSpec(
             MLFLOW,
