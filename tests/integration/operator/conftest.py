@@ -3,20 +3,18 @@
 import asyncio
 import base64
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import yaml
 from mlflow import MlflowClient
+from servers.mlflow_server import MlflowServer, free_port
 
 from mlinfra.kube import ClusterConfig, KubernetesClient
 from mlinfra.kube.resource import (
@@ -27,7 +25,6 @@ from mlinfra.kube.resource import (
     PODS,
     TRAINING_JOBS,
 )
-from mlinfra.local.mlflow_server import ENVIRONMENT, mlflow_server_argv
 from mlinfra.local.operator_access import (
     install_custom_resources,
     install_operator_access,
@@ -39,7 +36,6 @@ from mlinfra.tracking.contract import MODEL_TAG
 Object = dict[str, Any]
 T = TypeVar("T")
 
-START_SECONDS = 60.0
 PATIENCE_SECONDS = 30.0
 
 
@@ -61,64 +57,16 @@ def eventually() -> Callable[..., Awaitable[Any]]:
     return wait_for
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-@dataclass(slots=True)
-class Server:
-    """A real MLflow server, which can be stopped and started again with its data."""
-
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = field(default=None)
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                mlflow_server_argv(folder=self.folder, port=self.port),
-                env=os.environ | ENVIRONMENT,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._healthy():
-            assert self.process.poll() is None, (self.folder / "server.log").read_text()
-            assert time.monotonic() < deadline, "MLflow did not become healthy"
-            time.sleep(0.1)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def _healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("mlflow"), free_port())
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("mlflow"), free_port())
     server.start()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def tracking(mlflow_server: Server) -> MlflowClient:
+def tracking(mlflow_server: MlflowServer) -> MlflowClient:
     return MlflowClient(mlflow_server.uri)
 
 
@@ -207,7 +155,7 @@ async def namespace(kube: KubernetesClient, request: pytest.FixtureRequest) -> s
 
 @pytest.fixture
 def operator_process(
-    operator_kubeconfig: Path, mlflow_server: Server, namespace: str, tmp_path: Path
+    operator_kubeconfig: Path, mlflow_server: MlflowServer, namespace: str, tmp_path: Path
 ) -> Iterator[OperatorProcess]:
     process = OperatorProcess(operator_kubeconfig, mlflow_server.uri, namespace, tmp_path / "operator.log")
     process.log.touch()
