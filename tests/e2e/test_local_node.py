@@ -154,3 +154,12 @@ def test_exit_codes_and_requests_too_large_are_told(platform: Platform) -> None:
     found = eventually(unschedulable, seconds=20, what="condition PodScheduled")
     assert (found["status"], found["reason"]) == ("False", "Unschedulable")
     assert "Insufficient cpu" in found["message"]
+
+
+def test_a_pod_outlives_the_node_agent_and_is_adopted_by_the_next(platform: Platform) -> None:
+    platform.apply(job("adopted", {"command": ["/bin/sh", "-c", "sleep 12; echo went on"]}))
+    name = pod_of(platform, "adopted", "Running")["metadata"]["name"]
+    platform.kill("node")
+    platform.mlinfra("up")
+    assert pod_of(platform, "adopted", "Succeeded")["metadata"]["name"] == name
+    assert platform.kubectl("logs", name) == "went on\n"
