@@ -19,7 +19,8 @@ def decimal(value: float) -> str:
     exponent = int(f"{value:.{SIGNIFICANT_DIGITS - 1}e}".partition("e")[2])
     if exponent not in ORDINARY_EXPONENTS:
         return f"{value:.{SIGNIFICANT_DIGITS}g}"
-    text = f"{value:.{max(0, SIGNIFICANT_DIGITS - 1 - exponent)}f}"
+    # Adding zero takes the sign off a negative one.
+    text = f"{value + 0.0:.{max(0, SIGNIFICANT_DIGITS - 1 - exponent)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
