@@ -61,6 +61,20 @@ def ended(reason: str = "Error", exit_code: int = 1, message: str = "", at: str 
                 "Job was active longer than specified deadline",
             ),
         ),
+        (
+            child(failed=1, failure=BACKOFF),
+            [
+                ended(
+                    message="Traceback (most recent call last):\nmlflow.exceptions.MlflowException: Cannot "
+                    "start run with ID 7f because active experiment ID does not match environment run ID."
+                )
+            ],
+            Failure(
+                "ForeignExperiment",
+                "the script chose an MLflow experiment other than its TrainingJob's, which is in "
+                "MLFLOW_EXPERIMENT_NAME: take mlflow.set_experiment out, or make it spec.modelName",
+            ),
+        ),
         # A pod that ended well, or still runs, has nothing to say about the failure.
         (
             child(failed=1, failure=BACKOFF),
