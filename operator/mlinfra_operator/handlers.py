@@ -60,8 +60,9 @@ def operator_registry(operator: Operator, config: ClusterConfig) -> kopf.Operato
 
 
 def quiet_logs() -> None:
-    """kopf tells of each event that a handler saw it, which is no news."""
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    """kopf tells of each event that a handler saw it, and of each probe that was answered: no news."""
+    for name in ("kopf.objects", "aiohttp.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _feed(registry: kopf.OperatorRegistry, resource: ResourceType, cache: ObjectCache) -> None:

@@ -15,7 +15,7 @@ from mlinfra.resources import ModelVersion
 from mlinfra.resources.names import FIELD_MANAGER
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
 from mlinfra_operator.conditions import Event
-from mlinfra_operator.modelversion.observed import Observed, stage_is_ours
+from mlinfra_operator.modelversion.observed import Observed, elder_of, stage_is_ours
 from mlinfra_operator.modelversion.plan import (
     Action,
     ArchiveSpec,
@@ -122,14 +122,18 @@ class ModelVersionController:
         raise RuntimeError(f"ModelVersion {version.metadata.name}: no end after {MAX_ROUNDS} plans")
 
     def _observe(self, key: Key, version: ModelVersion) -> Observed:
+        others = self._others(version.spec.model_name, key)
         rivals = [
             claim_of(ModelVersion.model_validate(other))
-            for other in self._rivals(version.spec.model_name, key)
+            for other in others
+            if other["spec"]["version"] != version.spec.version and _asks_for_production(other)
         ]
-        obj = self._context.versions.get(key) or {}
+        twins = [other for other in others if other["spec"]["version"] == version.spec.version]
+        obj = self._context.versions.get(key)
         return Observed(
             claims=tuple(claim for claim in rivals if claim is not None),
-            stage_is_ours=stage_is_ours(obj.get("metadata", {}).get("managedFields") or []),
+            elder=elder_of(obj, twins) if obj is not None else None,
+            stage_is_ours=stage_is_ours((obj or {}).get("metadata", {}).get("managedFields") or []),
         )
 
     async def _ask_mlflow(self, action: Action, version: ModelVersion, observed: Observed) -> Observed:
@@ -140,8 +144,11 @@ class ModelVersionController:
                 found = await call(mlflow_calls.registered_model, spec.model_name, namespace)
                 return replace(observed, registry=found or "absent")
             case ReadMetrics():
-                run = await call(mlflow_calls.read_run, action.run_id)
-                return replace(observed, metrics=run.metrics)
+                measured = await call(mlflow_calls.metrics_of_run, action.run_id)
+                if measured is None:
+                    # A run may be deleted while its model serves: what it had measured is in the status.
+                    measured = {metric.name: float(metric.value) for metric in version.status.metrics}
+                return replace(observed, metrics=measured)
             case FollowStage():
                 await call(
                     mlflow_calls.follow_stage, spec.model_name, spec.version, action.stage, action.demoted
@@ -177,20 +184,20 @@ class ModelVersionController:
             raise Retry
         return str(obj["metadata"]["resourceVersion"])
 
-    def _rivals(self, model_name: str, key: Key) -> list[Object]:
-        """Other ModelVersions of the model that ask for Production."""
+    def _others(self, model_name: str, key: Key) -> list[Object]:
+        """Other ModelVersions of the model."""
         return [
             other
             for other in self._context.versions
             if other["spec"].get("modelName") == model_name
-            and other["spec"].get("stage") == "Production"
             and other["metadata"].get("namespace") == key[0]
             and key_of(other) != key
         ]
 
     def _enqueue_rivals(self, obj: Object) -> None:
-        for other in self._rivals(str(obj["spec"].get("modelName")), key_of(obj)):
-            self._context.enqueue(key_of(other))
+        for other in self._others(str(obj["spec"].get("modelName")), key_of(obj)):
+            if _asks_for_production(other) or other["spec"]["version"] == obj["spec"]["version"]:
+                self._context.enqueue(key_of(other))
 
     async def _tell_invalid(self, obj: Object, error: ValidationError) -> None:
         first = error.errors()[0]
@@ -198,3 +205,7 @@ class ModelVersionController:
         message = f"{where}: {first['msg']}; apply the CRDs of this operator's version"
         logger.error("ModelVersion %s: %s", obj["metadata"]["name"], message)
         await self._context.events.post(obj, Event("Warning", "InvalidResource", message))
+
+
+def _asks_for_production(obj: Object) -> bool:
+    return bool(obj["spec"].get("stage") == "Production")

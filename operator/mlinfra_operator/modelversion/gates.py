@@ -55,11 +55,15 @@ def _outcome(gate: Gate, value: float | None) -> Verdict:
 
 def _told(gate: Gate, value: float | None, outcome: Verdict) -> str:
     bounds = " and ".join(
-        f"{word} {bound:g}"
+        f"{word} {bound:.15g}"
         for word, bound in (("at least", gate.min), ("at most", gate.max))
         if bound is not None
     )
     if value is None:
         return f"{gate.metric} was not logged to the run; it must be {bounds}"
-    verb = "is" if outcome == "Passed" else "must be"
-    return f"{gate.metric} {value:.4g} {verb} {bounds}"
+    if outcome == "Passed":
+        return f"{gate.metric} {decimal(value)} is {bounds}"
+    # Rounded to its bound, a value that fails would look as if it passed.
+    missed = {decimal(bound) for bound in (gate.min, gate.max) if bound is not None}
+    shown = repr(value) if decimal(value) in missed else decimal(value)
+    return f"{gate.metric} {shown} must be {bounds}"

@@ -17,6 +17,7 @@ class Observed:
         registry: the registered model with all its versions.
         metrics: final metrics of the version's run.
         claims: claims to Production of the model's other versions.
+        elder: name of the older ModelVersion that stands for the same version.
         stage_is_ours: whether nobody but the operator asked for the stage in the spec.
         unavailable: why MLflow cannot be asked now.
         refused: what MLflow refused.
@@ -25,6 +26,7 @@ class Observed:
     registry: RegisteredModel | Literal["absent"] | None = None
     metrics: Mapping[str, float] | None = None
     claims: tuple[Claim, ...] = ()
+    elder: str | None = None
     stage_is_ours: bool = False
     unavailable: str | None = None
     refused: str | None = None
@@ -38,3 +40,14 @@ def stage_is_ours(managed_fields: Iterable[Mapping[str, Any]]) -> bool:
         if "f:stage" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
     }
     return owners == {FIELD_MANAGER}
+
+
+def elder_of(obj: Mapping[str, Any], twins: Iterable[Mapping[str, Any]]) -> str | None:
+    """Of ModelVersions of one version, the name of the one that counts; None where it is ``obj``."""
+    first = min((obj, *twins), key=_age)
+    return None if first is obj else str(first["metadata"]["name"])
+
+
+def _age(obj: Mapping[str, Any]) -> tuple[str, str]:
+    metadata = obj["metadata"]
+    return metadata.get("creationTimestamp", ""), metadata["name"]

@@ -6,7 +6,7 @@ Gates guard the way into a stage: a version that holds its stage keeps it when i
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from mlinfra.resources.base import Condition
 from mlinfra.resources.model_version import ModelVersion, ModelVersionStatus, Stage
@@ -100,6 +100,8 @@ class _Planner:
 
     def plan(self) -> Plan:
         spec, observed = self.version.spec, self.observed
+        if observed.elder is not None:
+            return self._duplicate(observed.elder)
         if observed.unavailable is not None:
             return self._away("MLflowUnavailable", f"{observed.unavailable} Tried again.")
         if observed.refused is not None:
@@ -134,7 +136,7 @@ class _Planner:
         if stage in ("None", "Archived"):
             return self._settle(facts, stage)
         if facts.evaluation.verdict != "Passed" and not self._holds(stage):
-            return self._blocked(facts)
+            return self._blocked(facts, stage)
         if stage == "Staging":
             return self._settle(facts, stage)
         return self._production(facts)
@@ -163,18 +165,15 @@ class _Planner:
             return self.version.status.production_claimed_at is not None
         return self.version.status.phase == stage
 
-    def _blocked(self, facts: "_Facts") -> Plan:
-        evaluation, stage = facts.evaluation, self.version.spec.stage
-        if evaluation.verdict == "Failed":
-            reason, phase = "GatesFailed", "GatesFailed"
-        else:
-            reason, phase = "GatesInconclusive", "Registered"
-        message = f"not in {stage}: {evaluation.message}"
+    def _blocked(self, facts: "_Facts", stage: Stage) -> Plan:
+        failed = facts.evaluation.verdict == "Failed"
+        reason = "GatesFailed" if failed else "GatesInconclusive"
+        message = f"not in {stage}: {facts.evaluation.message}"
         observations = (
             *conditions.stalled(reason, message),
             Observation("Promoted", "False", reason, message),
         )
-        return self._done(facts, "GatesFailed" if phase == "GatesFailed" else "Registered", observations)
+        return self._done(facts, "GatesFailed" if failed else "Registered", observations)
 
     def _production(self, facts: "_Facts") -> Plan:
         spec, metadata = self.version.spec, self.version.metadata
@@ -217,21 +216,26 @@ class _Planner:
         )
         return self._done(facts, "Archived", observations, claim=own)
 
+    def _duplicate(self, elder: str) -> Plan:
+        spec = self.version.spec
+        message = (
+            f"ModelVersion {elder} stands for version {spec.version} of {spec.model_name} already: "
+            "delete one of the two"
+        )
+        observations = conditions.stalled("DuplicateVersion", message)
+        status = ModelVersionStatus(
+            phase="Pending",
+            conditions=self._merge(observations),
+            observed_generation=self.version.metadata.generation,
+        )
+        return Plan(status, events=self._events("Warning", "DuplicateVersion", message))
+
     def _unregistered(self, reason: str, message: str) -> Plan:
         observations = (
             *conditions.stalled(reason, message),
             Observation("Registered", "False", reason, message),
         )
-        old = self.version.status
-        status = old.model_copy(
-            update={
-                "phase": "Pending",
-                "conditions": self._merge(observations),
-                "observed_generation": self.version.metadata.generation,
-                "stage": None,
-                "aliases": [],
-            }
-        )
+        status = self._kept(phase="Pending", conditions=self._merge(observations), stage=None, aliases=[])
         return Plan(status, events=self._events("Warning", reason, message), requeue_after=MIRROR_SECONDS)
 
     def _away(self, reason: str, message: str) -> Plan:
@@ -242,9 +246,7 @@ class _Planner:
             for condition in old.conditions
             if condition.type not in {observation.type for observation in told}
         ]
-        status = old.model_copy(
-            update={"phase": old.phase or "Pending", "conditions": self._merge((*told, *kept))}
-        )
+        status = self._kept(phase=old.phase or "Pending", conditions=self._merge((*told, *kept)))
         return Plan(status, events=self._events("Warning", reason, message), retry=True)
 
     def _done(
@@ -279,6 +281,11 @@ class _Planner:
     def _events(self, type_: Literal["Normal", "Warning"], reason: str, message: str) -> tuple[Event, ...]:
         known = conditions.reason_of(self.version.status.conditions, "Ready")
         return () if known == reason else (Event(type_, reason, message),)
+
+    def _kept(self, **changed: Any) -> ModelVersionStatus:
+        """The status as it is, but for what is given."""
+        update = {"observed_generation": self.version.metadata.generation, **changed}
+        return self.version.status.model_copy(update=update)
 
     def _merge(self, observations: tuple[Observation, ...]) -> list[Condition]:
         return conditions.merge(

@@ -52,11 +52,18 @@ class ObjectCache:
             del self._objects[key]
             self._on_delete(old)
 
-    def replace(self, objects: Iterable[Object]) -> None:
-        """All objects as a new list tells; what is not in it is gone."""
+    def replace(self, objects: Iterable[Object], version: str) -> None:
+        """All objects as a list tells; what is not in it is gone, unless it is newer than the list.
+
+        Args:
+            objects: the listed objects.
+            version: resourceVersion of the list.
+        """
         found = {key_of(obj): obj for obj in objects}
-        for key in [key for key in self._objects if key not in found]:
-            self.forget(self._objects[key])
+        missing = [obj for key, obj in self._objects.items() if key not in found]
+        for obj in missing:
+            if int(obj["metadata"]["resourceVersion"]) <= int(version):
+                self.forget(obj)
         for obj in found.values():
             self.observe(obj)
 

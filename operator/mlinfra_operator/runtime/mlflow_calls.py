@@ -70,6 +70,18 @@ def read_run(client: "MlflowClient", run_id: str) -> Run:
     return run_of(client.get_run(run_id))
 
 
+def metrics_of_run(client: "MlflowClient", run_id: str) -> dict[str, float] | None:
+    """Latest metrics of a run; None where MLflow has no such run any more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(client.get_run(run_id).data.metrics)
+    except MlflowException as error:
+        if error.error_code != ABSENT:
+            raise
+        return None
+
+
 def running_runs(client: "MlflowClient", experiment_ids: Collection[str]) -> list[Run]:
     """All runs of these experiments that the operator created and that have not ended."""
     return _search(
@@ -106,9 +118,14 @@ def register_version(
     owner = _claim_model(client, name, namespace)
     if owner.namespace != namespace:
         return owner
-    for version in client.search_model_versions(f"run_id = '{run_id}'"):
-        if version.name == name and version.tags.get(TRAINING_JOB_UID_TAG) == uid:
-            return str(version.version)
+    registered = [
+        int(version.version)
+        for version in client.search_model_versions(f"run_id = '{run_id}'")
+        if version.name == name and version.tags.get(TRAINING_JOB_UID_TAG) == uid
+    ]
+    if registered:
+        # The earliest, so that a request that MLflow carried out late changes nothing.
+        return str(min(registered))
     created = client.create_model_version(
         name,
         f"models:/{model_id}",

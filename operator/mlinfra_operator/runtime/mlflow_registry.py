@@ -21,9 +21,10 @@ CALL_TIMEOUT_SECONDS = 60.0
 CLIENT_SETTINGS = {
     **CLIENT_DEFAULTS,
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
-"""The work queue retries: a call that waits longer would only hold a thread."""
+"""The work queue retries, and looks first what a lost answer has left: MLflow's client would send what
+creates a run or a version a second time."""
 
 
 class Mlflow:

@@ -28,6 +28,7 @@ WORKERS = 16
 RELIST_SECONDS = 600.0
 """How often all objects are listed, for deletions that a broken watch kept to itself."""
 START_RETRY_SECONDS = 2.0
+FORBIDDEN, NOT_FOUND = 403, 404
 
 Kind = Literal["TrainingJob", "ModelVersion", "Run", "Sweep"]
 WorkKey = tuple[Kind, str, str]
@@ -158,8 +159,14 @@ class Operator:
 
     async def _relist(self) -> None:
         for resource, cache in ((TRAINING_JOBS, self.jobs), (MODEL_VERSIONS, self.versions)):
-            objects, _ = await self._client.list(resource, self._settings.watch_namespace)
-            cache.replace(typed(resource, obj) for obj in objects)
+            try:
+                objects, version = await self._client.list(resource, self._settings.watch_namespace)
+            except ApiError as error:
+                if error.status == NOT_FOUND:
+                    what = f"{resource.plural}.{resource.group} is not served: apply the CRDs (crds/)"
+                    raise ApiError(error.status, error.reason, what) from error
+                raise
+            cache.replace((typed(resource, obj) for obj in objects), version)
 
     async def _relist_regularly(self) -> None:
         while True:
@@ -170,7 +177,7 @@ class Operator:
         try:
             found = await self._client.get(NAMESPACES, "kube-system")
         except ApiError as error:
-            if error.status not in (403, 404):
+            if error.status not in (FORBIDDEN, NOT_FOUND):
                 raise
             logger.warning("runs that nobody ended are not looked for: %s", error)
             return None

@@ -42,7 +42,7 @@ from mlinfra_operator.trainingjob.actions import (
 )
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
 from mlinfra_operator.trainingjob.model_version_builder import build_model_version
-from mlinfra_operator.trainingjob.observed import JobRefusal, Observed, child_job, pod_facts
+from mlinfra_operator.trainingjob.observed import Observed, Refusal, child_job, pod_facts
 from mlinfra_operator.trainingjob.plan import is_mine, is_terminal, plan
 
 MAX_ROUNDS = 16
@@ -215,7 +215,7 @@ class TrainingJobController:
                     context.children.created(existing)
                 return replace(observed, child=child_job(existing))
             if error.status in CLIENT_ERRORS:
-                return replace(observed, refusal=JobRefusal(error.status, error.reason, str(error)))
+                return replace(observed, refusal=Refusal(error.status, error.reason, str(error)))
             raise
         context.children.created(created)
         return replace(observed, child=child_job(created))
@@ -230,8 +230,10 @@ class TrainingJobController:
                 MODEL_VERSIONS, manifest, namespace, field_manager=FIELD_MANAGER
             )
         except ApiError as error:
-            if error.status != CONFLICT:
+            if error.status not in CLIENT_ERRORS:
                 raise
+            if error.status != CONFLICT:
+                return replace(observed, refusal=Refusal(error.status, error.reason, str(error)))
             found = await context.client.get(MODEL_VERSIONS, manifest["metadata"]["name"], namespace)
         context.versions.observe(found)
         return replace(observed, created_model_version=ModelVersion.model_validate(found))

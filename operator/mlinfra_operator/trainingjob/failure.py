@@ -11,6 +11,8 @@ from mlinfra_operator.trainingjob.observed import ChildJob, PodFacts, Terminatio
 REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 ORDINARY_ENDS = ("Error", "Completed")
 MAX_REASON_LENGTH = 128
+FOREIGN_EXPERIMENT = re.compile(r"Cannot start run with ID \S+ because active experiment ID does not match")
+"""MLflow's words where a script chose an experiment other than its run's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ def failure_of(child: ChildJob, pods: Sequence[PodFacts]) -> Failure:
         return told
     if reason == "DeadlineExceeded":
         return Failure(reason, f"the training was stopped at its deadline (activeDeadlineSeconds); {message}")
+    if FOREIGN_EXPERIMENT.search(last.message):
+        return Failure(
+            "ForeignExperiment",
+            "the script chose an MLflow experiment other than its TrainingJob's, which is in "
+            "MLFLOW_EXPERIMENT_NAME: take mlflow.set_experiment out, or make it spec.modelName",
+        )
     end = f"exit code {last.exit_code}" + (f": {last.message.strip()}" if last.message.strip() else "")
     if last.reason not in ORDINARY_ENDS and REASON.fullmatch(last.reason):
         return Failure(last.reason, end)

@@ -58,8 +58,8 @@ class PodFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class JobRefusal:
-    """The API server's answer where it did not create the child Job."""
+class Refusal:
+    """The API server's answer where it did not create the child Job, or the ModelVersion."""
 
     status: int
     reason: str
@@ -77,7 +77,7 @@ class Observed:
     """
 
     child: ChildJob | None = None
-    refusal: JobRefusal | None = None
+    refusal: Refusal | None = None
     model_owner: ModelOwner | None = None
     run: Run | None = None
     models: tuple[LoggedModel, ...] | None = None

@@ -33,7 +33,7 @@ from mlinfra_operator.trainingjob.actions import (
 )
 from mlinfra_operator.trainingjob.failure import Failure, failure_of
 from mlinfra_operator.trainingjob.job_builder import reserved_environment
-from mlinfra_operator.trainingjob.observed import ChildJob, Observed
+from mlinfra_operator.trainingjob.observed import ChildJob, Observed, Refusal
 from mlinfra_operator.trainingjob.progress import attempt_of, final_status, trainer_status
 from mlinfra_operator.trainingjob.result import NoResult, result_model
 
@@ -41,6 +41,8 @@ TERMINAL_PHASES = ("Succeeded", "Failed")
 POD_PATIENCE_SECONDS = 10.0
 """So long a Job may have no ready pod before its pods are asked why; then as often."""
 OLD_JOB_POLL_SECONDS = 5.0
+RUN_POLL_SECONDS = 5.0
+"""How often a run that could not be read is asked for."""
 REFUSED_FOR_GOOD = (400, 422)
 """Answers of the API server that no retry changes."""
 
@@ -96,7 +98,7 @@ class _Planner:
         if other is not None:
             return self._blocked_by(other)
         if self.observed.refusal is not None:
-            return self._job_refused()
+            return self._refused(self.observed.refusal, what="Job", phase="Pending")
         if self.observed.unavailable is not None:
             return self._unavailable("Pending", "the run is created")
         if self.observed.refused is not None:
@@ -123,27 +125,27 @@ class _Planner:
             )
         )
 
-    def _job_refused(self) -> Plan:
-        refusal = self.observed.refusal
-        if refusal is None:
-            raise ValueError("the Job was not refused")
+    def _refused(self, refusal: Refusal, *, what: str, phase: Phase) -> Plan:
         if refusal.status in REFUSED_FOR_GOOD:
-            return self._fail(Failure("JobRejected", refusal.message))
-        message = f"the API server does not create the Job: {refusal.message}; tried again"
-        return self._go_on("Pending", "JobNotCreated", message, retry=True)
+            return self._fail(Failure(f"{what}Rejected", refusal.message))
+        message = f"the API server does not create the {what}: {refusal.message}; tried again"
+        return self._go_on(phase, f"{what}NotCreated", message, retry=True)
 
     def _active(self, child: ChildJob) -> Plan:
         if child.deleting:
             return self._go_on(
                 self._phase(child), "JobIsDeleted", f"Job {self.job.metadata.name} is being deleted"
             )
-        run_id = self._run_id()
-        if self.observed.run is None and run_id is not None and self.observed.unavailable is None:
+        run_id, asked = self._run_id(), self.observed.unavailable or self.observed.refused
+        if self.observed.run is None and run_id is not None and asked is None:
             return self._next(ReadRun(run_id))
         phase = self._phase(child)
-        if child.ready > 0:
-            return self._go_on(phase, "Training")
-        return self._waiting(phase)
+        if child.ready == 0:
+            return self._waiting(phase)
+        if self.observed.run is None:
+            # The training goes on whether or not its progress can be read.
+            return self._go_on(phase, "ProgressUnknown", asked or "", requeue_after=RUN_POLL_SECONDS)
+        return self._go_on(phase, "Training")
 
     def _waiting(self, phase: Phase) -> Plan:
         since = self.observed.unready_since or self.now
@@ -181,6 +183,8 @@ class _Planner:
             if isinstance(result, NoResult):
                 return self._fail(Failure(result.reason, result.message))
             return self._next(RegisterVersion(run_id, result.model_id))
+        if observed.refusal is not None:
+            return self._refused(observed.refusal, what="ModelVersion", phase="Registering")
         if observed.created_model_version is None:
             return self._next(CreateModelVersion(observed.version, run_id))
         return self._registered(observed.version, run_id)

@@ -1,10 +1,10 @@
 """From apply to Production with a real API server and a real MLflow; only the training is done by hand."""
 
-import statistics
 import time
 from typing import Any
 
 import pytest
+from integration.operator.manifests import condition, gated, training_job
 from mlflow import MlflowClient
 
 from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, PODS, TRAINING_JOBS
@@ -12,26 +12,6 @@ from mlinfra.tracking.contract import NAMESPACE_TAG, PROGRESS_TAG, TRAINING_JOB_
 from mlinfra.tracking.stages import set_stage
 
 Object = dict[str, Any]
-
-
-def training_job(name: str, model: str | None = None, **spec: Any) -> Object:
-    return {
-        "apiVersion": "mlinfra.io/v1alpha1",
-        "kind": "TrainingJob",
-        "metadata": {"name": name},
-        "spec": {"modelName": model or name, "image": "image", "backoffLimit": 0, **spec},
-    }
-
-
-def gated(minimum: float, stage: str = "Production") -> Object:
-    return {"promotion": {"stage": stage, "gates": [{"metric": "test_accuracy", "min": minimum}]}}
-
-
-def condition(obj: Object, type_: str) -> Object:
-    found = [item for item in obj["status"]["conditions"] if item["type"] == type_]
-    assert len(found) == 1, obj["status"]["conditions"]
-    only: Object = found[0]
-    return only
 
 
 def runs_of(tracking: MlflowClient, model: str, uid: str) -> list[Any]:
@@ -411,23 +391,3 @@ async def test_why_a_pod_does_not_start_is_told(world, operator, unique, eventua
 
     found = await eventually(told, "the condition tells why")
     assert "no nodes available" in found["message"]
-
-
-async def test_the_operator_takes_little_time(world, operator, tracking, unique) -> None:
-    """From apply to the Job, and from the end of the Job to Production, at the median of five."""
-    to_job, to_production = [], []
-    for number in range(5):
-        name = f"{unique}-{number}"
-        started = time.monotonic()
-        await world.apply(training_job(name, **gated(0.8)))
-        await world.job(name)
-        to_job.append(time.monotonic() - started)
-        await world.train(tracking, name, 0.9)
-
-        await world.job_complete(name)
-        started = time.monotonic()
-        await world.version_phase(f"{name}-1", "Production")
-        to_production.append(time.monotonic() - started)
-    print(f"apply to Job: {sorted(to_job)} s, Job's end to Production: {sorted(to_production)} s")
-    assert statistics.median(to_job) < 0.5
-    assert statistics.median(to_production) < 3.0

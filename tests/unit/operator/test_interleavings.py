@@ -166,6 +166,10 @@ class Api:
     def _ask(self, act: Callable[[], Any], *, write: bool = False) -> Any:
         return self.faults.request(act, lambda: httpx.ReadTimeout("lost"), write=write)
 
+    def version(self) -> str:
+        """The resourceVersion of a list."""
+        return str(next(self._numbers))
+
     def of(self, resource: ResourceType) -> Objects:
         return [copy.deepcopy(obj) for (plural, _), obj in self.objects.items() if plural == resource.plural]
 
@@ -374,8 +378,9 @@ class Operator:
 
     def deliver(self, api: Api) -> None:
         """All watches are up to date."""
-        self.jobs.replace(api.of(TRAINING_JOBS))
-        self.versions.replace(api.of(MODEL_VERSIONS))
+        version = api.version()
+        self.jobs.replace(api.of(TRAINING_JOBS), version)
+        self.versions.replace(api.of(MODEL_VERSIONS), version)
         self.children.jobs = {key_of(obj): obj for obj in api.of(JOBS)}
 
 
@@ -593,7 +598,7 @@ class Interleavings(RuleBasedStateMachine):
 
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = settings(
-    max_examples=120,
+    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -1,0 +1,297 @@
+"""What comes next for a ModelVersion, and what its status says, for each state that can be observed."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from unit.operator.objects import NOW, RUN_ID, model_version, registered, registry
+
+from mlinfra.resources import ModelVersion
+from mlinfra.resources.base import Condition
+from mlinfra_operator.modelversion.claims import Claim, claim_timestamp
+from mlinfra_operator.modelversion.observed import Observed, elder_of, stage_is_ours
+from mlinfra_operator.modelversion.plan import (
+    DRIFT_SECONDS,
+    MIRROR_SECONDS,
+    Action,
+    ArchiveSpec,
+    FollowStage,
+    Plan,
+    ReadMetrics,
+    ReadRegistry,
+    claim_of,
+    plan,
+)
+
+GATES = [{"metric": "test_accuracy", "min": 0.8}]
+GOOD, BAD = {"test_accuracy": 0.9}, {"test_accuracy": 0.7}
+BEFORE, AFTER = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
+IN_PRODUCTION = registered("1", "Production", aliases=("production",))
+CLAIMED = {"phase": "Production", "productionClaimedAt": claim_timestamp(BEFORE)}
+
+
+def known(*versions: Any, **facts: Any) -> Observed:
+    defaults: dict[str, Any] = {"registry": registry(*(versions or (registered("1"),))), "metrics": GOOD}
+    return Observed(**(defaults | facts))
+
+
+def planned(observed: Observed, version: ModelVersion) -> Plan:
+    return plan(version, observed, NOW)
+
+
+def condition(told: Plan, type_: str) -> Condition:
+    return next(found for found in told.status.conditions if found.type == type_)
+
+
+@pytest.mark.parametrize(
+    ("observed", "stage", "action"),
+    [
+        (Observed(), "Production", ReadRegistry()),
+        (Observed(registry=registry(registered("1"))), "Production", ReadMetrics(RUN_ID)),
+        (known(), "Production", FollowStage("Production")),
+        (known(), "Staging", FollowStage("Staging")),
+        (known(registered("1", "Staging")), "None", FollowStage("None")),
+        (known(registered("1", "Staging")), "Archived", FollowStage("Archived")),
+        # MLflow was changed behind our back: by the stage, by the alias, by another version.
+        (known(registered("1", "None", aliases=("production",))), "Production", FollowStage("Production")),
+        (known(registered("1", "Production")), "Production", FollowStage("Production")),
+        (
+            known(IN_PRODUCTION, registered("2", "Production")),
+            "Production",
+            FollowStage("Production", ("2",)),
+        ),
+        # A new claim is newer than all others.
+        (
+            known(claims=(Claim("model-2", 2, AFTER),), stage_is_ours=True),
+            "Production",
+            FollowStage("Production"),
+        ),
+    ],
+)
+def test_each_state_asks_for_its_next_step(observed: Observed, stage: str, action: Action) -> None:
+    assert planned(observed, model_version(stage=stage)).actions == (action,)
+
+
+@pytest.mark.parametrize(("ours", "action"), [(True, ArchiveSpec()), (False, FollowStage("Archived"))])
+def test_a_superseded_version_is_archived_in_the_spec_only_where_the_operator_asked_for_its_stage(
+    ours: bool, action: Action
+) -> None:
+    observed = known(IN_PRODUCTION, claims=(Claim("model-2", 2, NOW),), stage_is_ours=ours)
+    version = model_version(stage="Production", status=CLAIMED)
+    assert planned(observed, version).actions == (action,)
+
+
+def test_a_superseded_version_is_ready_and_keeps_its_claim() -> None:
+    observed = known(registered("1", "Archived"), claims=(Claim("model-2", 2, NOW),))
+    version = model_version(stage="Production", status=CLAIMED)
+    decided = planned(observed, version)
+    assert decided.status.phase == "Archived"
+    assert condition(decided, "Ready").status == "True"
+    promoted = condition(decided, "Promoted")
+    assert (promoted.status, promoted.reason) == ("False", "Superseded")
+    assert "model-2" in promoted.message
+    assert decided.status.production_claimed_at == CLAIMED["productionClaimedAt"]
+
+
+def test_a_version_that_settled_in_production_stores_its_claim() -> None:
+    decided = planned(known(IN_PRODUCTION), model_version(stage="Production"))
+    assert decided.status.phase == "Production"
+    assert decided.status.production_claimed_at == claim_timestamp(NOW)
+    assert decided.requeue_after == DRIFT_SECONDS
+    assert condition(decided, "Ready").status == "True"
+    assert condition(decided, "Promoted").status == "True"
+    assert condition(decided, "Registered").status == "True"
+    assert [(event.type, event.reason) for event in decided.events] == [("Normal", "Promoted")]
+
+
+def test_a_claim_is_kept_as_it_was_first_stored() -> None:
+    first = planned(known(IN_PRODUCTION), model_version(stage="Production", status=CLAIMED))
+    assert first.status.production_claimed_at == CLAIMED["productionClaimedAt"]
+
+
+def test_a_new_claim_is_later_than_one_from_a_clock_that_went_ahead() -> None:
+    observed = known(IN_PRODUCTION, claims=(Claim("model-2", 2, AFTER),))
+    decided = planned(observed, model_version(stage="Production"))
+    assert decided.status.phase == "Production"
+    assert decided.status.production_claimed_at == claim_timestamp(AFTER + timedelta(microseconds=1))
+
+
+def test_leaving_production_drops_the_claim() -> None:
+    decided = planned(known(registered("1", "Archived")), model_version(stage="Archived", status=CLAIMED))
+    assert decided.status.phase == "Archived"
+    assert decided.status.production_claimed_at is None
+
+
+@pytest.mark.parametrize("stage", ["Staging", "Production"])
+@pytest.mark.parametrize(
+    ("metrics", "reason", "phase", "passed"),
+    [
+        (BAD, "GatesFailed", "GatesFailed", "False"),
+        ({}, "GatesInconclusive", "Registered", "Unknown"),
+    ],
+)
+def test_gates_guard_the_way_into_a_stage(
+    stage: str, metrics: dict[str, float], reason: str, phase: str, passed: str
+) -> None:
+    decided = planned(known(metrics=metrics), model_version(stage=stage, gates=GATES))
+    assert not decided.actions
+    assert decided.status.phase == phase
+    stalled = condition(decided, "Stalled")
+    assert (stalled.status, stalled.reason) == ("True", reason)
+    assert stalled.message.startswith(f"not in {stage}: test_accuracy")
+    assert condition(decided, "GatesPassed").status == passed
+    assert condition(decided, "Promoted").status == "False"
+    assert [(event.type, event.reason) for event in decided.events] == [("Warning", reason)]
+    assert decided.status.production_claimed_at is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "status", "settled"),
+    [
+        ("Production", CLAIMED, IN_PRODUCTION),
+        ("Staging", {"phase": "Staging"}, registered("1", "Staging", aliases=("staging",))),
+    ],
+)
+def test_a_version_keeps_the_stage_that_it_holds_when_its_gates_are_raised(
+    stage: str, status: dict[str, Any], settled: Any
+) -> None:
+    decided = planned(known(settled, metrics=BAD), model_version(stage=stage, gates=GATES, status=status))
+    assert decided.status.phase == stage
+    assert condition(decided, "GatesPassed").status == "False"
+
+
+@pytest.mark.parametrize("stage", ["None", "Archived"])
+def test_no_gate_guards_the_way_out(stage: Any) -> None:
+    decided = planned(known(registered("1", stage), metrics=BAD), model_version(stage=stage, gates=GATES))
+    assert decided.status.phase == ("Registered" if stage == "None" else stage)
+
+
+@pytest.mark.parametrize(
+    ("found", "phase"),
+    [
+        (registered("1"), "Registered"),
+        (registered("1", "Staging", aliases=("staging",)), "Staging"),
+        (IN_PRODUCTION, "Production"),
+        (registered("1", "Archived"), "Archived"),
+    ],
+)
+def test_without_a_stage_the_status_mirrors_mlflow(found: Any, phase: str) -> None:
+    decided = planned(known(found), model_version())
+    assert not decided.actions
+    assert decided.status.phase == phase
+    assert decided.status.stage == found.stage
+    assert decided.status.aliases == list(found.aliases)
+    assert decided.requeue_after == MIRROR_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("observed", "reason"),
+    [
+        (Observed(registry="absent"), "VersionNotFound"),
+        (known(registered("2")), "VersionNotFound"),
+        (Observed(registry=registry(registered("1"), owner="elsewhere")), "OwnedByOtherNamespace"),
+    ],
+)
+def test_what_mlflow_does_not_have_for_this_namespace_is_told(observed: Observed, reason: str) -> None:
+    decided = planned(observed, model_version(stage="Production", status=CLAIMED))
+    assert decided.status.phase == "Pending"
+    assert condition(decided, "Stalled").reason == reason
+    assert condition(decided, "Registered").status == "False"
+    assert decided.status.stage is None
+    assert decided.requeue_after == MIRROR_SECONDS
+    assert [event.reason for event in decided.events] == [reason]
+
+
+def test_a_second_object_for_one_version_stands_back() -> None:
+    version = model_version(stage="Production", status=CLAIMED)
+    decided = planned(Observed(elder="model-one"), version)
+    assert not decided.actions
+    stalled = condition(decided, "Stalled")
+    assert (stalled.status, stalled.reason) == ("True", "DuplicateVersion")
+    assert "model-one" in stalled.message
+    assert decided.status.production_claimed_at is None
+
+
+@pytest.mark.parametrize(
+    ("observed", "reason"),
+    [
+        (Observed(unavailable="MLflow is away."), "MLflowUnavailable"),
+        (Observed(refused="MLflow says no."), "MLflowRefused"),
+    ],
+)
+def test_while_mlflow_is_away_all_that_is_known_stays(observed: Observed, reason: str) -> None:
+    settled = planned(known(IN_PRODUCTION), model_version(stage="Production")).status
+    version = model_version(stage="Production", status=settled.to_wire(), generation=2)
+    decided = planned(observed, version)
+    assert decided.retry
+    assert decided.status.phase == "Production"
+    assert decided.status.production_claimed_at == settled.production_claimed_at
+    assert decided.status.observed_generation == 2
+    assert condition(decided, "Reconciling").reason == reason
+    assert condition(decided, "Promoted").status == "True"
+    again = planned(
+        observed, model_version(stage="Production", status=decided.status.to_wire(), generation=2)
+    )
+    assert again.events == ()
+
+
+def test_what_is_settled_is_told_once() -> None:
+    first = planned(known(IN_PRODUCTION), model_version(stage="Production"))
+    again = planned(known(IN_PRODUCTION), model_version(stage="Production", status=first.status.to_wire()))
+    assert again.status == first.status
+    assert again.events == ()
+
+
+@pytest.mark.parametrize(
+    ("stage", "claimed", "claim"),
+    [
+        ("Production", claim_timestamp(BEFORE), Claim("model-3", 3, BEFORE)),
+        ("Production", None, None),
+        ("Archived", claim_timestamp(BEFORE), None),
+        (None, claim_timestamp(BEFORE), None),
+    ],
+)
+def test_a_claim_counts_while_the_spec_asks_for_production(
+    stage: str | None, claimed: str | None, claim: Claim | None
+) -> None:
+    status = {"productionClaimedAt": claimed} if claimed else {}
+    assert claim_of(model_version(version="3", stage=stage, status=status)) == claim
+
+
+def managed(manager: str, *fields: str) -> dict[str, Any]:
+    return {"manager": manager, "fieldsV1": {"f:spec": {f"f:{field}": {} for field in fields}}}
+
+
+@pytest.mark.parametrize(
+    ("entries", "ours"),
+    [
+        ([], False),
+        ([managed("mlinfra-operator", "stage", "modelName")], True),
+        ([managed("mlinfra-operator", "modelName")], False),
+        ([managed("person", "stage")], False),
+        ([managed("mlinfra-operator", "stage"), managed("person", "stage")], False),
+        ([managed("mlinfra-operator", "stage"), managed("person", "gates")], True),
+        ([{"manager": "mlinfra-operator"}, {"manager": "x", "fieldsV1": {"f:status": {}}}], False),
+    ],
+)
+def test_the_stage_is_ours_where_no_other_manager_owns_it(entries: list[dict[str, Any]], ours: bool) -> None:
+    assert stage_is_ours(entries) is ours
+
+
+def aged(name: str, created: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "creationTimestamp": created}}
+
+
+@pytest.mark.parametrize(
+    ("own", "twins", "elder"),
+    [
+        (aged("a", "2026-01-01T00:00:01Z"), [], None),
+        (aged("a", "2026-01-01T00:00:01Z"), [aged("b", "2026-01-01T00:00:02Z")], None),
+        (aged("a", "2026-01-01T00:00:01Z"), [aged("b", "2026-01-01T00:00:00Z")], "b"),
+        (aged("b", "2026-01-01T00:00:01Z"), [aged("a", "2026-01-01T00:00:01Z")], "a"),
+    ],
+)
+def test_of_several_objects_for_one_version_the_oldest_counts(
+    own: dict[str, Any], twins: list[dict[str, Any]], elder: str | None
+) -> None:
+    assert elder_of(own, twins) == elder

@@ -1,0 +1,30 @@
+"""What the operator is told by its environment."""
+
+import pytest
+
+from mlinfra_operator.settings import DEFAULT_TRAINER_IMAGE, Settings, SettingsError
+
+
+def test_settings_have_defaults_and_empty_values_are_absent() -> None:
+    settings = Settings.of(
+        {"MLFLOW_TRACKING_URI": "http://mlflow:5000/", "MLINFRA_WATCH_NAMESPACE": "", "OTHER": "x"}
+    )
+    assert settings == Settings(tracking_uri="http://mlflow:5000", trainer_image=DEFAULT_TRAINER_IMAGE)
+
+
+def test_every_setting_is_read() -> None:
+    assert Settings.of(
+        {
+            "MLFLOW_TRACKING_URI": "https://mlflow",
+            "MLINFRA_TRAINER_IMAGE": "trainer:2",
+            "MLINFRA_FEATURE_STORE_URI": "s3://features",
+            "MLINFRA_WATCH_NAMESPACE": "team",
+            "MLINFRA_LIVENESS_ENDPOINT": "http://0.0.0.0:8080/healthz",
+        }
+    ) == Settings("https://mlflow", "trainer:2", "s3://features", "team", "http://0.0.0.0:8080/healthz")
+
+
+@pytest.mark.parametrize("uri", [None, "", "mlruns", "sqlite:///mlflow.db", "file:///mlruns"])
+def test_an_mlflow_that_pods_cannot_reach_is_refused_at_the_start(uri: str | None) -> None:
+    with pytest.raises(SettingsError, match="MLFLOW_TRACKING_URI"):
+        Settings.of({} if uri is None else {"MLFLOW_TRACKING_URI": uri})
