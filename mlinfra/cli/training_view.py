@@ -53,9 +53,10 @@ class TrainingView:
     def show(self, epoch: "Epoch", progress: "Progress") -> None:
         """Show an epoch."""
         self._epoch = epoch.number
-        self._best = max(self._best, epoch.val_accuracy)
+        accuracy = epoch.val_metrics["val_accuracy"]
+        self._best = max(self._best, accuracy)
         detail = (
-            f"validation accuracy {epoch.val_accuracy:.1%} (best {self._best:.1%})"
+            f"validation accuracy {accuracy:.1%} (best {self._best:.1%})"
             f" · {progress.remaining_seconds:.0f} s left"
         )
         if self._console.is_terminal:

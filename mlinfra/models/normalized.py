@@ -38,3 +38,27 @@ class Classifier(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Probabilities, (batch, classes), from raw features, (batch, window, features)."""
         return torch.softmax(self.network(features), dim=1)
+
+
+class Regressor(nn.Module):
+    """The served form of a network that learnt a normalised label: raw features in, the label's unit out.
+
+    Args:
+        network: gives the normalised label, (batch, 1).
+        mean: mean of the label over the training samples, a scalar.
+        scale: their standard deviation, above 0, a scalar.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, network: NormalizedNetwork, *, mean: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Values, (batch, 1), from raw features, (batch, window, features)."""
+        normalised: Tensor = self.network(features)
+        return normalised * self.scale + self.mean

@@ -97,9 +97,10 @@ def say(line: str) -> None:
 
 def say_epoch(epoch: "Epoch", progress: "Progress") -> None:
     """One line for an epoch."""
+    measures = "".join(f"  {name} {value:.4f}" for name, value in epoch.val_metrics.items())
     say(
         f"epoch {epoch.number}/{progress.epochs}  train_loss {epoch.train_loss:.4f}"
-        f"  val_loss {epoch.val_loss:.4f}  val_accuracy {epoch.val_accuracy:.4f}"
+        f"  val_loss {epoch.val_loss:.4f}{measures}"
         f"  {epoch.seconds:.2f} s  {progress.remaining_seconds:.0f} s left"
     )
 

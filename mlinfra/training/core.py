@@ -11,16 +11,17 @@ import torch
 
 from mlinfra.models import find_architecture
 from mlinfra.models.architecture import NetworkShape
-from mlinfra.models.normalized import Classifier, NormalizedNetwork
+from mlinfra.models.normalized import NormalizedNetwork
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.evaluation import Evaluation, evaluate
+from mlinfra.training.objective import classification
 from mlinfra.training.onnx_check import export_verified
 from mlinfra.training.reproducibility import reproducible
 from mlinfra.training.rows import RowKeys, labelled_rows
 from mlinfra.training.run_log import EpochReporter, OnProgress, log_confusion, log_model, log_start
 from mlinfra.training.samples import make_samples
-from mlinfra.training.trainer import Fit, choose_device, fit, predict_probabilities
+from mlinfra.training.trainer import Fit, choose_device, fit, predict
 
 if TYPE_CHECKING:
     import onnx
@@ -100,38 +101,41 @@ def train(
     with watch.step("prepare"):
         rows = labelled_rows(frame, config.data, keys)
         samples = make_samples(rows, config.validation, window=config.data.window_length)
+        objective = classification(rows.label[samples.train.last_rows], rows.classes, balanced=False)
         log_start(config, parameters, samples, tracker)
     device = choose_device()
     reporter = EpochReporter(tracker, epochs=config.training.epochs, on_progress=on_progress)
     with reproducible(config.training.seed):
-        shape = NetworkShape(samples.window, features=len(rows.feature_names), outputs=len(rows.classes))
+        shape = NetworkShape(samples.window, features=len(rows.feature_names), outputs=objective.outputs)
         network = NormalizedNetwork(
             architecture.network(parameters, shape),
             mean=torch.from_numpy(samples.mean),
             scale=torch.from_numpy(samples.scale),
         )
         with watch.step("train"):
-            fitted = fit(network, samples, config.training, on_epoch=reporter, device=device)
+            fitted = fit(
+                network, samples, config.training, objective=objective, on_epoch=reporter, device=device
+            )
         with watch.step("evaluate"):
-            probabilities = predict_probabilities(network, samples, samples.test, device=device)
+            served = objective.served(network)
+            probabilities = predict(served, samples, samples.test, objective, device=device)
             evaluation = evaluate(probabilities, rows.label[samples.test.last_rows])
             log_confusion(evaluation, samples, config, tracker)
     metrics = {
         "train_loss": fitted.best.train_loss,
         "val_loss": fitted.best.val_loss,
-        "val_accuracy": fitted.best.val_accuracy,
+        **fitted.best.val_metrics,
         **evaluation.test_metrics(),
     }
-    classifier = Classifier(network)
     onnx_model = None
     if export_to_onnx:
         with watch.step("export"):
-            onnx_model, difference = export_verified(classifier, config, samples, expected=probabilities)
+            onnx_model, difference = export_verified(served, config, samples, expected=probabilities)
         metrics["onnx_max_abs_difference"] = difference
     with watch.step("log model"):
         # The last epoch's step, a later time: MLflow's latest values are then those of the best epoch.
         tracker.log_metrics(metrics, step=len(fitted.epochs))
-        model_uri = log_model(tracker, classifier, onnx_model, config=config, samples=samples)
+        model_uri = log_model(tracker, served, onnx_model, config=config, samples=samples)
         reporter.finish(len(fitted.epochs), metrics)
         tracker.flush()
     return TrainingResult(

@@ -35,6 +35,12 @@ class SingleClassLabelError(InvalidInputError):
     reason: ClassVar[str] = "SingleClassLabel"
 
 
+class ConstantLabelError(InvalidInputError):
+    """The training rows all have the same value, so there is nothing to learn."""
+
+    reason: ClassVar[str] = "ConstantLabel"
+
+
 class EmptyDateRangeError(InvalidInputError):
     """There are no rows between the dates."""
 

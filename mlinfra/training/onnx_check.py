@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
-from mlinfra.models.normalized import Classifier
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.errors import OnnxMismatchError
 from mlinfra.training.metadata import model_metadata
@@ -19,7 +19,7 @@ COMPARED_SAMPLES = 256
 
 
 def export_verified(
-    classifier: Classifier,
+    served: nn.Module,
     config: TrainingConfig,
     samples: Samples,
     *,
@@ -41,7 +41,7 @@ def export_verified(
     count = len(samples.test.last_rows)
     chosen = np.unique(np.linspace(0, count - 1, COMPARED_SAMPLES).astype(int))
     windows = samples.windows(samples.test.last_rows[chosen])
-    model = export_onnx(classifier, windows[:1], model_metadata(config, samples))
+    model = export_onnx(served, windows[:1], model_metadata(config, samples))
     difference = float(np.abs(run_onnx(model, windows) - expected[chosen]).max())
     # Not `difference > MAX_DIFFERENCE`: a NaN must not pass.
     if not difference <= MAX_DIFFERENCE:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from mlinfra import __version__
 from mlinfra.models.architecture import ArchitectureConfig
-from mlinfra.models.normalized import Classifier
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.evaluation import Evaluation
@@ -40,7 +41,7 @@ class EpochReporter:
         metrics = {
             "train_loss": epoch.train_loss,
             "val_loss": epoch.val_loss,
-            "val_accuracy": epoch.val_accuracy,
+            **epoch.val_metrics,
         }
         progress = Progress(
             epoch=epoch.number,
@@ -115,7 +116,7 @@ def log_confusion(
 
 def log_model(
     tracker: MlflowTracker,
-    classifier: Classifier,
+    served: nn.Module,
     onnx_model: "onnx.ModelProto | None",
     *,
     config: TrainingConfig,
@@ -128,6 +129,6 @@ def log_model(
     """
     if onnx_model is None:
         described = {**config.to_wire(), **model_metadata(config, samples)}
-        return tracker.log_model(classifier, MODEL_ARTIFACT, config=described, result=True)
+        return tracker.log_model(served, MODEL_ARTIFACT, config=described, result=True)
     example = samples.windows(samples.test.last_rows[-1:])
     return tracker.log_model(onnx_model, MODEL_ARTIFACT, input_example=example, result=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlinfra.resources.built_in_training import Validation
-from mlinfra.training.errors import SingleClassLabelError, TooFewRowsError
+from mlinfra.training.errors import TooFewRowsError
 from mlinfra.training.rows import LabelledRows
 from mlinfra.training.split import chronological_split
 
@@ -87,7 +87,6 @@ def make_samples(rows: LabelledRows, validation: Validation, *, window: int) -> 
 
     Raises:
         TooFewRowsError: a part has no whole window.
-        SingleClassLabelError: the training part holds one class only.
     """
     times, time_position = np.unique(rows.time, return_inverse=True)
     split = chronological_split(
@@ -101,12 +100,6 @@ def make_samples(rows: LabelledRows, validation: Validation, *, window: int) -> 
         name: _part(rows, ends[_within(time_position[ends], positions)], name=name, window=window)
         for name, positions in split.parts().items()
     }
-    trained = np.unique(rows.label[parts["train"].last_rows])
-    if len(trained) < 2:
-        raise SingleClassLabelError(
-            f"Every training row ({parts['train'].period}) has the label {rows.classes[trained[0]]!r}: "
-            "there is nothing to tell apart. Give a longer date range."
-        )
     mean, scale = feature_statistics(rows.features[_within(time_position, split.train)])
     return Samples(rows=rows, window=window, mean=mean, scale=scale, **parts)
 

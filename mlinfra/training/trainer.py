@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mlinfra.resources.built_in_training import EarlyStopping, TrainingParameters
 from mlinfra.training.errors import TrainingDivergedError
+from mlinfra.training.objective import Objective
 from mlinfra.training.samples import Part, Samples
 
 EVALUATION_BATCH = 4096
@@ -25,16 +26,16 @@ class Epoch:
 
     Attributes:
         number: from 1.
-        train_loss: mean cross-entropy over the training samples, dropout included.
-        val_loss: mean cross-entropy over the validation samples.
-        val_accuracy: share of the validation samples whose class is right.
+        train_loss: the objective's mean loss over the training samples, dropout included.
+        val_loss: its mean loss over the validation samples.
+        val_metrics: the objective's measures on the validation samples, by metric key.
         seconds: wall time of the epoch.
     """
 
     number: int
     train_loss: float
     val_loss: float
-    val_accuracy: float
+    val_metrics: Mapping[str, float]
     seconds: float
 
 
@@ -76,22 +77,23 @@ class Patience:
 
 
 class WindowBatches:
-    """Windows and labels of one part of the samples, on a device, without a copy of each window."""
+    """Windows and targets of one part of the samples, on a device, without a copy of each window."""
 
-    def __init__(self, samples: Samples, part: Part, device: torch.device) -> None:
+    def __init__(self, samples: Samples, part: Part, objective: Objective, device: torch.device) -> None:
         features = torch.from_numpy(samples.rows.features).to(device)
         self._windows = features.unfold(0, samples.window, 1).transpose(1, 2)
         self._first_rows = torch.from_numpy(part.last_rows - (samples.window - 1)).to(device)
-        self._labels = torch.from_numpy(samples.rows.label[part.last_rows]).to(device)
+        targets = objective.targets(samples.rows.label[part.last_rows])
+        self.targets = torch.from_numpy(targets).to(device)
         self._device = device
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self.targets)
 
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Windows, (batch, window, features), and labels, (batch,), at positions on the CPU."""
+        """Windows, (batch, window, features), and targets, (batch,), at positions on the CPU."""
         chosen = positions.to(self._device)
-        return self._windows[self._first_rows[chosen]], self._labels[chosen]
+        return self._windows[self._first_rows[chosen]], self.targets[chosen]
 
 
 def choose_device() -> torch.device:
@@ -104,16 +106,18 @@ def fit(
     samples: Samples,
     parameters: TrainingParameters,
     *,
+    objective: Objective,
     on_epoch: Callable[[Epoch], None],
     device: torch.device,
 ) -> Fit:
     """Train ``network`` in place and leave it with the weights of its best epoch.
 
     Args:
-        network: reads raw features, (batch, window, features); gives logits, (batch, classes).
+        network: reads raw features, (batch, window, features); gives outputs, (batch, outputs).
         samples: the training part is learnt, the validation part chooses the epoch.
         parameters: epochs, batch size, optimizer and its settings, early stopping. The order of the
             samples follows the seed.
+        objective: the loss and the measures.
         on_epoch: called after each epoch.
         device: where to train.
 
@@ -121,8 +125,8 @@ def fit(
         TrainingDivergedError: the loss is not a number.
     """
     network.to(device)
-    train = WindowBatches(samples, samples.train, device)
-    validation = WindowBatches(samples, samples.validation, device)
+    train = WindowBatches(samples, samples.train, objective, device)
+    validation = WindowBatches(samples, samples.validation, objective, device)
     optimizer = _optimizer(network, parameters)
     shuffle = torch.Generator().manual_seed(parameters.seed)
     patience = Patience(parameters.early_stopping)
@@ -131,13 +135,16 @@ def fit(
     while len(epochs) < parameters.epochs and not patience.exhausted:
         started = time.perf_counter()
         order = torch.randperm(len(train), generator=shuffle)
-        train_loss = _train_epoch(network, train, optimizer, order=order, batch_size=parameters.batch_size)
-        val_loss, val_accuracy = _validate(network, validation)
+        train_loss = _train_epoch(
+            network, train, objective, optimizer, order=order, batch_size=parameters.batch_size
+        )
+        outputs = _outputs(network, validation)
+        val_loss = objective.loss(outputs, validation.targets).item()
         epoch = Epoch(
             number=len(epochs) + 1,
             train_loss=train_loss,
             val_loss=val_loss,
-            val_accuracy=val_accuracy,
+            val_metrics=objective.validation_metrics(outputs, validation.targets),
             seconds=time.perf_counter() - started,
         )
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
@@ -155,16 +162,15 @@ def fit(
     return Fit(epochs=tuple(epochs), best=patience.best, stopped_early=len(epochs) < parameters.epochs)
 
 
-def predict_probabilities(
-    network: nn.Module, samples: Samples, part: Part, *, device: torch.device
+def predict(
+    served: nn.Module, samples: Samples, part: Part, objective: Objective, *, device: torch.device
 ) -> NDArray[np.float32]:
-    """The probability of each class for the samples of a part, (samples, classes)."""
-    batches = WindowBatches(samples, part, device)
-    network.eval()
-    with torch.inference_mode():
-        logits = [network(batches.at(positions)[0]) for positions in _positions(batches)]
-        probabilities: NDArray[np.float32] = torch.softmax(torch.cat(logits), dim=1).cpu().numpy()
-    return probabilities
+    """What the served form of a network answers for the samples of a part, (samples, outputs)."""
+    served.to(device)
+    outputs: NDArray[np.float32] = (
+        _outputs(served, WindowBatches(samples, part, objective, device)).cpu().numpy()
+    )
+    return outputs
 
 
 def _optimizer(network: nn.Module, parameters: TrainingParameters) -> torch.optim.Optimizer:
@@ -183,6 +189,7 @@ def _optimizer(network: nn.Module, parameters: TrainingParameters) -> torch.opti
 def _train_epoch(
     network: nn.Module,
     batches: WindowBatches,
+    objective: Objective,
     optimizer: torch.optim.Optimizer,
     *,
     order: Tensor,
@@ -192,26 +199,17 @@ def _train_epoch(
     # Summed on the device: reading the loss of each batch would wait for the GPU each time.
     total = torch.zeros((), dtype=torch.float64)
     for positions in torch.split(order, batch_size):
-        windows, labels = batches.at(positions)
+        windows, targets = batches.at(positions)
         optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.cross_entropy(network(windows), labels)
+        loss = objective.loss(network(windows), targets)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
-        total = total.to(loss.device) + loss.detach() * len(labels)
+        total = total.to(loss.device) + loss.detach() * len(targets)
     return total.item() / len(order)
 
 
-def _validate(network: nn.Module, batches: WindowBatches) -> tuple[float, float]:
+def _outputs(network: nn.Module, batches: WindowBatches) -> Tensor:
     network.eval()
-    loss, right = 0.0, 0
     with torch.inference_mode():
-        for positions in _positions(batches):
-            windows, labels = batches.at(positions)
-            logits = network(windows)
-            loss += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-            right += int((logits.argmax(dim=1) == labels).sum().item())
-    return loss / len(batches), right / len(batches)
-
-
-def _positions(batches: WindowBatches) -> tuple[Tensor, ...]:
-    return torch.split(torch.arange(len(batches)), EVALUATION_BATCH)
+        positions = torch.split(torch.arange(len(batches)), EVALUATION_BATCH)
+        return torch.cat([network(batches.at(chosen)[0]) for chosen in positions])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mlinfra.errors import InvalidInputError
 from mlinfra.resources.built_in_training import Validation
-from mlinfra.training.errors import SingleClassLabelError, TooFewRowsError
+from mlinfra.training.errors import TooFewRowsError
 from mlinfra.training.rows import LabelledRows
 from mlinfra.training.samples import Samples, feature_statistics, make_samples, window_ends
 from mlinfra.training.split import chronological_split
@@ -156,8 +156,3 @@ def test_a_small_but_real_spread_is_kept() -> None:
 def test_window_longer_than_the_training_part_is_refused() -> None:
     with pytest.raises(TooFewRowsError, match="no whole window of 90 rows in the train part"):
         make_samples(plain_rows(), Validation(), window=90)
-
-
-def test_one_class_in_the_training_part_is_refused() -> None:
-    with pytest.raises(SingleClassLabelError, match="has the label 1: there is nothing to tell apart"):
-        make_samples(plain_rows(label=1), Validation(), window=3)

@@ -7,16 +7,20 @@ import torch
 from mlinfra.models.normalized import NormalizedNetwork
 from mlinfra.resources.built_in_training import EarlyStopping, TrainingParameters, Validation
 from mlinfra.training.errors import TrainingDivergedError
+from mlinfra.training.objective import Classification
 from mlinfra.training.reproducibility import reproducible
 from mlinfra.training.rows import LabelledRows
 from mlinfra.training.samples import Samples, make_samples
-from mlinfra.training.trainer import Epoch, Fit, Patience, fit, predict_probabilities
+from mlinfra.training.trainer import Epoch, Fit, Patience, fit, predict
 
 CPU = torch.device("cpu")
+OBJECTIVE = Classification(classes=2)
 
 
 def epoch(number: int, val_loss: float) -> Epoch:
-    return Epoch(number=number, train_loss=1.0, val_loss=val_loss, val_accuracy=0.5, seconds=0.1)
+    return Epoch(
+        number=number, train_loss=1.0, val_loss=val_loss, val_metrics={"val_accuracy": 0.5}, seconds=0.1
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,14 +70,18 @@ def trained(parameters: TrainingParameters, samples: Samples) -> tuple[Fit, Norm
         network = NormalizedNetwork(
             layers, mean=torch.from_numpy(samples.mean), scale=torch.from_numpy(samples.scale)
         )
-        return fit(network, samples, parameters, on_epoch=seen.append, device=CPU), network, seen
+        return (
+            fit(network, samples, parameters, objective=OBJECTIVE, on_epoch=seen.append, device=CPU),
+            network,
+            seen,
+        )
 
 
 def test_network_learns_and_every_epoch_is_told() -> None:
     samples = separable_samples()
     fitted, network, seen = trained(TrainingParameters(epochs=12, learning_rate=0.05), samples)
     right = samples.rows.label[samples.test.last_rows]
-    probabilities = predict_probabilities(network, samples, samples.test, device=CPU)
+    probabilities = predict(OBJECTIVE.served(network), samples, samples.test, OBJECTIVE, device=CPU)
     assert (probabilities.argmax(axis=1) == right).mean() > 0.9
     assert seen == list(fitted.epochs)
     assert seen[-1].train_loss < seen[0].train_loss
@@ -85,8 +93,10 @@ def test_network_has_the_weights_of_its_best_epoch() -> None:
     fitted, network, _ = trained(parameters, samples)
     assert fitted.best.val_loss < fitted.epochs[-1].val_loss
     right = samples.rows.label[samples.validation.last_rows]
-    probabilities = predict_probabilities(network, samples, samples.validation, device=CPU)
-    assert (probabilities.argmax(axis=1) == right).mean() == pytest.approx(fitted.best.val_accuracy)
+    probabilities = predict(OBJECTIVE.served(network), samples, samples.validation, OBJECTIVE, device=CPU)
+    assert (probabilities.argmax(axis=1) == right).mean() == pytest.approx(
+        fitted.best.val_metrics["val_accuracy"]
+    )
 
 
 def test_same_seed_gives_the_same_losses_and_another_seed_others() -> None:
