@@ -2,17 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from mlinfra.cli.running import expected_errors, run
-from mlinfra.cli.steps import Steps
-from mlinfra.local.cluster import LocalCluster
-from mlinfra.local.platform import Platform
 from mlinfra.local.state import DEFAULT_NAME, ClusterState, state_root
+
+if TYPE_CHECKING:
+    from mlinfra.local.cluster import LocalCluster
 
 Name = Annotated[str, typer.Option(envvar="MLINFRA_CLUSTER", help="Name of the cluster.")]
 StateDir = Annotated[
@@ -50,6 +48,12 @@ def up(
     gpus: Annotated[int, typer.Option(min=0, help="How many GPUs the node offers to pods.")] = 0,
 ) -> None:
     """Start a Kubernetes cluster without containers, MLflow and the operator; what runs is kept."""
+    from rich.console import Console
+
+    from mlinfra.cli.steps import Steps
+    from mlinfra.local.cluster import LocalCluster
+    from mlinfra.local.platform import Platform
+
     console = Console()
     capacity = {"nvidia.com/gpu": str(gpus)} if gpus else {}
     with expected_errors():
@@ -66,6 +70,11 @@ def up(
 
 def status(name: Name = DEFAULT_NAME, state_dir: StateDir = None) -> None:
     """Show what runs, where, and what the local node does not enforce."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mlinfra.local.cluster import LocalCluster
+
     console = Console()
     with expected_errors():
         state = cluster_state(name, state_dir)
@@ -99,14 +108,14 @@ def down(
 ) -> None:
     """Stop all that was started, and nothing else."""
     with expected_errors():
-        stopped = LocalCluster(cluster_state(name, state_dir)).down(delete=delete)
+        stopped = _cluster(name, state_dir).down(delete=delete)
         typer.echo(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing ran.")
 
 
 def kubeconfig(name: Name = DEFAULT_NAME, state_dir: StateDir = None) -> None:
     """Print the path of the cluster's kubeconfig: export KUBECONFIG=$(mlinfra kubeconfig)."""
     with expected_errors():
-        cluster = LocalCluster(cluster_state(name, state_dir))
+        cluster = _cluster(name, state_dir)
         cluster.program("kubectl")
         typer.echo(cluster.kubeconfig)
 
@@ -115,7 +124,13 @@ def kubectl(context: typer.Context) -> None:
     """Run kubectl against the cluster (the one that MLINFRA_CLUSTER names, or the default one)."""
     with expected_errors():
         name = os.environ.get("MLINFRA_CLUSTER", DEFAULT_NAME)
-        cluster = LocalCluster(cluster_state(name, None))
+        cluster = _cluster(name, None)
         program = cluster.program("kubectl")
         environment = os.environ | {"KUBECONFIG": str(cluster.kubeconfig)}
         os.execve(program, [str(program), *context.args], environment)
+
+
+def _cluster(name: str, state_dir: Path | None) -> "LocalCluster":
+    from mlinfra.local.cluster import LocalCluster
+
+    return LocalCluster(cluster_state(name, state_dir))

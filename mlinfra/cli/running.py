@@ -1,6 +1,5 @@
 """How commands run: interrupts end them in order, expected errors are one message."""
 
-import asyncio
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -8,16 +7,18 @@ from typing import Any, TypeVar
 
 import typer
 
-from mlinfra.errors import MlinfraError
+from mlinfra.errors import InvalidInputError, MlinfraError
 
 T = TypeVar("T")
 
 EXIT_ERROR = 1
+EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 
 def run(command: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine; SIGTERM and a closed terminal end it as Ctrl-C does."""
+    import asyncio
 
     async def main() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.ensure_future(command)
@@ -33,12 +34,15 @@ def run(command: Coroutine[Any, Any, T]) -> T:
 
 @contextmanager
 def expected_errors() -> Iterator[None]:
-    """Print an expected error as one message and exit non-zero; other errors keep their traceback."""
+    """Print an expected error as one message, then exit: 2 after bad input, 1 after any other.
+
+    Other errors keep their traceback.
+    """
     try:
         yield
     except MlinfraError as error:
         typer.secho(f"Error: {error}", fg="red", err=True)
-        raise typer.Exit(EXIT_ERROR) from error
+        raise typer.Exit(EXIT_BAD_INPUT if isinstance(error, InvalidInputError) else EXIT_ERROR) from error
     except KeyboardInterrupt:
         typer.secho("Interrupted; what this command had started is stopped.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None

@@ -3,17 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from typing import ClassVar
 
 import pandas as pd
 
 from mlinfra.datasets.daily_features import FEATURES, LABEL, LABEL_DEFINITION
 from mlinfra.datasets.indices import ENTITY_COLUMN, TIME_COLUMN, nasdaq_daily, sp500_daily
-from mlinfra.errors import MlinfraError
+from mlinfra.errors import InvalidInputError, suggestion
 from mlinfra.features import FeatureStore
 
 
-class UnknownDataset(MlinfraError):
+class UnknownDataset(InvalidInputError):
     """There is no example data of that name."""
+
+    reason: ClassVar[str] = "UnknownDataset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,8 @@ def find_dataset(name: str) -> Dataset:
     for dataset in DATASETS:
         if dataset.name == name:
             return dataset
-    names = ", ".join(dataset.name for dataset in DATASETS)
-    raise UnknownDataset(f"no example data {name!r}; there are: {names}")
+    names = [dataset.name for dataset in DATASETS]
+    raise UnknownDataset(f"no example data {name!r}; {suggestion(name, names)}")
 
 
 def write_dataset(store: FeatureStore, name: str) -> WrittenDataset:

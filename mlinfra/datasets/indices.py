@@ -1,11 +1,12 @@
-"""Daily history of the S&P 500 and the NASDAQ Composite with features and label."""
+"""Daily history of the S&P 500 and the NASDAQ Composite with features and label.
+
+`arch` takes a second to import, so only loading does.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
 from typing import cast
 
-import arch.data.nasdaq
-import arch.data.sp500
 import pandas as pd
 
 from mlinfra.datasets.daily_features import LABEL, features_of, label_of
@@ -19,11 +20,15 @@ EXCHANGE_TIME_ZONE = "America/New_York"
 
 def sp500_daily() -> pd.DataFrame:
     """S&P 500: one row a trading day from 1999 to 2018, in order of time; see `with_features`."""
+    import arch.data.sp500
+
     return with_features(_load(arch.data.sp500.load), symbol="^GSPC")
 
 
 def nasdaq_daily() -> pd.DataFrame:
     """NASDAQ Composite: one row a trading day from 1999 to 2018, in order of time; see `with_features`."""
+    import arch.data.nasdaq
+
     return with_features(_load(arch.data.nasdaq.load), symbol="^IXIC")
 
 

@@ -1,7 +1,5 @@
 """What can go wrong with features, each with what to do about it."""
 
-import difflib
-from collections.abc import Iterable
 from typing import ClassVar
 
 from mlinfra.errors import InvalidInputError, MlinfraError
@@ -45,13 +43,3 @@ class CorruptFeatures(InvalidInputError):
 
 class FeatureStoreUnavailable(MlinfraError):
     """The store's storage did not answer or is full: trying again may help."""
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """The names there are, and the one that may have been meant: the end of an error message."""
-    names = sorted(known)
-    if not names:
-        return "there are none yet"
-    close = difflib.get_close_matches(name, names, n=1)
-    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    return f"did you mean {close[0]!r}? There are: {listed}" if close else f"there are: {listed}"

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlinfra.features.errors import CorruptFeatures, FeatureConflict, UnknownFeature, suggestion
+from mlinfra.errors import suggestion
+from mlinfra.features.errors import CorruptFeatures, FeatureConflict, UnknownFeature
 from mlinfra.features.files import exclusive, publish, storage_errors
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"

@@ -8,13 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from mlinfra.errors import suggestion
 from mlinfra.features.commits import CommitLog, GroupState
-from mlinfra.features.errors import (
-    InvalidFeatures,
-    UnknownFeature,
-    UnknownFeatureGroup,
-    suggestion,
-)
+from mlinfra.features.errors import InvalidFeatures, UnknownFeature, UnknownFeatureGroup
 from mlinfra.features.files import exclusive, storage_errors
 from mlinfra.features.frame import to_table, with_creation_time
 from mlinfra.features.group import FeatureGroup, PartitionBy

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
-from mlinfra.models.errors import InvalidParameterError, suggestion
+from mlinfra.errors import suggestion
+from mlinfra.models.errors import InvalidParameterError
 from mlinfra.resources.base import ResourceModel
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class Architecture(Generic[Config]):
         for parameter in parameters:
             if to_camel(parameter) not in known:
                 raise InvalidParameterError(
-                    f'Architecture "{self.name}" has no parameter "{parameter}".'
-                    f"{suggestion(parameter, known)} It has: {', '.join(known)}."
+                    f'Architecture "{self.name}" has no parameter "{parameter}"; '
+                    f"{suggestion(parameter, known)}."
                 )
         try:
             return self.config.model_validate(dict(parameters))

@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from mlinfra.errors import suggestion
 from mlinfra.models.architecture import Architecture
-from mlinfra.models.errors import (
-    ArchitectureUnavailableError,
-    UnknownArchitectureError,
-    suggestion,
-)
+from mlinfra.models.errors import ArchitectureUnavailableError, UnknownArchitectureError
 
 ENTRY_POINT_GROUP = "mlinfra.architectures"
 BUILT_IN: Mapping[str, EntryPoint] = {
@@ -32,10 +29,7 @@ def find_architecture(name: str) -> Architecture[Any]:
     """
     offered = _offered()
     if name not in offered:
-        names = sorted(offered)
-        raise UnknownArchitectureError(
-            f'There is no architecture "{name}".{suggestion(name, names)} There is: {", ".join(names)}.'
-        )
+        raise UnknownArchitectureError(f'There is no architecture "{name}"; {suggestion(name, offered)}.')
     return _load(offered[name])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlinfra.models.errors import suggestion
+from mlinfra.errors import suggestion
 from mlinfra.resources.built_in_training import TrainingData
 from mlinfra.training.errors import (
     EmptyDateRangeError,
@@ -74,8 +74,8 @@ def labelled_rows(frame: pd.DataFrame, data: TrainingData, keys: RowKeys) -> Lab
     if data.label not in frame.columns:
         known = [str(column) for column in frame.columns]
         raise MissingLabelError(
-            f'Feature group "{data.feature_group}" has no column "{data.label}" to learn.'
-            f"{suggestion(data.label, known)} It has: {', '.join(known)}."
+            f'Feature group "{data.feature_group}" has no column "{data.label}" to learn; '
+            f"{suggestion(data.label, known)}."
         )
     names = _feature_names(frame, data, keys)
     _refuse_missing_keys(frame, keys)
@@ -108,8 +108,7 @@ def _feature_names(frame: pd.DataFrame, data: TrainingData, keys: RowKeys) -> tu
     for name in data.features:
         if name not in frame.columns:
             raise UnknownFeatureError(
-                f'Feature group "{data.feature_group}" has no feature "{name}".'
-                f"{suggestion(name, numeric)} It has: {', '.join(numeric)}."
+                f'Feature group "{data.feature_group}" has no feature "{name}"; {suggestion(name, numeric)}.'
             )
         if name not in numeric:
             raise InvalidFeatureError(

@@ -80,7 +80,7 @@ async def test_bad_input_is_a_result_with_its_reason(orchestrator: TrainingOrche
     orchestrator.model_config = ModelConfig(architecture="hybrid_cnn_lstn")
     unknown = await orchestrator.train_model(model_name="unknown")
     assert (unknown["success"], unknown["reason"]) == (False, "UnknownArchitecture")
-    assert 'Did you mean "hybrid_cnn_lstm"?' in unknown["error"]
+    assert "did you mean hybrid_cnn_lstm?" in unknown["error"]
 
 
 async def test_cancelling_ends_the_training_and_fails_its_run(

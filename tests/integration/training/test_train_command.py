@@ -42,7 +42,7 @@ def test_it_trains_registers_and_promotes_in_an_empty_folder(tmp_path: Path) -> 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     done = train_model(tmp_path, "--feature", "rsi")
     assert done.returncode == 2
-    assert 'error: Feature group "sp500_daily" has no feature "rsi". Did you mean "rsi_14"?' in done.stderr
+    assert 'error: Feature group "sp500_daily" has no feature "rsi"; did you mean rsi_14?' in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -40,7 +40,7 @@ def test_both_data_sets_share_their_definitions(store: FeatureStore) -> None:
 
 
 def test_an_unknown_name_is_answered_with_those_there_are(store: FeatureStore) -> None:
-    with pytest.raises(UnknownDataset, match="no example data 'dax'; there are: sp500, nasdaq"):
+    with pytest.raises(UnknownDataset, match="no example data 'dax'; there are: nasdaq, sp500"):
         write_dataset(store, "dax")
     assert list(store.root.iterdir()) == []
 
@@ -55,8 +55,8 @@ def test_the_command_says_what_it_wrote_and_where(tmp_path: Path) -> None:
 
 def test_the_command_fails_with_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["write", "dax", "--store", str(tmp_path)])
-    assert result.exit_code == 1
-    assert result.stderr == "Error: no example data 'dax'; there are: sp500, nasdaq\n"
+    assert result.exit_code == 2
+    assert result.stderr == "Error: no example data 'dax'; there are: nasdaq, sp500\n"
 
 
 def test_the_list_names_every_data_set() -> None:

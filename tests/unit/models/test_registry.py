@@ -20,8 +20,8 @@ def offer(monkeypatch: pytest.MonkeyPatch, *points: EntryPoint) -> None:
 def test_unknown_architecture_names_the_closest_and_all() -> None:
     with pytest.raises(UnknownArchitectureError) as caught:
         find_architecture("hybrid_cnn_lstn")
-    assert 'Did you mean "hybrid_cnn_lstm"?' in str(caught.value)
-    assert "There is: hybrid_cnn_lstm" in str(caught.value)
+    assert "did you mean hybrid_cnn_lstm?" in str(caught.value)
+    assert "There are: hybrid_cnn_lstm" in str(caught.value)
     assert caught.value.reason == "UnknownArchitecture"
 
 
@@ -53,8 +53,8 @@ def test_parameters_are_read_in_camel_case_over_the_defaults() -> None:
 def test_unknown_parameter_names_the_known_ones() -> None:
     with pytest.raises(InvalidParameterError) as caught:
         find_architecture("hybrid_cnn_lstm").configure({"hidenSize": 8})
-    assert 'no parameter "hidenSize". Did you mean "hiddenSize"?' in str(caught.value)
-    assert "convChannels, kernelSize, hiddenSize, lstmLayers, dropout" in str(caught.value)
+    assert 'no parameter "hidenSize"; did you mean hiddenSize?' in str(caught.value)
+    assert "convChannels, dropout, hiddenSize, kernelSize, lstmLayers" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ REFUSALS: dict[str, tuple[Callable[[], pd.DataFrame], list[str] | None, str, str
         good_frame,
         ["aa"],
         "UnknownFeature",
-        'no feature "aa". Did you mean "a"? It has: a, b',
+        'no feature "aa"; did you mean a? There are: a, b',
     ),
     "feature of text": (good_frame, ["note"], "InvalidFeature", 'Feature "note" of group "group" holds'),
     "no numeric column": (
@@ -91,7 +91,7 @@ REFUSALS: dict[str, tuple[Callable[[], pd.DataFrame], list[str] | None, str, str
         lambda: good_frame().rename(columns={"up": "upp"}),
         None,
         "MissingLabel",
-        'no column "up" to learn. Did you mean "upp"?',
+        'no column "up" to learn; did you mean upp?',
     ),
     "label without values": (
         lambda: with_cells("up", np.nan, 8, 9),
