@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("aiohttp", "asyncio", "cryptography", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "yaml")
+HEAVY = ("aiohttp", "asyncio", "cryptography", "httpx", "numpy", "pandas", "pyarrow", "yaml")
 
 
 @pytest.mark.parametrize("command", [(), ("datasets",), ("train",), ("up",)], ids=" ".join)
