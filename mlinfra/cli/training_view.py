@@ -8,12 +8,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, Tex
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from mlinfra.training.measure_format import measure_text, measure_title
+
 if TYPE_CHECKING:
     from mlinfra.training.local import LocalTraining
     from mlinfra.training.progress import Progress
     from mlinfra.training.trainer import Epoch
 
-
+SHOWN = ("balanced_accuracy", "f1", "roc_auc", "rmse", "r2")
 ENDINGS = {
     "evaluate": "testing",
     "export": "exporting to ONNX",
@@ -26,7 +28,7 @@ class TrainingView:
 
     def __init__(self, console: Console, *, title: str, epochs: int) -> None:
         self._console = console
-        self._best = 0.0
+        self._best: Epoch | None = None
         self._epoch = 0
         self._bars = Bars(
             TextColumn("{task.description}"),
@@ -53,10 +55,11 @@ class TrainingView:
     def show(self, epoch: "Epoch", progress: "Progress") -> None:
         """Show an epoch."""
         self._epoch = epoch.number
-        accuracy = epoch.val_metrics["val_accuracy"]
-        self._best = max(self._best, accuracy)
+        if self._best is None or epoch.val_loss < self._best.val_loss:
+            self._best = epoch
+        name, text = primary_of(epoch)
         detail = (
-            f"validation accuracy {accuracy:.1%} (best {self._best:.1%})"
+            f"validation {name} {text} (best {primary_of(self._best)[1]})"
             f" · {progress.remaining_seconds:.0f} s left"
         )
         if self._console.is_terminal:
@@ -75,6 +78,13 @@ class TrainingView:
             self._bars.update(self._task, total=self._epoch, detail=ENDINGS[name])
 
 
+def primary_of(epoch: "Epoch") -> tuple[str, str]:
+    """Title and value of the validation measure that comes first."""
+    key, value = next(iter(epoch.val_metrics.items()))
+    name = key.removeprefix("val_")
+    return measure_title(name), measure_text(name, value)
+
+
 def result_table(training: "LocalTraining", *, min_accuracy: float) -> Table:
     """The result: how good, on which dates, and what became of it."""
     result = training.result
@@ -83,12 +93,14 @@ def result_table(training: "LocalTraining", *, min_accuracy: float) -> Table:
     table = Table(show_header=False, title=training.model_name, title_justify="left", min_width=60)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    gain = 100 * (evaluation.accuracy - evaluation.baseline_accuracy)
-    table.add_row("test accuracy", f"{evaluation.accuracy:.1%}")
-    table.add_row("majority baseline", f"{evaluation.baseline_accuracy:.1%} ({gain:+.1f} points)")
-    auc = f"{evaluation.roc_auc:.3f}" if evaluation.roc_auc is not None else "one class only"
+    name = evaluation.primary.name
+    table.add_row(f"test {measure_title(name)}", measure_text(name, evaluation.score))
+    verdict = "beaten" if evaluation.beats_baseline else "not beaten"
+    table.add_row("baseline", f"{measure_text(name, evaluation.baseline_score)} ({verdict})")
+    others = [other for other in SHOWN if other in evaluation.measures]
     table.add_row(
-        "balanced accuracy, F1, AUC", f"{evaluation.balanced_accuracy:.1%}, {evaluation.f1:.3f}, {auc}"
+        ", ".join(map(measure_title, others)),
+        ", ".join(measure_text(other, evaluation.measures[other]) for other in others),
     )
     for part, period in result.periods.items():
         table.add_row(f"{part} dates", period.replace("/", " to "))
@@ -105,7 +117,9 @@ def result_table(training: "LocalTraining", *, min_accuracy: float) -> Table:
 
 def stage_told(training: "LocalTraining", *, min_accuracy: float) -> str:
     """The stage, and why it is not Production where the accuracy is why."""
-    accuracy = training.result.evaluation.accuracy
+    accuracy = training.result.evaluation.measures.get("accuracy")
+    if accuracy is None:
+        return training.stage
     if training.stage == "None" and accuracy < min_accuracy:
         return f"None: test accuracy {accuracy:.1%} is below {min_accuracy:.1%}"
     return training.stage

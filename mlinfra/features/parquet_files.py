@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import uuid
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,10 @@ import pyarrow.parquet as pq
 
 from mlinfra.features.commits import DataFile
 from mlinfra.features.errors import CorruptFeatures
+from mlinfra.features.files import sync_file, sync_folder
 from mlinfra.features.group import CREATED_COLUMN, FeatureGroup
 from mlinfra.features.partitions import split_by_period
 from mlinfra.features.rows import last_of_key, sorted_rows, times_of
-from mlinfra.features.storage import Storage
 from mlinfra.features.timerange import TimeRange
 
 ROW_GROUP_ROWS = 131072
@@ -35,53 +36,48 @@ NULLABLE_TYPES = {
 }
 
 
-def write_files(storage: Storage, group: FeatureGroup, rows: pa.Table) -> tuple[DataFile, ...]:
+def write_files(folder: Path, group: FeatureGroup, rows: pa.Table) -> tuple[DataFile, ...]:
     """Write sorted rows, one file a period, and have them on disk; no commit names them yet."""
     name = f"{uuid.uuid4().hex}.parquet"
     times = times_of(rows, group.time_column)
     newest = last_of_key(rows, group)
     written: list[DataFile] = []
-    names: list[str] = []
+    paths: list[Path] = []
     try:
         for partition, part in split_by_period(times, group.partition_by):
-            names.append(f"{partition}/{name}")
-            content = _encoded(rows[part])
-            storage.write(names[-1], memoryview(content))
+            path = folder / partition / name
+            paths.append(path)
+            _write_file(path, rows[part])
             written.append(
                 DataFile(
-                    path=names[-1],
+                    path=f"{partition}/{name}",
                     rows=part.stop - part.start,
-                    bytes=content.size,
-                    sha256=hashlib.sha256(content).hexdigest(),
+                    bytes=path.stat().st_size,
+                    sha256=_sha256(path),
                     first_event=str(times[part.start]),
                     last_event=str(times[part.stop - 1]),
                     distinct_keys=bool(newest[part].all()),
                 )
             )
     except BaseException:
-        remove_files(storage, names)
+        remove_files(paths)
         raise
     return tuple(written)
 
 
-def remove_files(storage: Storage, names: Iterable[str]) -> None:
+def remove_files(paths: Iterable[Path]) -> None:
     """Remove files that no commit names."""
-    for name in names:
-        storage.delete(name)
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def read_files(
-    storage: Storage,
-    group: FeatureGroup,
-    files: Sequence[DataFile],
-    *,
-    period: TimeRange,
-    columns: Sequence[str],
+    folder: Path, group: FeatureGroup, files: Sequence[DataFile], *, period: TimeRange, columns: Sequence[str]
 ) -> pd.DataFrame:
     """The newest row of each key in the period, sorted by time and entity.
 
     Args:
-        storage: the group's folder.
+        folder: the group's folder.
         group: columns that a file lacks are null: they were added after it.
         files: in the order they were added.
         period: which event times to read.
@@ -90,31 +86,38 @@ def read_files(
     Raises:
         CorruptFeatures: a file is missing or damaged; the message names it.
     """
-    _check_sizes(storage, files)
+    _check_sizes(folder, files)
     in_order = _in_order_of_time(files)
     clean = _are_apart(in_order) and all(file.distinct_keys for file in files)
     needed = columns if clean else list(dict.fromkeys([*columns, CREATED_COLUMN]))
-    table = _scan(storage, group, in_order if clean else files, period=period, columns=needed)
+    table = _scan(folder, group, in_order if clean else files, period=period, columns=needed)
     if not clean:
         table = sorted_rows(table, group)
         table = table.filter(pa.array(last_of_key(table, group)))
     return _to_pandas(table.select(columns))
 
 
-def _encoded(rows: pa.Table) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-    return sink.getvalue()
+def _write_file(path: Path, rows: pa.Table) -> None:
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True)
+        sync_folder(path.parent.parent)
+    pq.write_table(rows, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    sync_file(path)
+    sync_folder(path.parent)
 
 
-def _check_sizes(storage: Storage, files: Sequence[DataFile]) -> None:
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_sizes(folder: Path, files: Sequence[DataFile]) -> None:
     for file in files:
-        size = storage.size(file.path)
+        path = folder / file.path
+        size = path.stat().st_size if path.exists() else None
         if size != file.bytes:
             found = "is missing" if size is None else f"has {size} bytes instead of {file.bytes}"
-            raise CorruptFeatures(
-                f"{storage.where(file.path)} {found}; restore it from a backup, or write its rows again"
-            )
+            raise CorruptFeatures(f"{path} {found}; restore it from a backup, or write its rows again")
 
 
 def _in_order_of_time(files: Sequence[DataFile]) -> list[DataFile]:
@@ -130,23 +133,18 @@ def _are_apart(in_order: Sequence[DataFile]) -> bool:
 
 
 def _scan(
-    storage: Storage,
-    group: FeatureGroup,
-    files: Sequence[DataFile],
-    *,
-    period: TimeRange,
-    columns: Sequence[str],
+    folder: Path, group: FeatureGroup, files: Sequence[DataFile], *, period: TimeRange, columns: Sequence[str]
 ) -> pa.Table:
-    paths = [storage.path(file.path) for file in files]
+    paths = [str(folder / file.path) for file in files]
     try:
-        dataset = ds.dataset(paths, schema=group.schema, format="parquet", filesystem=storage.filesystem)
+        dataset = ds.dataset(paths, schema=group.schema, format="parquet")
         return dataset.to_table(columns=list(columns), filter=period.expression(group.time_column))
     except PermissionError:
         raise
     except (pa.ArrowException, OSError) as error:
         raise CorruptFeatures(
-            f"feature group {group.name!r} in {storage.where()} cannot be read: {error}; restore the file "
-            "from a backup, or write its rows again"
+            f"feature group {group.name!r} in {folder} cannot be read: {error}; restore the file from a "
+            "backup, or write its rows again"
         ) from error
 
 

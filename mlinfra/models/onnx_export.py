@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 INPUT_NAME = "features"
-OUTPUT_NAME = "probabilities"
+OUTPUT_NAME = "output"
 
 
 def export_onnx(
-    network: nn.Module, example: NDArray[np.float32], metadata: Mapping[str, str]
+    network: nn.Module,
+    example: NDArray[np.float32],
+    metadata: Mapping[str, str],
+    *,
+    output_name: str = OUTPUT_NAME,
 ) -> onnx.ModelProto:
     """Export ``network`` on the CPU in evaluation mode; the batch size stays open.
 
@@ -24,6 +28,7 @@ def export_onnx(
         network: one tensor in, one tensor out, the batch first in both.
         example: an input, (batch, ...); all but its first axis is fixed in the graph.
         metadata: properties to keep in the model.
+        output_name: name of the output in the graph.
     """
     network.eval().cpu()
     # Exporting specialises a batch of 1 or 0; any other size stays open.
@@ -36,7 +41,7 @@ def export_onnx(
             graph,
             (batch,),
             input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
+            output_names=[output_name],
             dynamo=True,
             external_data=False,
             verbose=False,

@@ -21,6 +21,10 @@ Date = Annotated[
 ]
 
 
+Task = Literal["Classification", "Regression"]
+ClassWeights = Literal["None", "Balanced"]
+
+
 class ModelArchitecture(ResourceModel):
     """The network that the built-in trainer builds."""
 
@@ -78,6 +82,10 @@ class TrainingData(ResourceModel):
     label: Annotated[
         str, Field(min_length=1, max_length=128, description="Column the model learns to predict.")
     ]
+    task: Annotated[
+        Task,
+        Field(description="What the label is: a class (whole numbers, booleans or strings) or a value."),
+    ] = "Classification"
     start_date: Annotated[Date | None, Field(description="First date of the data, YYYY-MM-DD.")] = None
     end_date: Annotated[Date | None, Field(description="Last date of the data (inclusive), YYYY-MM-DD.")] = (
         None
@@ -117,6 +125,13 @@ class TrainingParameters(ResourceModel):
         Literal["AdamW", "Adam", "SGD"], Field(description="Optimizer, by its name in PyTorch.")
     ] = "AdamW"
     weight_decay: Annotated[float, Field(ge=0, le=10, description="Weight decay of the optimizer.")] = 0.0
+    class_weights: Annotated[
+        ClassWeights,
+        Field(
+            description="Balanced: every class counts the same in the loss, however rare it is. "
+            "None: every sample does."
+        ),
+    ] = "None"
     seed: Annotated[Integer, Field(ge=0, le=4294967295, description="Seed of every random generator.")] = 42
     early_stopping: Annotated[
         EarlyStopping | None,
@@ -158,3 +173,14 @@ class Validation(ResourceModel):
         if self.validation_fraction + self.test_fraction >= 1.0:
             raise ValueError("validationFraction and testFraction together must leave rows to train on")
         return self
+
+
+class Export(ResourceModel):
+    """In which forms the trained model is kept."""
+
+    onnx: Annotated[
+        bool,
+        Field(
+            description="Keep the model as an ONNX graph, which can be served; its weights only where false."
+        ),
+    ] = True

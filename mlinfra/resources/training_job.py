@@ -14,6 +14,7 @@ from mlinfra.resources.base import (
 )
 from mlinfra.resources.built_in_training import (
     EarlyStopping,
+    Export,
     ModelArchitecture,
     TrainingData,
     TrainingParameters,
@@ -41,6 +42,7 @@ from mlinfra.resources.training_job_status import (
 
 __all__ = [
     "EarlyStopping",
+    "Export",
     "Metric",
     "MetricList",
     "MlflowRun",
@@ -63,6 +65,7 @@ MAX_NAME_LENGTH = 52
 MODEL_WITHOUT_DATA = "model and data belong together: give both, or neither and your own image or command"
 NOTHING_TO_RUN = "give model and data for the built-in trainer, or command or image for your own code"
 NAME_TOO_LONG = f"metadata.name must have at most {MAX_NAME_LENGTH} characters: pod names derive from it"
+WEIGHTS_WITHOUT_CLASSES = "training.classWeights weigh classes: leave them out where data.task is Regression"
 UNKNOWN_VOLUME = "every volumeMount needs the volume it names"
 
 
@@ -93,6 +96,11 @@ class TrainingJobSpec(ResourceModel):
                     "message": NOTHING_TO_RUN,
                 },
                 {
+                    "rule": "!has(self.data) || self.data.task != 'Regression'"
+                    " || self.training.classWeights == 'None'",
+                    "message": WEIGHTS_WITHOUT_CLASSES,
+                },
+                {
                     "rule": "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
                     " && self.volumes.exists(v, v.name == m.name))",
                     "message": UNKNOWN_VOLUME,
@@ -110,6 +118,7 @@ class TrainingJobSpec(ResourceModel):
         TrainingParameters()
     )
     validation: Annotated[Validation, Field(description="How rows are held out.")] = Validation()
+    export: Annotated[Export, Field(description="In which forms the trained model is kept.")] = Export()
     promotion: Annotated[Promotion, Field(description="What becomes of the registered version.")] = (
         Promotion()
     )
@@ -204,6 +213,12 @@ class TrainingJobSpec(ResourceModel):
             raise ValueError(MODEL_WITHOUT_DATA)
         if self.model is None and self.command is None and self.image is None:
             raise ValueError(NOTHING_TO_RUN)
+        return self
+
+    @model_validator(mode="after")
+    def _weights_have_classes(self) -> "TrainingJobSpec":
+        if self.data and self.data.task == "Regression" and self.training.class_weights != "None":
+            raise ValueError(WEIGHTS_WITHOUT_CLASSES)
         return self
 
     @model_validator(mode="after")

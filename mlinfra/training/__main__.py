@@ -108,9 +108,10 @@ def say_epoch(epoch: "Epoch", progress: "Progress") -> None:
 def summary(result: "TrainingResult") -> str:
     """One line on what came out."""
     steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
+    evaluation = result.evaluation
     return (
-        f"test accuracy {result.evaluation.accuracy:.4f} on {result.periods['test']} (majority baseline "
-        f"{result.evaluation.baseline_accuracy:.4f}), model {result.model_uri} ({steps})"
+        f"test {evaluation.primary.name} {evaluation.score:.4f} on {result.periods['test']} (baseline "
+        f"{evaluation.baseline_score:.4f}), model {result.model_uri} ({steps})"
     )
 
 

@@ -10,6 +10,7 @@ from mlinfra.errors import InvalidInputError
 from mlinfra.resources.base import ResourceModel
 from mlinfra.resources.built_in_training import (
     EarlyStopping,
+    Export,
     ModelArchitecture,
     TrainingData,
     TrainingParameters,
@@ -62,6 +63,7 @@ class TrainingConfig:
     model: ModelArchitecture = field(default_factory=ModelConfig)
     training: TrainingParameters = field(default_factory=TrainerConfig)
     validation: Validation = field(default_factory=Validation)
+    export: Export = field(default_factory=Export)
 
     @classmethod
     def from_spec(cls, spec: TrainingJobSpec) -> "TrainingConfig":
@@ -75,7 +77,13 @@ class TrainingConfig:
                 "The TrainingJob names no model and data, and no command that would do without: "
                 "give spec.model and spec.data, or spec.command with your own code."
             )
-        return cls(data=spec.data, model=spec.model, training=spec.training, validation=spec.validation)
+        return cls(
+            data=spec.data,
+            model=spec.model,
+            training=spec.training,
+            validation=spec.validation,
+            export=spec.export,
+        )
 
     def to_wire(self) -> dict[str, Any]:
         """The configuration as JSON-ready camelCase, as in a TrainingJob's spec."""
@@ -84,6 +92,7 @@ class TrainingConfig:
             "data": self.data.to_wire(),
             "training": self.training.to_wire(),
             "validation": self.validation.to_wire(),
+            "export": self.export.to_wire(),
         }
 
 

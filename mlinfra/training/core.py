@@ -15,11 +15,11 @@ from mlinfra.models.normalized import NormalizedNetwork
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.evaluation import Evaluation, evaluate
-from mlinfra.training.objective import classification
+from mlinfra.training.objective import objective_for
 from mlinfra.training.onnx_check import export_verified
 from mlinfra.training.reproducibility import reproducible
 from mlinfra.training.rows import RowKeys, labelled_rows
-from mlinfra.training.run_log import EpochReporter, OnProgress, log_confusion, log_model, log_start
+from mlinfra.training.run_log import EpochReporter, OnProgress, log_model, log_plots, log_start
 from mlinfra.training.samples import make_samples
 from mlinfra.training.trainer import Fit, choose_device, fit, predict
 
@@ -76,18 +76,16 @@ def train(
     tracker: MlflowTracker,
     on_progress: OnProgress,
     on_step: OnStep = lambda _: None,
-    export_to_onnx: bool = True,
 ) -> TrainingResult:
     """Train, test and log a model into the tracker's active run, which stays open.
 
     Args:
-        config: model, data, training parameters, validation.
+        config: model, data, training parameters, validation, export.
         frame: rows of the feature group in the range of dates.
         keys: which of its columns are the time and the entity.
         tracker: its run is started.
         on_progress: called after each epoch.
         on_step: called with the name of each step when it begins.
-        export_to_onnx: log the model as ONNX; its weights only where False.
 
     Raises:
         InvalidInputError: architecture, parameters or rows can never work.
@@ -101,7 +99,9 @@ def train(
     with watch.step("prepare"):
         rows = labelled_rows(frame, config.data, keys)
         samples = make_samples(rows, config.validation, window=config.data.window_length)
-        objective = classification(rows.label[samples.train.last_rows], rows.classes, balanced=False)
+        objective = objective_for(
+            rows, samples.train, task=config.data.task, class_weights=config.training.class_weights
+        )
         log_start(config, parameters, samples, tracker)
     device = choose_device()
     reporter = EpochReporter(tracker, epochs=config.training.epochs, on_progress=on_progress)
@@ -118,19 +118,21 @@ def train(
             )
         with watch.step("evaluate"):
             served = objective.served(network)
-            probabilities = predict(served, samples, samples.test, objective, device=device)
-            evaluation = evaluate(probabilities, rows.label[samples.test.last_rows])
-            log_confusion(evaluation, samples, config, tracker)
-    metrics = {
+            predictions = predict(served, samples, samples.test, objective, device=device)
+            evaluation = evaluate(
+                predictions, objective, rows, samples.test, embargo=config.validation.embargo
+            )
+            log_plots(predictions, config, samples, tracker)
+    metrics: dict[str, float] = {
         "train_loss": fitted.best.train_loss,
         "val_loss": fitted.best.val_loss,
         **fitted.best.val_metrics,
         **evaluation.test_metrics(),
     }
     onnx_model = None
-    if export_to_onnx:
+    if config.export.onnx:
         with watch.step("export"):
-            onnx_model, difference = export_verified(served, config, samples, expected=probabilities)
+            onnx_model, difference = export_verified(served, objective, config, samples, expected=predictions)
         metrics["onnx_max_abs_difference"] = difference
     with watch.step("log model"):
         # The last epoch's step, a later time: MLflow's latest values are then those of the best epoch.

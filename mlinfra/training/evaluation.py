@@ -1,9 +1,19 @@
-"""How good predictions are on rows the network never saw, beside the best constant answer."""
+"""How good predictions are on rows the network never saw, beside answers that need no learning."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mlinfra.training.baselines import last_known
+from mlinfra.training.errors import TrainingDivergedError
+from mlinfra.training.objective import Objective, PrimaryMetric
+from mlinfra.training.rows import LabelledRows
+from mlinfra.training.samples import Part
+
+TEST_PREFIX = "test_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,78 +21,74 @@ class Evaluation:
     """Measures on one part of the samples.
 
     Attributes:
-        accuracy: share of samples whose most probable class is right.
-        balanced_accuracy: mean over the classes of the share that is recognised.
-        f1: F1 of the higher class where there are two, else the mean over the classes.
-        log_loss: mean negative log-probability of the right class, in nats.
-        roc_auc: area under the ROC curve, of one class against the rest where there are more than two;
-            None where not every class occurs.
-        baseline_accuracy: accuracy of always answering these samples' most frequent class: the best that
-            a constant answer can reach.
-        confusion: samples by right class (row) and predicted class (column), (classes, classes).
+        primary: the measure that decides.
+        measures: of the model, by name without a prefix; see `mlinfra.training.measures`.
+        baselines: of answers that need no learning, by the prefix of their metric keys. ``baseline`` is the
+            one to beat: for classes these samples' most frequent one, the best that a constant answer can
+            reach; for values the last known one. ``last_value`` and ``mean`` are the others.
     """
 
-    accuracy: float
-    balanced_accuracy: float
-    f1: float
-    log_loss: float
-    roc_auc: float | None
-    baseline_accuracy: float
-    confusion: NDArray[np.int64]
+    primary: PrimaryMetric
+    measures: Mapping[str, float]
+    baselines: Mapping[str, Mapping[str, float]]
+
+    @property
+    def score(self) -> float:
+        """The primary measure of the model."""
+        return self.measures[self.primary.name]
+
+    @property
+    def baseline_score(self) -> float:
+        """The primary measure of the baseline to beat."""
+        return self.baselines["baseline"][self.primary.name]
+
+    @property
+    def beats_baseline(self) -> bool:
+        """Whether the model's primary measure is better than the baseline's."""
+        return self.primary.is_better(self.score, self.baseline_score)
 
     def test_metrics(self) -> dict[str, float]:
-        """The measures under the names that gates and registry read."""
-        metrics = {
-            "test_accuracy": self.accuracy,
-            "test_balanced_accuracy": self.balanced_accuracy,
-            "test_f1": self.f1,
-            "test_log_loss": self.log_loss,
-            "baseline_test_accuracy": self.baseline_accuracy,
+        """All measures under the keys that gates and registry read."""
+        return {f"{TEST_PREFIX}{name}": value for name, value in self.measures.items()} | {
+            f"{baseline}_{TEST_PREFIX}{name}": value
+            for baseline, measures in self.baselines.items()
+            for name, value in measures.items()
         }
-        if self.roc_auc is not None:
-            metrics["test_roc_auc"] = self.roc_auc
-        return metrics
 
 
-def evaluate(probabilities: NDArray[np.float32], label: NDArray[np.int64]) -> Evaluation:
-    """Measure predictions.
+def evaluate(
+    predictions: NDArray[np.float32], objective: Objective, rows: LabelledRows, part: Part, *, embargo: int
+) -> Evaluation:
+    """Measure the predictions for a part of the samples.
 
     Args:
-        probabilities: of each class, rows adding up to 1, (samples, classes).
-        label: index of the right class, (samples,).
+        predictions: what the served form answers, (samples, outputs).
+        objective: what was learnt.
+        rows: all rows; the part's are among them.
+        part: the samples predicted.
+        embargo: how many rows the label looks ahead.
+
+    Raises:
+        TrainingDivergedError: a prediction is not a number.
     """
-    from sklearn import metrics
-
-    classes = np.arange(probabilities.shape[1])
-    predicted = probabilities.argmax(axis=1)
-    confusion = metrics.confusion_matrix(label, predicted, labels=classes)
-    occurring = confusion.sum(axis=1) > 0
-    recognised = confusion.diagonal()[occurring] / confusion.sum(axis=1)[occurring]
-    # 32-bit probabilities add up to 1 only roughly; scikit-learn warns of more than 64-bit rounding.
-    exact = probabilities.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)
+    if not np.isfinite(predictions).all():
+        bad = int((~np.isfinite(predictions)).any(axis=1).sum())
+        raise TrainingDivergedError(
+            f"The network answers {bad} of {len(predictions)} test samples with no number. "
+            "Try a smaller learning rate, or look for extreme feature values in the test dates."
+        )
+    label: NDArray[Any] = rows.label[part.last_rows]
+    known, where = last_known(rows.label, rows.entity, part.last_rows, embargo=embargo)
+    answers = objective.baseline_answers(label, last_known=known, where_known=where)
     return Evaluation(
-        accuracy=float(metrics.accuracy_score(label, predicted)),
-        balanced_accuracy=float(recognised.mean()),
-        f1=_f1(label, predicted, classes=classes),
-        log_loss=float(metrics.log_loss(label, exact, labels=classes)),
-        roc_auc=_roc_auc(label, exact) if occurring.all() else None,
-        baseline_accuracy=float(confusion.sum(axis=1).max() / len(label)),
-        confusion=confusion,
+        primary=objective.primary,
+        measures=objective.measures(predictions, label),
+        baselines={
+            name: {
+                measure: value
+                for measure, value in objective.measures(answer, label).items()
+                if measure in objective.baseline_measures
+            }
+            for name, answer in answers.items()
+        },
     )
-
-
-def _f1(label: NDArray[np.int64], predicted: NDArray[np.int64], *, classes: NDArray[np.int64]) -> float:
-    from sklearn import metrics
-
-    if len(classes) == 2:
-        return float(metrics.f1_score(label, predicted, zero_division=0.0))
-    return float(metrics.f1_score(label, predicted, labels=classes, average="macro", zero_division=0.0))
-
-
-def _roc_auc(label: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-    from sklearn import metrics
-
-    if probabilities.shape[1] == 2:
-        return float(metrics.roc_auc_score(label, probabilities[:, 1]))
-    return float(metrics.roc_auc_score(label, probabilities, multi_class="ovr"))

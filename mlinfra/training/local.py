@@ -18,13 +18,13 @@ from mlinfra.tracking import get_mlflow_tracker
 from mlinfra.training.config import InvalidConfigError, TrainingConfig
 from mlinfra.training.core import OnStep, TrainingResult, train
 from mlinfra.training.data import read_rows
+from mlinfra.training.evaluation import Evaluation
 from mlinfra.training.run_log import OnProgress
 
 if TYPE_CHECKING:
     import onnx
 
 EXPORT_FOLDER = Path("data") / "models"
-GATE_METRIC = "test_accuracy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,9 @@ class Registration:
     Attributes:
         model_name: registered model in MLflow; also the name of the run.
         register: whether a new version is registered.
-        auto_promote: whether the version takes Production where its test accuracy is high enough.
-        min_accuracy: the least test accuracy that is.
+        auto_promote: whether the version takes Production where it is good enough.
+        min_accuracy: the least test accuracy that is; a model of values is good enough where it beats the
+            baseline.
     """
 
     model_name: str
@@ -95,7 +96,6 @@ def train_locally(
     *,
     on_progress: OnProgress,
     on_step: OnStep = lambda _: None,
-    export_to_onnx: bool = True,
     store: FeatureStore | None = None,
     tracking_uri: str | None = None,
     experiment_name: str | None = None,
@@ -125,11 +125,10 @@ def train_locally(
             tracker=tracker,
             on_progress=on_progress,
             on_step=on_step,
-            export_to_onnx=export_to_onnx,
         )
         tracker.end_run("FINISHED")
         before = time.perf_counter()
-        version, stage = None, stage_for(registration, result.metrics)
+        version, stage = None, stage_for(registration, result.evaluation)
         if registration.register:
             version = tracker.register_model(result.model_uri, registration.model_name)
             tracker.transition_model_stage(registration.model_name, version, stage)
@@ -161,14 +160,11 @@ def check_model_name(name: str) -> None:
         raise InvalidConfigError(f'Model name "{name}": {MODEL_NAME_RULE}.') from error
 
 
-def stage_for(registration: Registration, metrics: Mapping[str, float]) -> Stage:
+def stage_for(registration: Registration, evaluation: Evaluation) -> Stage:
     """The stage that a trained model may take."""
-    promoted = (
-        registration.register
-        and registration.auto_promote
-        and metrics[GATE_METRIC] >= registration.min_accuracy
-    )
-    return "Production" if promoted else "None"
+    accuracy = evaluation.measures.get("accuracy")
+    good = evaluation.beats_baseline if accuracy is None else accuracy >= registration.min_accuracy
+    return "Production" if registration.register and registration.auto_promote and good else "None"
 
 
 def write_onnx(path: Path, model: "onnx.ModelProto") -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlinfra.errors import InvalidInputError, MlinfraError
 from mlinfra.resources.built_in_training import (
+    Export,
     ModelArchitecture,
     TrainingData,
     TrainingParameters,
@@ -36,8 +37,6 @@ from mlinfra.training.trainer import Epoch
 
 logger = logging.getLogger(__name__)
 
-TEST_PREFIX = "test_"
-
 
 class TrainingCancelledError(MlinfraError):
     """The coroutine that waited for the training was cancelled."""
@@ -55,6 +54,7 @@ class TrainingOrchestrator:
         tracking_uri: where MLflow runs; MLFLOW_TRACKING_URI, else a local store, where absent.
         experiment_name: experiment of the runs.
         export_folder: where ONNX files are written.
+        export_config: in which forms the model is kept.
         on_progress: called after each epoch, in the training's thread.
     """
 
@@ -65,6 +65,7 @@ class TrainingOrchestrator:
     tracking_uri: str | None = None
     experiment_name: str | None = None
     export_folder: Path = EXPORT_FOLDER
+    export_config: Export = field(default_factory=Export)
     on_progress: OnProgress | None = None
 
     async def train_model(
@@ -77,18 +78,21 @@ class TrainingOrchestrator:
     ) -> dict[str, Any]:
         """Train and register a version; it takes Production where its test accuracy suffices.
 
+        A model of values takes Production where its mean absolute error is below the baseline's.
+
         Returns:
-            ``success``; then ``test_metrics`` (``accuracy``, ``balanced_accuracy``, ``f1``, ``log_loss``,
-            ``roc_auc``), ``baseline_accuracy`` of always answering the most frequent class, ``periods``,
-            ``run_id``, ``model_name``, ``version``, ``stage``, ``promoted``, ``onnx_path``, ``epochs``,
-            ``seconds``. Where ``success`` is False: ``error`` and its ``reason``.
+            ``success``; then ``test_metrics`` (of classes ``accuracy``, ``balanced_accuracy``, ``f1``,
+            ``roc_auc``, ...; of values ``mae``, ``rmse``, ``r2``, ...; see `mlinfra.training.measures`),
+            ``baseline_metrics`` of an answer without learning, ``baseline_accuracy`` (None for values),
+            ``periods``, ``run_id``, ``model_name``, ``version``, ``stage``, ``promoted``, ``onnx_path``,
+            ``epochs``, ``seconds``. Where ``success`` is False: ``error`` and its ``reason``.
         """
         return await self._train(
             self.trainer_config,
             Registration(
                 model_name=model_name, auto_promote=auto_promote, min_accuracy=min_accuracy_for_promotion
             ),
-            export_onnx=export_onnx,
+            changed(self.export_config, {"onnx": export_onnx}),
         )
 
     async def quick_train(
@@ -105,10 +109,10 @@ class TrainingOrchestrator:
         except InvalidConfigError as error:
             return failure(error)
         registration = Registration(model_name=self.model_config.architecture, auto_promote=False)
-        return await self._train(trainer_config, registration, export_onnx=True)
+        return await self._train(trainer_config, registration, self.export_config)
 
     async def _train(
-        self, trainer_config: TrainingParameters, registration: Registration, *, export_onnx: bool
+        self, trainer_config: TrainingParameters, registration: Registration, export: Export
     ) -> dict[str, Any]:
         cancelled = threading.Event()
 
@@ -120,10 +124,9 @@ class TrainingOrchestrator:
 
         def work() -> LocalTraining:
             return train_locally(
-                self._config(trainer_config),
+                self._config(trainer_config, export),
                 registration,
                 on_progress=on_progress,
-                export_to_onnx=export_onnx,
                 tracking_uri=self.tracking_uri,
                 experiment_name=self.experiment_name,
                 export_folder=self.export_folder,
@@ -138,7 +141,7 @@ class TrainingOrchestrator:
             # A thread cannot be cancelled: it ends itself after its epoch.
             cancelled.set()
 
-    def _config(self, trainer_config: TrainingParameters) -> TrainingConfig:
+    def _config(self, trainer_config: TrainingParameters, export: Export) -> TrainingConfig:
         if self.data_config is None:
             data, validation = example_data()
         else:
@@ -148,6 +151,7 @@ class TrainingOrchestrator:
             model=self.model_config,
             training=trainer_config,
             validation=self.validation_config or validation,
+            export=export,
         )
 
 
@@ -170,14 +174,12 @@ def get_training_orchestrator(
 def outcome(training: LocalTraining) -> dict[str, Any]:
     """A local training as the dictionary that `TrainingOrchestrator.train_model` gives."""
     result = training.result
+    evaluation = result.evaluation
     return {
         "success": True,
-        "test_metrics": {
-            key.removeprefix(TEST_PREFIX): value
-            for key, value in result.metrics.items()
-            if key.startswith(TEST_PREFIX)
-        },
-        "baseline_accuracy": result.evaluation.baseline_accuracy,
+        "test_metrics": dict(evaluation.measures),
+        "baseline_metrics": dict(evaluation.baselines["baseline"]),
+        "baseline_accuracy": evaluation.baselines["baseline"].get("accuracy"),
         "periods": dict(result.periods),
         "run_id": training.run_id,
         "model_name": training.model_name,

@@ -40,15 +40,15 @@ class LabelledRows:
 
     Attributes:
         features: raw values, (rows, features).
-        label: index into ``classes``, (rows,).
+        label: index into ``classes``, or a value where the task is regression, (rows,).
         time: event times, UTC without a zone, (rows,).
         entity: number of the entity, ascending, (rows,).
         feature_names: name of each feature.
-        classes: value of each class, ascending.
+        classes: value of each class, ascending; none where the task is regression.
     """
 
     features: NDArray[np.float32]
-    label: NDArray[np.int64]
+    label: NDArray[Any]
     time: NDArray[np.datetime64]
     entity: NDArray[np.int64]
     feature_names: tuple[str, ...]
@@ -81,7 +81,12 @@ def labelled_rows(frame: pd.DataFrame, data: TrainingData, keys: RowKeys) -> Lab
     _refuse_missing_keys(frame, keys)
     frame = frame.sort_values(keys.columns(), kind="stable")
     _refuse_duplicates(frame, keys)
-    classes, label = _classes(frame, data, keys)
+    _refuse_missing_labels(frame, data, keys)
+    classes: tuple[Any, ...] = ()
+    if data.task == "Regression":
+        label: NDArray[Any] = _values(frame, data, keys)
+    else:
+        classes, label = _classes(frame, data)
     entity = frame[keys.entity].factorize()[0] if keys.entity else np.zeros(len(frame))
     return LabelledRows(
         features=_feature_values(frame, names, keys),
@@ -147,30 +152,55 @@ def _feature_values(frame: pd.DataFrame, names: tuple[str, ...], keys: RowKeys) 
             f"{_first_times(frame, column, keys)}.{also} Fill or drop these rows before they are written, "
             "or choose dates without them."
         )
+    if len(values) > 1 and not np.ptp(values, axis=0).any():
+        raise InvalidFeatureError(
+            f"Every feature ({', '.join(names)}) has the same value in all {len(frame)} rows: there is "
+            "nothing to learn from. Name other features or a longer date range."
+        )
     return values.astype(np.float32)
 
 
-def _classes(
-    frame: pd.DataFrame, data: TrainingData, keys: RowKeys
-) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
-    label = frame[data.label]
-    missing = label.isna().to_numpy()
+def _refuse_missing_labels(frame: pd.DataFrame, data: TrainingData, keys: RowKeys) -> None:
+    missing = frame[data.label].isna().to_numpy()
     if missing.any():
         raise MissingLabelError(
             f'Label "{data.label}" has no value in {missing.sum()} of {len(frame)} rows, first at '
             f"{_first_times(frame, missing, keys)}. Leave these rows out, or end the dates before them."
         )
+
+
+def _values(frame: pd.DataFrame, data: TrainingData, keys: RowKeys) -> NDArray[np.float64]:
+    label = frame[data.label]
+    if not pd.api.types.is_numeric_dtype(label) or pd.api.types.is_bool_dtype(label):
+        raise InvalidLabelError(
+            f'Label "{data.label}" holds {label.dtype}, and the task Regression learns numbers. '
+            "Give the task Classification, or a numeric label."
+        )
+    values = label.to_numpy(dtype=np.float64)
+    unusable = ~(np.abs(values) <= np.finfo(np.float32).max)
+    if unusable.any():
+        raise InvalidLabelError(
+            f'Label "{data.label}" is infinite or beyond 32-bit numbers in {unusable.sum()} of {len(frame)} '
+            f"rows, first at {_first_times(frame, unusable, keys)}. Leave these rows out."
+        )
+    return values
+
+
+def _classes(frame: pd.DataFrame, data: TrainingData) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
+    label = frame[data.label]
+    if pd.api.types.is_float_dtype(label) and not np.isfinite(label.to_numpy(dtype=np.float64)).all():
+        raise InvalidLabelError(f'Label "{data.label}" holds infinities, which are no class.')
     if pd.api.types.is_float_dtype(label) and not (label == label.round()).all():
         raise InvalidLabelError(
             f'Label "{data.label}" holds fractions such as {label[label != label.round()].iloc[0]}: '
-            "the network learns classes, so the label must hold whole numbers, booleans or strings."
+            "classes are whole numbers, booleans or strings. Give the task Regression to learn a value."
         )
     plain = label.astype(np.int64) if pd.api.types.is_float_dtype(label) else label
     values, index = np.unique(plain.to_numpy(), return_inverse=True)
     if len(values) > MAX_CLASSES:
         raise InvalidLabelError(
             f'Label "{data.label}" has {len(values)} different values, more than the {MAX_CLASSES} classes '
-            "that a network learns to tell apart."
+            "that a network learns to tell apart. Give the task Regression to learn a value."
         )
     return tuple(value.item() if hasattr(value, "item") else value for value in values), index.astype(
         np.int64

@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from mlinfra import __version__
 from mlinfra.models.architecture import ArchitectureConfig
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.config import TrainingConfig
-from mlinfra.training.evaluation import Evaluation
+from mlinfra.training.measures import confusion_matrix
 from mlinfra.training.metadata import model_metadata
 from mlinfra.training.plots import confusion_matrix_figure
 from mlinfra.training.progress import Progress, progress_tag, remaining_seconds
@@ -75,12 +77,14 @@ def log_start(
             **{f"model.{name}": value for name, value in architecture.to_wire().items()},
             "feature_group": config.data.feature_group,
             "label": config.data.label,
+            "task": config.data.task,
             "window_length": samples.window,
             "epochs": training.epochs,
             "batch_size": training.batch_size,
             "learning_rate": training.learning_rate,
             "optimizer": training.optimizer,
             "weight_decay": training.weight_decay,
+            "class_weights": training.class_weights,
             "seed": training.seed,
             "early_stopping_patience": stopping.patience if stopping else "off",
             "validation_fraction": config.validation.validation_fraction,
@@ -102,13 +106,17 @@ def log_start(
     )
 
 
-def log_confusion(
-    evaluation: Evaluation, samples: Samples, config: TrainingConfig, tracker: MlflowTracker
+def log_plots(
+    predictions: NDArray[np.float32], config: TrainingConfig, samples: Samples, tracker: MlflowTracker
 ) -> None:
-    """Log the confusion matrix of the test part as a plot."""
+    """Log what the predictions for the test part look like, under ``plots/``."""
+    if config.data.task != "Classification":
+        return
+    classes = samples.rows.classes
+    label = samples.rows.label[samples.test.last_rows]
     figure = confusion_matrix_figure(
-        evaluation.confusion,
-        samples.rows.classes,
+        confusion_matrix(predictions.argmax(axis=1), label, classes=len(classes)),
+        classes,
         title=f"{config.data.label}, {samples.test.period.replace('/', ' to ')}",
     )
     tracker.log_figure(figure, "plots/confusion_matrix.png")

@@ -82,10 +82,15 @@ GOOD_JOBS: dict[str, Any] = {
             "learningRate": 10,
             "optimizer": "SGD",
             "weightDecay": 0,
+            "classWeights": "Balanced",
             "seed": 4294967295,
             "earlyStopping": {"patience": 1, "minDelta": 0.5},
         }
     ),
+    "a value": data(task="Regression") | {"training": {"classWeights": "None"}},
+    "a value with no training fields": data(task="Regression") | {"training": None},
+    "null for the task": data(task=None) | {"training": {"classWeights": "Balanced"}},
+    "no export": built_in(export={"onnx": False}),
     "free parameters": built_in(
         model={"architecture": "mlp", "parameters": {"layers": [1, {"deep": None}], "x": True}}
     ),
@@ -104,6 +109,10 @@ GOOD_JOBS: dict[str, Any] = {
     "toleration of everything": own_code(tolerations=[{"operator": "Exists"}]),
 }
 BAD_JOBS: dict[str, Any] = {
+    "unknown task": data(task="Ranking"),
+    "unknown class weights": built_in(training={"classWeights": "balanced"}),
+    "class weights without classes": data(task="Regression") | {"training": {"classWeights": "Balanced"}},
+    "string for the export": built_in(export={"onnx": "false"}),
     "no spec": None,
     "empty": {},
     "model name missing": {"image": "i"},
@@ -288,6 +297,7 @@ FIELDS = st.fixed_dictionaries(
         "data": st.fixed_dictionaries(
             {"featureGroup": st.just("g"), "label": st.sampled_from(["up", "rsi"])},
             optional={
+                "task": st.sampled_from(["Classification", "Regression", "regression"]),
                 "startDate": st.dates().map(str),
                 "endDate": st.dates().map(str),
                 "features": st.lists(st.sampled_from(["rsi", "momentum"]), max_size=2),
@@ -298,6 +308,7 @@ FIELDS = st.fixed_dictionaries(
             optional={
                 "epochs": st.integers(0, 100001),
                 "learningRate": st.floats(0, 11),
+                "classWeights": st.sampled_from(["None", "Balanced"]),
                 "optimizer": st.sampled_from(["Adam", "AdamW", "SGD", "LBFGS"]),
                 "earlyStopping": st.fixed_dictionaries({}, optional={"patience": st.integers(0, 5)}),
             },

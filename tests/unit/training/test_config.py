@@ -11,7 +11,9 @@ from mlinfra.training.config import (
     TrainingConfig,
     changed,
 )
+from mlinfra.training.evaluation import Evaluation
 from mlinfra.training.local import Registration, check_model_name, stage_for
+from mlinfra.training.objective import Classification, Regression
 
 
 def options(**changes: object) -> Options:
@@ -102,4 +104,13 @@ def test_model_name_that_mlflow_refuses_is_refused_before_the_training(name: str
     ],
 )
 def test_production_needs_the_accuracy(registration: Registration, accuracy: float, stage: str) -> None:
-    assert stage_for(registration, {"test_accuracy": accuracy}) == stage
+    evaluation = Evaluation(
+        Classification.primary, {"accuracy": accuracy}, {"baseline": {"accuracy": accuracy}}
+    )
+    assert stage_for(registration, evaluation) == stage
+
+
+@pytest.mark.parametrize(("error", "stage"), [(1.9, "Production"), (2.0, "None"), (2.1, "None")])
+def test_a_model_of_values_needs_to_beat_the_baseline(error: float, stage: str) -> None:
+    evaluation = Evaluation(Regression.primary, {"mae": error}, {"baseline": {"mae": 2.0}})
+    assert stage_for(Registration("m"), evaluation) == stage

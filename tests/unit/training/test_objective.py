@@ -10,6 +10,7 @@ from mlinfra.models.normalized import NormalizedNetwork
 from mlinfra.training.errors import ConstantLabelError, SingleClassLabelError
 from mlinfra.training.objective import Classification, Objective, Regression, classification, regression
 
+PERIOD = "2020-01-01/2020-01-08"
 LABEL = np.array([0, 0, 0, 1, 2, 2, 0, 1])
 
 
@@ -19,9 +20,9 @@ def batch(objective: Objective, label: np.ndarray) -> tuple[torch.Tensor, torch.
 
 
 OBJECTIVES = {
-    "plain": classification(LABEL, (0, 1, 2), balanced=False),
-    "balanced": classification(LABEL, (0, 1, 2), balanced=True),
-    "value": regression(LABEL.astype(float)),
+    "plain": classification(LABEL, (0, 1, 2), balanced=False, period=PERIOD),
+    "balanced": classification(LABEL, (0, 1, 2), balanced=True, period=PERIOD),
+    "value": regression(LABEL.astype(float), period=PERIOD),
 }
 
 
@@ -51,7 +52,7 @@ def test_balanced_loss_is_the_mean_over_the_classes_of_their_cross_entropy() -> 
 
 
 def test_a_class_without_training_samples_keeps_a_weight() -> None:
-    objective = classification(np.array([0, 1, 1]), (0, 1, 2), balanced=True)
+    objective = classification(np.array([0, 1, 1]), (0, 1, 2), balanced=True, period=PERIOD)
     outputs, targets = batch(objective, np.array([2]))
     expected = torch.nn.functional.cross_entropy(outputs, targets)
     assert torch.allclose(objective.loss(outputs, targets), expected)
@@ -64,7 +65,7 @@ def test_accuracy_is_the_share_that_is_right() -> None:
 
 
 def test_always_answering_the_mean_loses_1() -> None:
-    objective = regression(np.array([1e9, 1e9 + 2.0, 1e9 + 4.0]))
+    objective = regression(np.array([1e9, 1e9 + 2.0, 1e9 + 4.0]), period=PERIOD)
     targets = torch.from_numpy(objective.targets(np.array([1e9, 1e9 + 2.0, 1e9 + 4.0])))
     assert objective.loss(torch.zeros(3, 1), targets).item() == pytest.approx(1.0)
 
@@ -92,11 +93,11 @@ def test_served_value_is_in_the_unit_of_the_label() -> None:
 
 
 def test_one_class_leaves_nothing_to_tell_apart() -> None:
-    with pytest.raises(SingleClassLabelError, match="has the label 'up': there is nothing to tell apart"):
-        classification(np.array([1, 1]), ("down", "up"), balanced=False)
+    with pytest.raises(SingleClassLabelError, match=r"2020-01-01/2020-01-08\) has the label 'up'"):
+        classification(np.array([1, 1]), ("down", "up"), balanced=False, period=PERIOD)
 
 
 @pytest.mark.parametrize("value", [0.0, 7.1, -1e12])
 def test_a_constant_value_leaves_nothing_to_learn(value: float) -> None:
     with pytest.raises(ConstantLabelError, match="there is nothing to learn"):
-        regression(np.full(7, value))
+        regression(np.full(7, value), period=PERIOD)

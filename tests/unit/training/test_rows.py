@@ -72,6 +72,30 @@ def test_label_becomes_an_index_of_classes(
     assert rows.label[1] == second
 
 
+def test_label_of_a_regression_stays_a_value() -> None:
+    data = TrainingData(feature_group="group", label="up", task="Regression")
+    rows = labelled_rows(good_frame().assign(up=np.arange(10) / 4), data, KEYS)
+    assert rows.classes == ()
+    assert rows.label.tolist() == (np.arange(10) / 4).tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "reason", "text"),
+    [
+        (["low", "high"] * 5, "InvalidLabel", "and the task Regression learns numbers"),
+        ([True, False] * 5, "InvalidLabel", "holds bool, and the task Regression learns numbers"),
+        ([np.inf, *range(9)], "InvalidLabel", "infinite or beyond 32-bit numbers in 1 of 10 rows"),
+        ([np.nan, *range(9)], "MissingLabel", "has no value in 1 of 10 rows, first at 2020-01-01"),
+    ],
+)
+def test_refused_labels_of_a_regression(values: list[Any], reason: str, text: str) -> None:
+    data = TrainingData(feature_group="group", label="up", task="Regression")
+    with pytest.raises(InvalidInputError) as caught:
+        labelled_rows(good_frame().assign(up=values), data, KEYS)
+    assert caught.value.reason == reason
+    assert text in str(caught.value)
+
+
 REFUSALS: dict[str, tuple[Callable[[], pd.DataFrame], list[str] | None, str, str]] = {
     "no rows": (lambda: good_frame(0), None, "EmptyDateRange", 'group "group" has no rows'),
     "unknown feature": (
@@ -98,6 +122,13 @@ REFUSALS: dict[str, tuple[Callable[[], pd.DataFrame], list[str] | None, str, str
         None,
         "MissingLabel",
         'Label "up" has no value in 2 of 10 rows, first at 2020-01-09, 2020-01-10.',
+    ),
+    "infinity as label": (lambda: with_cells("up", np.inf, 4), None, "InvalidLabel", "holds infinities"),
+    "constant features": (
+        lambda: good_frame().assign(a=1.0, b=2.0),
+        None,
+        "InvalidFeature",
+        "Every feature (a, b) has the same value in all 10 rows",
     ),
     "fractions as label": (lambda: with_cells("up", 0.5, 4), None, "InvalidLabel", "fractions such as 0.5"),
     "too many classes": (
