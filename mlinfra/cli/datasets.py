@@ -36,5 +36,5 @@ def write(
     done = "written to" if written.changed else "already in"
     typer.echo(
         f"{written.rows} rows, {written.first_date} to {written.last_date}, {done} "
-        f"feature group {written.feature_group} of {feature_store.root}"
+        f"feature group {written.feature_group} of {feature_store.uri}"
     )

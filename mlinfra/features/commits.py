@@ -10,15 +10,14 @@ commits than that, however old the group is.
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlinfra.features.errors import CorruptFeatures
-from mlinfra.features.files import publish, sync_folder
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.schema import schema_from_names, schema_to_names
+from mlinfra.features.storage import Storage
 
 FORMAT = 1
 CHECKPOINT_INTERVAL = 64
@@ -92,9 +91,9 @@ class GroupState:
 class CommitLog:
     """The commits of one group, in ``<group folder>/_commits``."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "_commits"
-        self._name = folder.name
+    def __init__(self, group: Storage, name: str) -> None:
+        self._storage = group.at("_commits")
+        self._name = name
 
     def exists(self) -> bool:
         """Whether anything was ever committed."""
@@ -132,22 +131,18 @@ class CommitLog:
             add=added,
             files=before + added if number % CHECKPOINT_INTERVAL == 0 else None,
         )
-        if not self._folder.exists():
-            self._folder.mkdir()
-            sync_folder(self._folder.parent)
         content = commit.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
-        publish(self._folder / f"{number:020d}.json", content)
+        self._storage.publish(f"{number:020d}.json", content)
 
     def _numbers(self) -> list[int]:
-        if not self._folder.is_dir():
-            return []
-        matches = (COMMIT_NAME.match(path.name) for path in self._folder.iterdir())
+        matches = (COMMIT_NAME.match(entry.name) for entry in self._storage.entries())
         return sorted(int(match.group(1)) for match in matches if match)
 
     def _read(self, number: int) -> Commit:
-        path = self._folder / f"{number:020d}.json"
+        name = f"{number:020d}.json"
+        path = self._storage.where(name)
         try:
-            commit = Commit.model_validate_json(path.read_bytes())
+            commit = Commit.model_validate_json(self._storage.read(name))
         except FileNotFoundError as error:
             raise CorruptFeatures(f"{path} is missing; restore it from a backup of the store") from error
         except ValidationError as error:

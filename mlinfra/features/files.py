@@ -1,17 +1,23 @@
-"""Files that are whole or not there, and one writer at a time."""
+"""Local files that are whole or not there, and one writer at a time."""
 
-import fcntl
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
+
 from mlinfra.features.errors import FeatureStoreUnavailable
+
+LOCK_POLL_SECONDS = 0.01
+READ_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+FOLDERS_CAN_BE_SYNCED = os.name != "nt"
+"""Windows opens no folder; there NTFS logs a new name before the call that makes it returns."""
 
 
 @contextmanager
-def storage_errors(place: Path) -> Iterator[None]:
+def storage_errors(place: Path | str) -> Iterator[None]:
     """Tell of a disk that is full, read-only or gone as of the store, naming the file or ``place``."""
     try:
         yield
@@ -25,12 +31,9 @@ def storage_errors(place: Path) -> Iterator[None]:
 def exclusive(lock_file: Path) -> Iterator[None]:
     """Hold a lock among all processes of the machine; it ends with its holder, however that dies."""
     lock_file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    # Without a lock of the system's own, a holder that dies would leave its lock behind.
+    with filelock.FileLock(lock_file, poll_interval=LOCK_POLL_SECONDS, fallback_to_soft=False):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def publish(path: Path, content: bytes) -> None:
@@ -43,10 +46,7 @@ def publish(path: Path, content: bytes) -> None:
         raise FileExistsError(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write(temporary, content)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -54,18 +54,28 @@ def publish(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def sync_file(path: Path) -> None:
-    """Have the file's content on disk."""
-    _sync(path, os.O_RDONLY)
+def write(path: Path, content: bytes | memoryview) -> None:
+    """Write a new file and have its content on disk; its name is `sync_folder`'s."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder and those above it, each of them on disk."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:
     """Have the folder's entries on disk, so that new names in it survive a crash."""
-    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
+    if not FOLDERS_CAN_BE_SYNCED:
+        return
+    descriptor = os.open(path, READ_FOLDER)
     try:
         os.fsync(descriptor)
     finally:

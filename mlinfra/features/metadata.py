@@ -2,17 +2,18 @@
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlinfra.errors import suggestion
 from mlinfra.features.errors import CorruptFeatures, FeatureConflict, UnknownFeature
-from mlinfra.features.files import exclusive, publish, storage_errors
+from mlinfra.features.files import storage_errors
+from mlinfra.features.storage import Storage
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 """Of features, versions and groups: they are names of files and folders."""
+DEFINITION_FILE = re.compile(r"^[^/]+/[^/]+\.json$")
 
 Name = Annotated[str, Field(max_length=128, pattern=NAME_PATTERN)]
 
@@ -54,8 +55,8 @@ class _StoredDefinition(BaseModel):
 class FeatureRegistry:
     """The definitions under one folder: ``<folder>/<name>/<version>.json``."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     def register(self, metadata: FeatureMetadata) -> None:
         """Store a definition; the same one again changes nothing.
@@ -63,18 +64,20 @@ class FeatureRegistry:
         Raises:
             FeatureConflict: this version exists with another content.
         """
-        path = self._folder / metadata.name / f"{metadata.version}.json"
-        with storage_errors(path), exclusive(self._folder / "_lock"):
-            if path.exists():
-                _refuse_difference(_load(path), metadata)
+        name = f"{metadata.name}/{metadata.version}.json"
+        with storage_errors(self._storage.where(name)), self._storage.exclusive("_lock") as still_held:
+            if self._storage.exists(name):
+                _refuse_difference(self._load(name), metadata)
                 return
-            path.parent.mkdir(exist_ok=True)
             stored = _StoredDefinition(registered_at=datetime.now(UTC), feature=metadata)
-            publish(path, stored.model_dump_json(indent=2).encode() + b"\n")
+            still_held()
+            self._storage.publish(name, stored.model_dump_json(indent=2).encode() + b"\n")
 
     def all(self) -> list[FeatureMetadata]:
         """Every version of every feature, by name and then from the oldest version to the newest."""
-        found = [_load(path) for path in self._folder.glob("[!.]*/[!.]*.json")]
+        with storage_errors(self._storage.where()):
+            entries = self._storage.entries(recursive=True)
+            found = [self._load(entry.name) for entry in entries if DEFINITION_FILE.match(entry.name)]
         return sorted(found, key=lambda each: (each.name, _version_order(each.version)))
 
     def get(self, name: str, version: str | None = None) -> FeatureMetadata:
@@ -95,13 +98,13 @@ class FeatureRegistry:
             )
         return versions[version]
 
-
-def _load(path: Path) -> FeatureMetadata:
-    try:
-        with storage_errors(path):
-            return _StoredDefinition.model_validate_json(path.read_bytes()).feature
-    except ValidationError as error:
-        raise CorruptFeatures(f"{path} is not a feature definition: {error}") from error
+    def _load(self, name: str) -> FeatureMetadata:
+        where = self._storage.where(name)
+        try:
+            with storage_errors(where):
+                return _StoredDefinition.model_validate_json(self._storage.read(name)).feature
+        except ValidationError as error:
+            raise CorruptFeatures(f"{where} is not a feature definition: {error}") from error
 
 
 def _refuse_difference(stored: FeatureMetadata, given: FeatureMetadata) -> None:

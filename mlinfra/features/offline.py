@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -11,7 +10,7 @@ import pyarrow as pa
 from mlinfra.errors import suggestion
 from mlinfra.features.commits import CommitLog, GroupState
 from mlinfra.features.errors import InvalidFeatures, UnknownFeature, UnknownFeatureGroup
-from mlinfra.features.files import exclusive, storage_errors
+from mlinfra.features.files import storage_errors
 from mlinfra.features.frame import to_table, with_creation_time
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.growth import cast, grown_group, new_group
@@ -19,6 +18,7 @@ from mlinfra.features.metadata import NAME_PATTERN
 from mlinfra.features.parquet_files import read_files, remove_files, write_files
 from mlinfra.features.partitions import UNITS
 from mlinfra.features.rows import sorted_rows
+from mlinfra.features.storage import Storage
 from mlinfra.features.timerange import Moment, time_range
 
 MAX_NAME_LENGTH = 128
@@ -27,14 +27,14 @@ MAX_NAME_LENGTH = 128
 class OfflineStore:
     """Feature groups under one folder: ``<folder>/<group>``."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     def groups(self) -> list[str]:
         """Names of the groups that something was written to."""
-        if not self._folder.is_dir():
-            return []
-        return sorted(path.name for path in self._folder.iterdir() if CommitLog(path).exists())
+        with storage_errors(self._storage.where()):
+            folders = [entry.name for entry in self._storage.entries() if entry.is_folder]
+            return [name for name in folders if self._log(name).exists()]
 
     def group(self, name: str) -> FeatureGroup:
         """Key, time, partitions and columns of a group; raises `UnknownFeatureGroup`."""
@@ -46,9 +46,9 @@ class OfflineStore:
         """Append the frame's rows; see `FeatureStore.write_offline_features`."""
         _check_arguments(name, partition_by)
         table, time_column = to_table(frame, group=name)
-        folder = self._folder / name
-        with storage_errors(folder), exclusive(self._folder / "_locks" / name):
-            log = CommitLog(folder)
+        folder = self._storage.at(name)
+        with storage_errors(folder.where()), self._storage.exclusive(f"_locks/{name}"):
+            log = self._log(name)
             before = log.load()
             now = _later_than(before)
             table = with_creation_time(table, now)
@@ -62,7 +62,7 @@ class OfflineStore:
             try:
                 log.append(group, added, after=before, now=now)
             except BaseException:
-                remove_files(folder / file.path for file in added)
+                remove_files(folder, (file.path for file in added))
                 raise
         return len(rows)
 
@@ -74,17 +74,19 @@ class OfflineStore:
         group = state.group
         period = time_range(start, end, group.time_type)
         files = [file for file in state.files if period.overlaps(file.first_event, file.last_event)]
-        with storage_errors(self._folder / name):
-            return read_files(
-                self._folder / name, group, files, period=period, columns=_requested(group, columns)
-            )
+        folder = self._storage.at(name)
+        with storage_errors(folder.where()):
+            return read_files(folder, group, files, period=period, columns=_requested(group, columns))
+
+    def _log(self, name: str) -> CommitLog:
+        return CommitLog(self._storage.at(name), name)
 
     def _state(self, name: str) -> GroupState:
-        with storage_errors(self._folder / name):
-            state = CommitLog(self._folder / name).load() if re.match(NAME_PATTERN, name) else None
+        with storage_errors(self._storage.where(name)):
+            state = self._log(name).load() if re.match(NAME_PATTERN, name) else None
         if state is None:
             raise UnknownFeatureGroup(
-                f"no feature group {name!r} in {self._folder}: {suggestion(name, self.groups())}"
+                f"no feature group {name!r} in {self._storage.where()}: {suggestion(name, self.groups())}"
             )
         return state
 

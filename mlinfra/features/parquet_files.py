@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import uuid
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,10 +13,10 @@ import pyarrow.parquet as pq
 
 from mlinfra.features.commits import DataFile
 from mlinfra.features.errors import CorruptFeatures
-from mlinfra.features.files import sync_file, sync_folder
 from mlinfra.features.group import CREATED_COLUMN, FeatureGroup
 from mlinfra.features.partitions import split_by_period
 from mlinfra.features.rows import last_of_key, sorted_rows, times_of
+from mlinfra.features.storage import Storage
 from mlinfra.features.timerange import TimeRange
 
 ROW_GROUP_ROWS = 131072
@@ -36,48 +35,53 @@ NULLABLE_TYPES = {
 }
 
 
-def write_files(folder: Path, group: FeatureGroup, rows: pa.Table) -> tuple[DataFile, ...]:
+def write_files(storage: Storage, group: FeatureGroup, rows: pa.Table) -> tuple[DataFile, ...]:
     """Write sorted rows, one file a period, and have them on disk; no commit names them yet."""
     name = f"{uuid.uuid4().hex}.parquet"
     times = times_of(rows, group.time_column)
     newest = last_of_key(rows, group)
     written: list[DataFile] = []
-    paths: list[Path] = []
+    names: list[str] = []
     try:
         for partition, part in split_by_period(times, group.partition_by):
-            path = folder / partition / name
-            paths.append(path)
-            _write_file(path, rows[part])
+            names.append(f"{partition}/{name}")
+            content = _encoded(rows[part])
+            storage.write(names[-1], memoryview(content))
             written.append(
                 DataFile(
-                    path=f"{partition}/{name}",
+                    path=names[-1],
                     rows=part.stop - part.start,
-                    bytes=path.stat().st_size,
-                    sha256=_sha256(path),
+                    bytes=content.size,
+                    sha256=hashlib.sha256(content).hexdigest(),
                     first_event=str(times[part.start]),
                     last_event=str(times[part.stop - 1]),
                     distinct_keys=bool(newest[part].all()),
                 )
             )
     except BaseException:
-        remove_files(paths)
+        remove_files(storage, names)
         raise
     return tuple(written)
 
 
-def remove_files(paths: Iterable[Path]) -> None:
+def remove_files(storage: Storage, names: Iterable[str]) -> None:
     """Remove files that no commit names."""
-    for path in paths:
-        path.unlink(missing_ok=True)
+    for name in names:
+        storage.delete(name)
 
 
 def read_files(
-    folder: Path, group: FeatureGroup, files: Sequence[DataFile], *, period: TimeRange, columns: Sequence[str]
+    storage: Storage,
+    group: FeatureGroup,
+    files: Sequence[DataFile],
+    *,
+    period: TimeRange,
+    columns: Sequence[str],
 ) -> pd.DataFrame:
     """The newest row of each key in the period, sorted by time and entity.
 
     Args:
-        folder: the group's folder.
+        storage: the group's folder.
         group: columns that a file lacks are null: they were added after it.
         files: in the order they were added.
         period: which event times to read.
@@ -86,38 +90,31 @@ def read_files(
     Raises:
         CorruptFeatures: a file is missing or damaged; the message names it.
     """
-    _check_sizes(folder, files)
+    _check_sizes(storage, files)
     in_order = _in_order_of_time(files)
     clean = _are_apart(in_order) and all(file.distinct_keys for file in files)
     needed = columns if clean else list(dict.fromkeys([*columns, CREATED_COLUMN]))
-    table = _scan(folder, group, in_order if clean else files, period=period, columns=needed)
+    table = _scan(storage, group, in_order if clean else files, period=period, columns=needed)
     if not clean:
         table = sorted_rows(table, group)
         table = table.filter(pa.array(last_of_key(table, group)))
     return _to_pandas(table.select(columns))
 
 
-def _write_file(path: Path, rows: pa.Table) -> None:
-    if not path.parent.exists():
-        path.parent.mkdir(parents=True)
-        sync_folder(path.parent.parent)
-    pq.write_table(rows, path, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-    sync_file(path)
-    sync_folder(path.parent)
+def _encoded(rows: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+    return sink.getvalue()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_sizes(folder: Path, files: Sequence[DataFile]) -> None:
+def _check_sizes(storage: Storage, files: Sequence[DataFile]) -> None:
     for file in files:
-        path = folder / file.path
-        size = path.stat().st_size if path.exists() else None
+        size = storage.size(file.path)
         if size != file.bytes:
             found = "is missing" if size is None else f"has {size} bytes instead of {file.bytes}"
-            raise CorruptFeatures(f"{path} {found}; restore it from a backup, or write its rows again")
+            raise CorruptFeatures(
+                f"{storage.where(file.path)} {found}; restore it from a backup, or write its rows again"
+            )
 
 
 def _in_order_of_time(files: Sequence[DataFile]) -> list[DataFile]:
@@ -133,18 +130,23 @@ def _are_apart(in_order: Sequence[DataFile]) -> bool:
 
 
 def _scan(
-    folder: Path, group: FeatureGroup, files: Sequence[DataFile], *, period: TimeRange, columns: Sequence[str]
+    storage: Storage,
+    group: FeatureGroup,
+    files: Sequence[DataFile],
+    *,
+    period: TimeRange,
+    columns: Sequence[str],
 ) -> pa.Table:
-    paths = [str(folder / file.path) for file in files]
+    paths = [storage.path(file.path) for file in files]
     try:
-        dataset = ds.dataset(paths, schema=group.schema, format="parquet")
+        dataset = ds.dataset(paths, schema=group.schema, format="parquet", filesystem=storage.filesystem)
         return dataset.to_table(columns=list(columns), filter=period.expression(group.time_column))
     except PermissionError:
         raise
     except (pa.ArrowException, OSError) as error:
         raise CorruptFeatures(
-            f"feature group {group.name!r} in {folder} cannot be read: {error}; restore the file from a "
-            "backup, or write its rows again"
+            f"feature group {group.name!r} in {storage.where()} cannot be read: {error}; restore the file "
+            "from a backup, or write its rows again"
         ) from error
 
 

@@ -3,15 +3,16 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pandas as pd
+from pyarrow.fs import FileSystem
 
 from mlinfra.features.errors import FeatureStoreUnavailable
 from mlinfra.features.group import FeatureGroup, PartitionBy
+from mlinfra.features.local_storage import LocalStorage
 from mlinfra.features.metadata import FeatureMetadata, FeatureRegistry
 from mlinfra.features.offline import OfflineStore
+from mlinfra.features.storage import Storage, open_storage
 from mlinfra.features.timerange import Moment
 from mlinfra.resources.names import FEATURE_STORE_URI_ENV
 
@@ -19,12 +20,32 @@ DEFAULT_ROOT = Path("data") / "feature_store"
 
 
 class FeatureStore:
-    """Definitions and offline history of features under one folder."""
+    """Definitions and offline history of features under one folder.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._registry = FeatureRegistry(root / "metadata" / "features")
-        self._offline = OfflineStore(root / "offline")
+    Args:
+        root: as of `get_feature_store`.
+
+    Attributes:
+        storage: the folder, wherever it is kept.
+        uri: the folder's path or URI, without credentials.
+    """
+
+    def __init__(self, root: str | Path | Storage) -> None:
+        self.storage = open_storage(root)
+        self.uri = self.storage.where()
+        self._registry = FeatureRegistry(self.storage.at("metadata/features"))
+        self._offline = OfflineStore(self.storage.at("offline"))
+
+    @property
+    def root(self) -> Path:
+        """The folder, where it is one of this machine.
+
+        Raises:
+            FeatureStoreUnavailable: it is elsewhere.
+        """
+        if not isinstance(self.storage, LocalStorage):
+            raise FeatureStoreUnavailable(f"feature store {self.uri} is not a folder of this machine")
+        return self.storage.folder
 
     def register_feature(self, metadata: FeatureMetadata) -> None:
         """Store a definition for good; the same one again changes nothing.
@@ -118,25 +139,19 @@ class FeatureStore:
         return self._offline.read(feature_group, start=start_date, end=end_date, columns=columns)
 
 
-def get_feature_store(root: str | Path | None = None) -> FeatureStore:
-    """The feature store at a folder or ``file://`` URI.
+def get_feature_store(
+    root: str | Path | Storage | None = None, *, filesystem: FileSystem | None = None
+) -> FeatureStore:
+    """The feature store at a folder or URI.
 
     Args:
-        root: by default the environment variable ``MLINFRA_FEATURE_STORE_URI``, else ``data/feature_store``.
+        root: a folder, ``file:///path``, ``s3://bucket/path`` (see `mlinfra.features.storage.open_storage`
+            for credentials and other servers), or another URI that pyarrow knows; by default the environment
+            variable ``MLINFRA_FEATURE_STORE_URI``, else ``data/feature_store``.
+        filesystem: a pyarrow file system in which ``root`` is a path.
 
     Raises:
         FeatureStoreUnavailable: the URI is of a kind that is not supported.
     """
     location = root or os.environ.get(FEATURE_STORE_URI_ENV) or DEFAULT_ROOT
-    return FeatureStore(location if isinstance(location, Path) else _path_of(location))
-
-
-def _path_of(location: str) -> Path:
-    if "://" not in location:
-        return Path(location)
-    uri = urlsplit(location)
-    if uri.scheme != "file" or uri.netloc not in ("", "localhost"):
-        raise FeatureStoreUnavailable(
-            f"feature store {location!r}: only folders and file:///absolute/path are supported"
-        )
-    return Path(url2pathname(uri.path))
+    return FeatureStore(open_storage(location, filesystem))

@@ -372,10 +372,10 @@ def test_checkpoints_let_a_reader_leave_older_commits_unread(store: FeatureStore
 def test_a_full_disk_is_told_and_leaves_nothing(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write_offline_features("g", rows())
 
-    def no_space(path: Path) -> None:
+    def no_space(path: Path, content: object) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("mlinfra.features.parquet_files.sync_file", no_space)
+    monkeypatch.setattr("mlinfra.features.files.write", no_space)
     with pytest.raises(FeatureStoreUnavailable, match=r"No space left on device .*nothing was changed"):
         store.write_offline_features("g", rows("2024-02-01"))
     assert len(parquet_files(store)) == 1
@@ -391,8 +391,10 @@ def test_the_root_comes_from_the_argument_the_environment_or_the_default(
     assert get_feature_store().root == tmp_path / "a b"
     assert get_feature_store(tmp_path).root == tmp_path
     assert get_feature_store(str(tmp_path)).root == tmp_path
-    with pytest.raises(FeatureStoreUnavailable, match="only folders and file:///absolute/path"):
-        get_feature_store("s3://bucket/features")
+    with pytest.raises(FeatureStoreUnavailable, match=r"unheard://host/x: .*use a folder"):
+        get_feature_store("unheard://user:secret@host/x")
+    with pytest.raises(FeatureStoreUnavailable, match="a file URI is written file:///absolute/path"):
+        get_feature_store("file://elsewhere/features")
 
 
 def test_a_place_that_is_no_folder_is_told_and_not_tried_further(tmp_path: Path) -> None:
