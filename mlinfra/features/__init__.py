@@ -12,6 +12,7 @@ On disk, under the store's root:
     offline/<group>/_commits/<number>.json       which files count: `mlinfra.features.commits`
 """
 
+from mlinfra.features.asof import JoinSettings
 from mlinfra.features.errors import (
     CorruptFeatures,
     FeatureConflict,
@@ -34,6 +35,7 @@ __all__ = [
     "FeatureStoreUnavailable",
     "InvalidDateRange",
     "InvalidFeatures",
+    "JoinSettings",
     "PartitionBy",
     "UnknownFeature",
     "UnknownFeatureGroup",

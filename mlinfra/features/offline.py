@@ -13,6 +13,7 @@ from mlinfra.features.errors import InvalidFeatures, UnknownFeature, UnknownFeat
 from mlinfra.features.files import storage_errors
 from mlinfra.features.frame import to_table, with_creation_time
 from mlinfra.features.group import FeatureGroup, PartitionBy
+from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.growth import cast, grown_group, new_group
 from mlinfra.features.metadata import NAME_PATTERN
 from mlinfra.features.parquet_files import read_files, remove_files, write_files
@@ -39,6 +40,11 @@ class OfflineStore:
     def group(self, name: str) -> FeatureGroup:
         """Key, time, partitions and columns of a group; raises `UnknownFeatureGroup`."""
         return self._state(name).group
+
+    def files_of(self, name: str) -> GroupFiles:
+        """A group's files as of now; raises `UnknownFeatureGroup`."""
+        state = self._state(name)
+        return GroupFiles(self._storage.at(name), state.group, state.files)
 
     def write(
         self, name: str, frame: pd.DataFrame, *, entity_column: str | None, partition_by: PartitionBy | None

@@ -3,7 +3,8 @@
 import hashlib
 import itertools
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -90,15 +91,15 @@ def read_files(
     Raises:
         CorruptFeatures: a file is missing or damaged; the message names it.
     """
-    _check_sizes(storage, files)
-    in_order = _in_order_of_time(files)
-    clean = _are_apart(in_order) and all(file.distinct_keys for file in files)
+    check_sizes(storage, files)
+    in_order = in_order_of_time(files)
+    clean = are_apart(in_order) and all(file.distinct_keys for file in files)
     needed = columns if clean else list(dict.fromkeys([*columns, CREATED_COLUMN]))
     table = _scan(storage, group, in_order if clean else files, period=period, columns=needed)
     if not clean:
         table = sorted_rows(table, group)
         table = table.filter(pa.array(last_of_key(table, group)))
-    return _to_pandas(table.select(columns))
+    return to_pandas(table.select(columns))
 
 
 def _encoded(rows: pa.Table) -> pa.Buffer:
@@ -107,7 +108,7 @@ def _encoded(rows: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _check_sizes(storage: Storage, files: Sequence[DataFile]) -> None:
+def check_sizes(storage: Storage, files: Sequence[DataFile]) -> None:
     for file in files:
         size = storage.size(file.path)
         if size != file.bytes:
@@ -117,11 +118,11 @@ def _check_sizes(storage: Storage, files: Sequence[DataFile]) -> None:
             )
 
 
-def _in_order_of_time(files: Sequence[DataFile]) -> list[DataFile]:
+def in_order_of_time(files: Sequence[DataFile]) -> list[DataFile]:
     return sorted(files, key=lambda file: np.datetime64(file.first_event))
 
 
-def _are_apart(in_order: Sequence[DataFile]) -> bool:
+def are_apart(in_order: Sequence[DataFile]) -> bool:
     """Whether each file begins after the one before it ended: then nothing is left to sort."""
     return all(
         np.datetime64(earlier.last_event) < np.datetime64(later.first_event)
@@ -137,10 +138,22 @@ def _scan(
     period: TimeRange,
     columns: Sequence[str],
 ) -> pa.Table:
-    paths = [storage.path(file.path) for file in files]
-    try:
-        dataset = ds.dataset(paths, schema=group.schema, format="parquet", filesystem=storage.filesystem)
+    with scan_errors(storage, group):
+        dataset = dataset_of(storage, group, files)
         return dataset.to_table(columns=list(columns), filter=period.expression(group.time_column))
+
+
+def dataset_of(storage: Storage, group: FeatureGroup, files: Sequence[DataFile]) -> ds.Dataset:
+    """The files, at least one, as one dataset of the group's columns."""
+    paths = [storage.path(file.path) for file in files]
+    return ds.dataset(paths, schema=group.schema, format="parquet", filesystem=storage.filesystem)
+
+
+@contextmanager
+def scan_errors(storage: Storage, group: FeatureGroup) -> Iterator[None]:
+    """Tell of files that cannot be read as of the store."""
+    try:
+        yield
     except PermissionError:
         raise
     except (pa.ArrowException, OSError) as error:
@@ -150,7 +163,7 @@ def _scan(
         ) from error
 
 
-def _to_pandas(table: pa.Table) -> pd.DataFrame:
+def to_pandas(table: pa.Table) -> pd.DataFrame:
     """In pandas' own types, nullable ones where integers or booleans have nulls: a float would round them."""
     frame: pd.DataFrame = table.to_pandas()
     for name, column in zip(table.column_names, table.columns, strict=True):

@@ -7,11 +7,14 @@ from pathlib import Path
 import pandas as pd
 from pyarrow.fs import FileSystem
 
+from mlinfra.features.asof import JoinSettings
+from mlinfra.features.entity_rows import Frame
 from mlinfra.features.errors import FeatureStoreUnavailable
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.local_storage import LocalStorage
 from mlinfra.features.metadata import FeatureMetadata, FeatureRegistry
 from mlinfra.features.offline import OfflineStore
+from mlinfra.features.point_in_time import Ttl, training_features
 from mlinfra.features.storage import Storage, open_storage
 from mlinfra.features.timerange import Moment
 from mlinfra.resources.names import FEATURE_STORE_URI_ENV
@@ -137,6 +140,54 @@ class FeatureStore:
             CorruptFeatures: a file is missing or damaged; the message names it.
         """
         return self._offline.read(feature_group, start=start_date, end=end_date, columns=columns)
+
+    def get_training_features(
+        self,
+        entity_rows: Frame,
+        features: Sequence[str],
+        *,
+        ttl: Ttl = None,
+        known_at: Moment | None = None,
+        time_column: str | None = None,
+        full_feature_names: bool = False,
+        settings: JoinSettings | None = None,
+    ) -> Frame:
+        """Features as of the time of each row: the newest of its entity that is not later.
+
+        Args:
+            entity_rows: a pandas DataFrame, pyarrow Table or Polars DataFrame with the key column of each
+                group, the time of each row, and whatever else, such as labels. Rows may repeat and come in
+                any order. A row without a key gets nulls; one without a time is refused.
+            features: as ``"group:feature"``, or ``"group"`` for all features of a group.
+            ttl: the oldest that a feature may be: exactly as old still counts. One for all groups, or one
+                for each by name; any age by default.
+            known_at: only rows created by then count, a date or moment in UTC; all by default.
+            time_column: the time of each row; by default ``event_timestamp``, else ``timestamp``, else
+                pandas' index. Without a time zone it counts as UTC.
+            full_feature_names: name the features ``group__feature`` instead of ``feature``.
+            settings: memory and temporary folder of the join.
+
+        Returns:
+            The same kind of frame: the given columns and then the features in the order they were asked
+            for. Rows, their order and index stay. A feature that is missing or older than the ttl is null.
+
+        Raises:
+            UnknownFeatureGroup, UnknownFeature: the message names those there are.
+            InvalidFeatures: entity_rows lacks a key or time column, or a row has no time.
+            FeatureConflict: keys of another type than in the group, or two columns of one name.
+            CorruptFeatures: a file is missing or damaged; the message names it.
+            FeatureStoreUnavailable: memory or disk do not suffice.
+        """
+        return training_features(
+            self._offline,
+            entity_rows,
+            features,
+            ttl=ttl,
+            known_at=known_at,
+            time_column=time_column,
+            full_feature_names=full_feature_names,
+            settings=settings or JoinSettings(),
+        )
 
 
 def get_feature_store(

@@ -60,11 +60,21 @@ def time_range(start: Moment | None, end: Moment | None, time_type: pa.Timestamp
     if start is not None:
         first = -(-_nanoseconds(start, "start_date")[0] // size)
     if end is not None:
-        moment, whole_day = _nanoseconds(end, "end_date")
-        last = (moment + NANOSECONDS["D"]) // size if whole_day else moment // size + 1
+        last = moment_after(end, "end_date", time_type.unit)
     if first is not None and last is not None and first >= last:
         raise InvalidDateRange(f"start_date {start} is after end_date {end}")
     return TimeRange(_datetime64(first, time_type.unit), _datetime64(last, time_type.unit), time_type)
+
+
+def moment_after(value: Moment, name: str, unit: Literal["us", "ns"]) -> int:
+    """The first moment after ``value``, after all of its day where that is a date, in units since 1970.
+
+    Raises:
+        InvalidDateRange: it cannot be read; the message calls it ``name``.
+    """
+    moment, whole_day = _nanoseconds(value, name)
+    size = NANOSECONDS[unit]
+    return (moment + NANOSECONDS["D"]) // size if whole_day else moment // size + 1
 
 
 def _datetime64(number: int | None, unit: Literal["us", "ns"]) -> np.datetime64 | None:
