@@ -81,8 +81,7 @@ def write_dataset(store: FeatureStore, name: str) -> WrittenDataset:
         FeatureConflict: the store has other definitions or columns under the same names.
     """
     dataset = find_dataset(name)
-    for definition in (*(each.definition for each in FEATURES), LABEL_DEFINITION):
-        store.register_feature(definition)
+    store.register_features([*(each.definition for each in FEATURES), LABEL_DEFINITION])
     frame = dataset.load()
     changed = not _holds(store, dataset.feature_group, frame)
     if changed:

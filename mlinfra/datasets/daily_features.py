@@ -38,7 +38,7 @@ class DailyFeature:
 def _feature(name: str, description: str, uses: str, compute: Callable[[Prices], Values]) -> DailyFeature:
     definition = FeatureMetadata(
         name=name,
-        version="1.0",
+        version="1.1",
         description=description,
         feature_type="technical",
         data_type="float",
@@ -50,7 +50,10 @@ def _feature(name: str, description: str, uses: str, compute: Callable[[Prices],
 
 def _momentum(days: int) -> DailyFeature:
     return _feature(
-        f"momentum_{days}", f"Log return over {days} days.", "close", lambda prices: momentum(prices, days)
+        f"momentum_{days}",
+        f"Log return over {days} days.",
+        "raw:close",
+        lambda prices: momentum(prices, days),
     )
 
 
@@ -65,12 +68,12 @@ def _volatility(days: int) -> DailyFeature:
 
 FEATURES = (
     _feature(
-        "log_return", "Log return of the day, close to close.", "close", lambda prices: prices.log_return
+        "log_return", "Log return of the day, close to close.", "raw:close", lambda prices: prices.log_return
     ),
     _feature(
         "overnight_gap",
         "Log of the open over the close of the day before.",
-        "open close",
+        "raw:open raw:close",
         lambda prices: log_ratio(prices.open, prices.close.shift(1)),
     ),
     _momentum(5),
@@ -79,7 +82,7 @@ FEATURES = (
     _feature(
         "rsi_14",
         "Wilder's relative strength index over 14 days, 0 to 100.",
-        "close",
+        "raw:close",
         lambda prices: relative_strength(prices, 14),
     ),
     _volatility(5),
@@ -92,7 +95,9 @@ FEATURES = (
         "volatility_5 volatility_60",
         lambda prices: realised_volatility(prices, 5) / realised_volatility(prices, 60),
     ),
-    _feature("range", "Log of the day's high over its low.", "high low", lambda prices: prices.log_range),
+    _feature(
+        "range", "Log of the day's high over its low.", "raw:high raw:low", lambda prices: prices.log_range
+    ),
     _feature(
         "range_10",
         "Mean of the range over 10 days.",
@@ -102,13 +107,13 @@ FEATURES = (
     _feature(
         "volume_ratio",
         "The day's volume over its mean of the last 20 days.",
-        "volume",
+        "raw:volume",
         lambda prices: volume_ratio(prices, 20),
     ),
     _feature(
         "drawdown_60",
         "Log of the close over the highest close of the last 60 days, 0 or below.",
-        "close",
+        "raw:close",
         lambda prices: drawdown(prices, 60),
     ),
 )

@@ -15,27 +15,38 @@ On disk, under the store's root:
 from mlinfra.features.asof import JoinSettings
 from mlinfra.features.errors import (
     CorruptFeatures,
+    CyclicDependency,
     FeatureConflict,
+    FeatureInUse,
     FeatureStoreUnavailable,
     InvalidDateRange,
+    InvalidDefinition,
     InvalidFeatures,
+    MissingDependency,
     UnknownFeature,
     UnknownFeatureGroup,
 )
 from mlinfra.features.group import FeatureGroup, PartitionBy
-from mlinfra.features.metadata import FeatureMetadata
+from mlinfra.features.lineage import Lineage
+from mlinfra.features.metadata import FeatureChange, FeatureMetadata
 from mlinfra.features.store import FeatureStore, get_feature_store
 
 __all__ = [
     "CorruptFeatures",
+    "CyclicDependency",
+    "FeatureChange",
     "FeatureConflict",
     "FeatureGroup",
+    "FeatureInUse",
     "FeatureMetadata",
     "FeatureStore",
     "FeatureStoreUnavailable",
     "InvalidDateRange",
+    "InvalidDefinition",
     "InvalidFeatures",
     "JoinSettings",
+    "Lineage",
+    "MissingDependency",
     "PartitionBy",
     "UnknownFeature",
     "UnknownFeatureGroup",

@@ -23,10 +23,34 @@ class InvalidFeatures(InvalidInputError):
     reason: ClassVar[str] = "InvalidFeatures"
 
 
+class InvalidDefinition(InvalidInputError):
+    """A definition that cannot be registered as it is written."""
+
+    reason: ClassVar[str] = "InvalidDefinition"
+
+
+class MissingDependency(UnknownFeature):
+    """A definition depends on a feature, or a version of it, that is not registered."""
+
+    reason: ClassVar[str] = "MissingDependency"
+
+
+class CyclicDependency(InvalidDefinition):
+    """Dependencies lead from a feature back to itself; the message names each on the way."""
+
+    reason: ClassVar[str] = "CyclicDependency"
+
+
 class FeatureConflict(InvalidInputError):
     """What is written contradicts what is already there: another type, key, or definition."""
 
     reason: ClassVar[str] = "FeatureConflict"
+
+
+class FeatureInUse(FeatureConflict):
+    """A definition that others need is not deleted; the message lists them."""
+
+    reason: ClassVar[str] = "FeatureInUse"
 
 
 class InvalidDateRange(InvalidInputError):

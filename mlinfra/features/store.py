@@ -8,13 +8,16 @@ import pandas as pd
 from pyarrow.fs import FileSystem
 
 from mlinfra.features.asof import JoinSettings
+from mlinfra.features.catalogue import delete_definition
 from mlinfra.features.entity_rows import Frame
 from mlinfra.features.errors import FeatureStoreUnavailable
 from mlinfra.features.group import FeatureGroup, PartitionBy
+from mlinfra.features.lineage import Lineage
 from mlinfra.features.local_storage import LocalStorage
-from mlinfra.features.metadata import FeatureMetadata, FeatureRegistry
+from mlinfra.features.metadata import FeatureChange, FeatureMetadata, changes
 from mlinfra.features.offline import OfflineStore
 from mlinfra.features.point_in_time import Ttl, training_features
+from mlinfra.features.registry import FeatureRegistry, RegisteredFeature
 from mlinfra.features.storage import Storage, open_storage
 from mlinfra.features.timerange import Moment
 from mlinfra.resources.names import FEATURE_STORE_URI_ENV
@@ -54,9 +57,30 @@ class FeatureStore:
         """Store a definition for good; the same one again changes nothing.
 
         Raises:
-            FeatureConflict: this version is registered with another content.
+            FeatureConflict: this version is registered, or was once, with another content.
+            MissingDependency: a feature that it depends on is not registered, or not in this version.
+            CyclicDependency: it would depend on itself; the message names the cycle.
+            InvalidDefinition: a dependency is written wrongly; see `mlinfra.features.dependencies`.
         """
         self._registry.register(metadata)
+
+    def register_features(self, definitions: Sequence[FeatureMetadata]) -> None:
+        """Store several definitions at once, which may depend on one another: all, or none if one is refused.
+
+        Raises:
+            as of `register_feature`.
+        """
+        self._registry.register(*definitions)
+
+    def delete_feature(self, name: str, version: str) -> None:
+        """Remove a definition that nothing needs; its version can only come back with the same content.
+
+        Raises:
+            UnknownFeature: there is no such feature or version.
+            FeatureInUse: another definition depends on it, or a feature group has a column of this name
+                and this is its last definition. The message lists them.
+        """
+        delete_definition(self._registry, self._offline, name, version)
 
     def list_features(self) -> list[FeatureMetadata]:
         """Every version of every feature, by name and then from the oldest version to the newest."""
@@ -68,7 +92,23 @@ class FeatureStore:
         Raises:
             UnknownFeature: there is no such feature or version; the message names those there are.
         """
-        return self._registry.get(name, version)
+        return self._registry.record(name, version).feature
+
+    def get_registered_feature(self, name: str, version: str | None = None) -> RegisteredFeature:
+        """One definition as `get_feature` gives it, with the time it was registered."""
+        return self._registry.record(name, version)
+
+    def diff_features(self, name: str, before: str, after: str) -> tuple[FeatureChange, ...]:
+        """The fields in which two versions of a feature differ; raises `UnknownFeature`."""
+        return changes(self.get_feature(name, before), self.get_feature(name, after))
+
+    def feature_lineage(self, name: str, version: str | None = None) -> Lineage:
+        """What a feature is computed from and what is computed from it, as a tree, DOT or Mermaid.
+
+        Raises:
+            UnknownFeature: there is no such feature or version.
+        """
+        return self._registry.lineage(name, version)
 
     def list_feature_groups(self) -> list[str]:
         """Names of the groups in the offline store."""
