@@ -7,7 +7,7 @@ import typer
 
 from mlinfra.cli import cluster, datasets
 from mlinfra.cli.demo import demo
-from mlinfra.cli.train import train
+from mlinfra.cli.train import EXAMPLES, train
 
 app = typer.Typer(
     help="The model lifecycle on Kubernetes: training, registry, stages.",
@@ -16,5 +16,5 @@ app = typer.Typer(
 )
 cluster.register(app)
 app.command()(demo)
-app.command(name="train")(train)
+app.command(name="train", epilog=EXAMPLES)(train)
 app.add_typer(datasets.app, name="datasets")

@@ -3,245 +3,192 @@
 Only what prints is imported up front: PyTorch and MLflow take seconds, and something shows meanwhile.
 """
 
-import json
 import time
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from mlinfra.errors import InvalidInputError, MlinfraError
+from mlinfra.cli.options import PLACES, Store
+from mlinfra.cli.running import expected_errors
+from mlinfra.cli.train_flags import (
+    CONFIGURATION,
+    DATA,
+    NETWORK,
+    RESULT,
+    TRAINING,
+    changes_of,
+    told,
+    with_spec_flags,
+)
 
 if TYPE_CHECKING:
-    from mlinfra.training.config import TrainingConfig
-    from mlinfra.training.local import Registration
+    from mlinfra.resources.training_job import TrainingJobSpec
 
-EXIT_ERROR = 1
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
+EXAMPLES = r"""[bold]Examples[/]
 
+[dim]# the example data, at its defaults[/]
+python train_model.py
+python train_model.py --epochs 100 --lr 0.0001
+[dim]# a TrainingJob, or its spec alone; flags win over the file[/]
+python train_model.py --config train.yaml --epochs 5
+[dim]# the same training on Kubernetes[/]
+python train_model.py --epochs 5 --print-config | kubectl apply -f -
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line asks for; None means the default."""
-
-    epochs: int
-    learning_rate: float
-    batch_size: int
-    seed: int
-    patience: int
-    architecture: str
-    parameters: tuple[str, ...]
-    window: int
-    feature_group: str | None
-    label: str | None
-    features: tuple[str, ...]
-    start_date: str | None
-    end_date: str | None
-    embargo: int | None
-    model_name: str | None
-    register: bool
-    promote: bool
-    min_accuracy: float
+[bold]Exit codes[/]  0 trained · 1 error · 2 bad input · 130 interrupted"""
 
 
+@with_spec_flags
 def train(
-    epochs: Annotated[int, typer.Option(help="The most epochs to train.")] = 50,
-    learning_rate: Annotated[float, typer.Option("--lr", "--learning-rate", help="Learning rate.")] = 0.001,
-    batch_size: Annotated[int, typer.Option(help="Samples in one batch.")] = 64,
-    seed: Annotated[int, typer.Option(help="Seed of every random generator.")] = 42,
-    patience: Annotated[
-        int, typer.Option(help="Epochs without improvement before training stops; 0 trains them all.")
-    ] = 10,
-    architecture: Annotated[str, typer.Option(help="Kind of network.")] = "hybrid_cnn_lstm",
-    parameter: Annotated[
-        list[str] | None, typer.Option(help="Parameter of the network, such as hiddenSize=64; may repeat.")
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="YAML: a TrainingJob, or its spec. What neither it nor a flag says is as on Kubernetes.",
+            rich_help_panel=CONFIGURATION,
+        ),
     ] = None,
-    window: Annotated[int, typer.Option(help="Consecutive rows that make one sample.")] = 20,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config",
+            help="Print what would be trained as a TrainingJob for kubectl, and train nothing.",
+            rich_help_panel=CONFIGURATION,
+        ),
+    ] = False,
     feature_group: Annotated[
-        str | None, typer.Option(help="Feature group to learn from; example data where absent.")
+        str | None,
+        typer.Option(
+            help=told("Feature group to learn from.", "example data: see mlinfra datasets list"),
+            rich_help_panel=DATA,
+        ),
     ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Column to predict; needed with a feature group of your own.")
-    ] = None,
-    feature: Annotated[
+    parameter: Annotated[
         list[str] | None,
-        typer.Option(help="Column the network sees; may repeat; all numeric ones if absent."),
+        typer.Option(
+            help="Parameter of the network, such as hiddenSize=64; may repeat.",
+            metavar="NAME=VALUE",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
-    start_date: Annotated[str | None, typer.Option(help="First date, YYYY-MM-DD.")] = None,
-    end_date: Annotated[str | None, typer.Option(help="Last date, YYYY-MM-DD.")] = None,
-    embargo: Annotated[
+    patience: Annotated[
         int | None,
-        typer.Option(help="Rows dropped before each held-out part: how far the label looks ahead."),
+        typer.Option(
+            help=told("Epochs without improvement before training stops; 0 trains them all.", "10"),
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
-    model_name: Annotated[
-        str | None, typer.Option(help="Registered model in MLflow; the architecture's name where absent.")
+    register: Annotated[
+        bool, typer.Option(help="Register a new version of the model.", rich_help_panel=RESULT)
+    ] = True,
+    promote: Annotated[
+        bool | None,
+        typer.Option(
+            "--promote/--no-promote",
+            help=told("Bring it to Production where it is good enough.", "promote"),
+            rich_help_panel=RESULT,
+        ),
     ] = None,
-    register: Annotated[bool, typer.Option(help="Register a new version of the model.")] = True,
-    promote: Annotated[bool, typer.Option(help="Bring it to Production where it is good enough.")] = True,
-    min_accuracy: Annotated[float, typer.Option(help="The least test accuracy that is good enough.")] = 0.80,
-    experiment: Annotated[str | None, typer.Option(help="MLflow experiment of the run.")] = None,
+    min_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            help=told("The least test accuracy that is good enough.", "0.8"), rich_help_panel=RESULT
+        ),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="MLflow experiment of the run.", rich_help_panel=PLACES)
+    ] = None,
     tracking_uri: Annotated[
         str | None,
-        typer.Option(envvar="MLFLOW_TRACKING_URI", help="Where MLflow runs; a local file if absent."),
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI",
+            help=told("Where MLflow runs.", "a local file, mlflow.db"),
+            rich_help_panel=PLACES,
+        ),
     ] = None,
+    store: Store = None,
+    **spec_flags: Any,
 ) -> None:
-    """Train a model on this machine, into a local MLflow store.
+    """Train a model on this machine, test it, and bring it into MLflow and ONNX.
 
-    Without --feature-group it learns from the first of the example data that `mlinfra datasets list` shows.
     The oldest rows train, newer ones choose the best epoch, the newest test.
 
-    Exit codes: 0 trained, 1 error, 2 bad input, 130 interrupted.
+    Without data of your own it learns from the first of the example data.
     """
     started = time.perf_counter()
-    options = Options(
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        seed=seed,
-        patience=patience,
-        architecture=architecture,
-        parameters=tuple(parameter or ()),
-        window=window,
-        feature_group=feature_group,
-        label=label,
-        features=tuple(feature or ()),
-        start_date=start_date,
-        end_date=end_date,
-        embargo=embargo,
-        model_name=model_name,
-        register=register,
-        promote=promote,
-        min_accuracy=min_accuracy,
-    )
     console = Console()
-    try:
-        _run(console, options, experiment=experiment, tracking_uri=tracking_uri, started=started)
-    except MlinfraError as error:
-        Console(stderr=True).print(
-            f"[bold red]error:[/] {_escaped(str(error))}", highlight=False, soft_wrap=True
+    with expected_errors():
+        from mlinfra.cli.train_spec import Wishes, manifest_text, training_spec
+        from mlinfra.training.config_file import read_config_file
+
+        wishes = Wishes(
+            file=read_config_file(config) if config else None,
+            changes=tuple(changes_of(spec_flags)),
+            feature_group=feature_group,
+            parameters=tuple(parameter or ()),
+            patience=patience,
+            promote=promote,
+            min_accuracy=min_accuracy,
         )
-        raise typer.Exit(EXIT_BAD_INPUT if isinstance(error, InvalidInputError) else EXIT_ERROR) from error
-    except KeyboardInterrupt:
-        console.print("Interrupted; the run is marked as failed.")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        spec = training_spec(wishes)
+        if print_config:
+            typer.echo(manifest_text(spec, wishes.file))
+            return
+        _train(
+            console, spec, register=register, experiment=experiment, tracking_uri=tracking_uri, store=store
+        )
+        console.print(f"{time.perf_counter() - started:.1f} s in all", style="dim", highlight=False)
 
 
 def main() -> None:
     """The command of train_model.py."""
-    typer.run(train)
+    app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+    app.command(epilog=EXAMPLES)(train)
+    app()
 
 
-def training_config(options: Options) -> "TrainingConfig":
-    """The configuration that the options and the defaults amount to.
-
-    Raises:
-        InvalidConfigError: a value is out of bounds, or the label is not given.
-    """
-    from mlinfra.resources.built_in_training import TrainingData, Validation
-    from mlinfra.training.config import (
-        InvalidConfigError,
-        ModelConfig,
-        TrainerConfig,
-        TrainingConfig,
-        checked,
-    )
-    from mlinfra.training.local import example_data
-
-    example, example_validation = example_data()
-    own_data = options.feature_group not in (None, example.feature_group)
-    if own_data and options.label is None:
-        raise InvalidConfigError(f"--label: name the column of {options.feature_group} to predict.")
-    embargo = options.embargo
-    if embargo is None:
-        embargo = 0 if own_data else example_validation.embargo
-    return TrainingConfig(
-        data=checked(
-            TrainingData,
-            {
-                "feature_group": options.feature_group or example.feature_group,
-                "label": options.label or example.label,
-                "features": list(options.features) or None,
-                "start_date": options.start_date,
-                "end_date": options.end_date,
-                "window_length": options.window,
-            },
-        ),
-        model=checked(
-            ModelConfig,
-            {"architecture": options.architecture, "parameters": _parameters(options.parameters)},
-        ),
-        training=checked(
-            TrainerConfig,
-            {
-                "epochs": options.epochs,
-                "batch_size": options.batch_size,
-                "learning_rate": options.learning_rate,
-                "seed": options.seed,
-                "early_stopping": {"patience": options.patience or options.epochs},
-            },
-        ),
-        validation=checked(Validation, {"embargo": embargo}),
-    )
-
-
-def registration(options: Options) -> "Registration":
-    """What shall become of the model."""
-    from mlinfra.training.local import Registration
-
-    return Registration(
-        model_name=options.model_name or options.architecture,
-        register=options.register,
-        auto_promote=options.promote,
-        min_accuracy=options.min_accuracy,
-    )
-
-
-def _run(
-    console: Console, options: Options, *, experiment: str | None, tracking_uri: str | None, started: float
+def _train(
+    console: Console,
+    spec: "TrainingJobSpec",
+    *,
+    register: bool,
+    experiment: str | None,
+    tracking_uri: str | None,
+    store: str | None,
 ) -> None:
-    from mlinfra.cli.training_view import TrainingView, result_table, where_to_look
+    from mlinfra.cli.train_spec import not_used_here
+    from mlinfra.cli.training_view import TrainingView, result_tables, where_to_look
 
+    if unused := not_used_here(spec):
+        console.print(f"Not used on this machine: {', '.join(unused)}.", style="yellow", highlight=False)
     loading = "Loading PyTorch and MLflow ..."
     if not console.is_terminal:
         console.print(loading)
     with console.status(loading):
+        from mlinfra.cli.train_spec import registration
+        from mlinfra.features import get_feature_store
+        from mlinfra.training.config import TrainingConfig
         from mlinfra.training.local import train_locally
 
-        config = training_config(options)
-    with TrainingView(console, title=config.model.architecture, epochs=config.training.epochs) as view:
+        config = TrainingConfig.from_spec(spec)
+        wanted = registration(spec, register=register)
+    console.print(
+        f"{config.model.architecture} learns {config.data.label} of {config.data.feature_group}",
+        style="bold",
+        highlight=False,
+        soft_wrap=True,
+    )
+    with TrainingView(console, epochs=config.training.epochs) as view:
         training = train_locally(
             config,
-            registration(options),
+            wanted,
             on_progress=view.show,
             on_step=view.show_step,
+            store=get_feature_store(store),
             tracking_uri=tracking_uri,
             experiment_name=experiment,
         )
-    console.print(result_table(training, min_accuracy=options.min_accuracy))
-    seconds = " · ".join(f"{name} {value:.1f}" for name, value in training.seconds.items())
-    total = time.perf_counter() - started
-    console.print(f"{total:.1f} s in all: {seconds}", style="dim", highlight=False, soft_wrap=True)
+    console.print(result_tables(training, min_accuracy=wanted.min_accuracy))
     console.print(where_to_look(training.tracking_uri), highlight=False, soft_wrap=True)
-
-
-def _parameters(assignments: tuple[str, ...]) -> dict[str, Any]:
-    from mlinfra.training.config import InvalidConfigError
-
-    parameters: dict[str, Any] = {}
-    for assignment in assignments:
-        name, separator, value = assignment.partition("=")
-        if not separator or not name:
-            raise InvalidConfigError(f"--parameter: write NAME=VALUE, not {assignment!r}.")
-        try:
-            parameters[name] = json.loads(value)
-        except json.JSONDecodeError:
-            parameters[name] = value
-    return parameters
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -104,7 +104,13 @@ def train(
         )
         log_start(config, parameters, samples, tracker)
     device = choose_device()
-    reporter = EpochReporter(tracker, epochs=config.training.epochs, on_progress=on_progress)
+    reporter = EpochReporter(
+        tracker,
+        epochs=config.training.epochs,
+        samples=len(samples.train.last_rows),
+        primary=objective.primary,
+        on_progress=on_progress,
+    )
     with reproducible(config.training.seed):
         shape = NetworkShape(samples.window, features=len(rows.feature_names), outputs=objective.outputs)
         network = NormalizedNetwork(

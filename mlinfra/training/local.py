@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from mlinfra.features import FeatureStore, get_feature_store
-from mlinfra.resources.built_in_training import TrainingData, Validation
 from mlinfra.resources.model_name import MODEL_NAME_RULE, ModelName
 from mlinfra.resources.promotion import Stage
 from mlinfra.tracking import get_mlflow_tracker
@@ -19,6 +18,7 @@ from mlinfra.training.config import InvalidConfigError, TrainingConfig
 from mlinfra.training.core import OnStep, TrainingResult, train
 from mlinfra.training.data import read_rows
 from mlinfra.training.evaluation import Evaluation
+from mlinfra.training.example import write_example_if_absent
 from mlinfra.training.run_log import OnProgress
 
 if TYPE_CHECKING:
@@ -64,30 +64,6 @@ class LocalTraining:
     stage: Stage
     onnx_path: Path | None
     seconds: Mapping[str, float] = field(default_factory=dict)
-
-
-def example_data() -> tuple[TrainingData, Validation]:
-    """What is learnt where nobody says what: the first example data set, with the embargo its label needs."""
-    from mlinfra.datasets import DATASETS
-    from mlinfra.datasets.daily_features import LABEL_DAYS
-
-    return (
-        TrainingData(feature_group=DATASETS[0].feature_group, label=DATASETS[0].label),
-        Validation(embargo=LABEL_DAYS),
-    )
-
-
-def write_example_if_absent(store: FeatureStore, feature_group: str) -> bool:
-    """Write an example data set's group to the store where it is absent; True where that was done."""
-    if feature_group in store.list_feature_groups():
-        return False
-    from mlinfra.datasets import DATASETS, write_dataset
-
-    name = next((each.name for each in DATASETS if each.feature_group == feature_group), None)
-    if name is None:
-        return False
-    write_dataset(store, name)
-    return True
 
 
 def train_locally(

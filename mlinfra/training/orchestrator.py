@@ -24,11 +24,11 @@ from mlinfra.training.config import (
     ValidationConfig,
     changed,
 )
+from mlinfra.training.example import example_data
 from mlinfra.training.local import (
     EXPORT_FOLDER,
     LocalTraining,
     Registration,
-    example_data,
     train_locally,
 )
 from mlinfra.training.progress import Progress

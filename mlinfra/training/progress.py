@@ -19,6 +19,8 @@ class Progress:
         remaining_seconds: time left if every epoch takes as long as the recent ones.
         metrics: latest values.
         finished: whether all is done, early or not.
+        best: best value so far of the validation measure that the model is judged by.
+        samples_per_second: training samples over the wall time of the newest epoch, its validation included.
     """
 
     epoch: int
@@ -26,6 +28,8 @@ class Progress:
     remaining_seconds: float
     metrics: Mapping[str, float]
     finished: bool = False
+    best: float | None = None
+    samples_per_second: float | None = None
 
     @property
     def percent(self) -> int:

@@ -14,6 +14,7 @@ from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.measures import confusion_matrix
 from mlinfra.training.metadata import model_metadata
+from mlinfra.training.objective import PrimaryMetric
 from mlinfra.training.plots import confusion_matrix_figure
 from mlinfra.training.progress import Progress, progress_tag, remaining_seconds
 from mlinfra.training.samples import Samples
@@ -30,16 +31,28 @@ class EpochReporter:
     """Tells the run and the caller of each epoch."""
 
     def __init__(
-        self, tracker: MlflowTracker, *, epochs: int, on_progress: Callable[[Epoch, Progress], None]
+        self,
+        tracker: MlflowTracker,
+        *,
+        epochs: int,
+        samples: int,
+        primary: PrimaryMetric,
+        on_progress: Callable[[Epoch, Progress], None],
     ) -> None:
         self._tracker = tracker
         self._epochs = epochs
+        self._samples = samples
+        self._primary = primary
+        self._best: float | None = None
         self._on_progress = on_progress
         self._seconds: list[float] = []
 
     def __call__(self, epoch: Epoch) -> None:
         """Log an epoch's metrics and the progress."""
         self._seconds.append(epoch.seconds)
+        value = epoch.val_metrics[f"val_{self._primary.name}"]
+        if self._best is None or self._primary.is_better(value, self._best):
+            self._best = value
         metrics = {
             "train_loss": epoch.train_loss,
             "val_loss": epoch.val_loss,
@@ -50,6 +63,8 @@ class EpochReporter:
             epochs=self._epochs,
             remaining_seconds=remaining_seconds(self._seconds, epochs=self._epochs),
             metrics=metrics,
+            best=self._best,
+            samples_per_second=self._samples / epoch.seconds,
         )
         self._log(metrics | {"epoch_seconds": epoch.seconds}, progress)
         self._on_progress(epoch, progress)

@@ -1,8 +1,7 @@
-"""A training is told the same by a TrainingJob, the command line and Python."""
+"""What a training may be told, and where its model may go."""
 
 import pytest
 
-from mlinfra.cli.train import Options, training_config
 from mlinfra.resources.training_job import TrainingJobSpec
 from mlinfra.training.config import (
     InvalidConfigError,
@@ -14,64 +13,6 @@ from mlinfra.training.config import (
 from mlinfra.training.evaluation import Evaluation
 from mlinfra.training.local import Registration, check_model_name, stage_for
 from mlinfra.training.objective import Classification, Regression
-
-
-def options(**changes: object) -> Options:
-    defaults: dict[str, object] = {
-        "epochs": 5,
-        "learning_rate": 0.001,
-        "batch_size": 64,
-        "seed": 42,
-        "patience": 10,
-        "architecture": "hybrid_cnn_lstm",
-        "parameters": (),
-        "window": 20,
-        "feature_group": None,
-        "label": None,
-        "features": (),
-        "start_date": None,
-        "end_date": None,
-        "embargo": None,
-        "model_name": None,
-        "register": True,
-        "promote": True,
-        "min_accuracy": 0.8,
-    }
-    return Options(**(defaults | changes))  # type: ignore[arg-type]  # the fields above
-
-
-def test_command_line_and_training_job_mean_the_same() -> None:
-    spec = TrainingJobSpec.model_validate(
-        {
-            "modelName": "m",
-            "model": {"architecture": "hybrid_cnn_lstm", "parameters": {"hiddenSize": 8}},
-            "data": {"featureGroup": "g", "label": "y", "startDate": "2020-01-01", "windowLength": 30},
-            "training": {"epochs": 7, "earlyStopping": {"patience": 3}},
-            "validation": {"embargo": 2},
-        }
-    )
-    said = options(
-        epochs=7,
-        patience=3,
-        parameters=("hiddenSize=8",),
-        window=30,
-        feature_group="g",
-        label="y",
-        start_date="2020-01-01",
-        embargo=2,
-    )
-    assert training_config(said).to_wire() == TrainingConfig.from_spec(spec).to_wire()
-
-
-def test_example_data_brings_its_label_and_embargo() -> None:
-    config = training_config(options())
-    assert config.data.label == "turbulent"
-    assert config.validation.embargo == 5
-
-
-def test_a_group_of_ones_own_needs_a_label() -> None:
-    with pytest.raises(InvalidConfigError, match="--label: name the column of mine to predict"):
-        training_config(options(feature_group="mine"))
 
 
 def test_spec_without_model_and_data_is_refused() -> None:
