@@ -1,13 +1,16 @@
-"""Feature store: definitions with versions, and offline history in Parquet.
+"""Feature store: definitions with versions, offline history in Parquet, and online rows for serving.
 
     store = get_feature_store()
     store.register_feature(FeatureMetadata(name="rsi", version="1.0", description="..."))
     store.write_offline_features("orderbook_features", df)
     store.read_offline_features("orderbook_features", "2024-01-01", "2024-12-31")
+    store.write_online_features("BTCUSDT", np.array([0.3, 1.7]))
+    store.read_online_features("BTCUSDT")
 
 On disk, under the store's root:
 
     metadata/features/<name>/<version>.json      definitions
+    online/data.mdb                              newest rows: `mlinfra.features.online`
     offline/<group>/date=<period>/*.parquet      rows: `mlinfra.features.partitions`
     offline/<group>/_commits/<number>.json       which files count: `mlinfra.features.commits`
 """
@@ -29,6 +32,9 @@ from mlinfra.features.errors import (
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.lineage import Lineage
 from mlinfra.features.metadata import FeatureChange, FeatureMetadata
+from mlinfra.features.online.prepared import OnlineReader
+from mlinfra.features.online.result import OnlineFeatures
+from mlinfra.features.online.status import FeatureStatus
 from mlinfra.features.store import FeatureStore, get_feature_store
 
 __all__ = [
@@ -39,6 +45,7 @@ __all__ = [
     "FeatureGroup",
     "FeatureInUse",
     "FeatureMetadata",
+    "FeatureStatus",
     "FeatureStore",
     "FeatureStoreUnavailable",
     "InvalidDateRange",
@@ -47,6 +54,8 @@ __all__ = [
     "JoinSettings",
     "Lineage",
     "MissingDependency",
+    "OnlineFeatures",
+    "OnlineReader",
     "PartitionBy",
     "UnknownFeature",
     "UnknownFeatureGroup",

@@ -8,10 +8,8 @@ keys only.
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,12 +22,13 @@ from mlinfra.features.entity_rows import (
     event_times,
     with_columns,
 )
-from mlinfra.features.errors import InvalidFeatures, UnknownFeatureGroup
+from mlinfra.features.errors import UnknownFeatureGroup
 from mlinfra.features.group import CREATED_COLUMN
 from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.instants import INT64, Instants, Integers
 from mlinfra.features.offline import OfflineStore
 from mlinfra.features.references import WantedColumn, check_names, group_names, wanted_columns
+from mlinfra.features.time_to_live import age_nanoseconds
 from mlinfra.features.timerange import Moment, TimeRange, moment_after
 
 Ttl = timedelta | Mapping[str, timedelta | None] | None
@@ -77,26 +76,14 @@ def training_features(
 def _ages(ttl: Ttl, groups: Sequence[str]) -> dict[str, int | None]:
     """The oldest that a feature of each group may be, in nanoseconds; None is any age."""
     if not isinstance(ttl, Mapping):
-        return dict.fromkeys(groups, _nanoseconds(ttl, "ttl"))
+        return dict.fromkeys(groups, age_nanoseconds(ttl, "ttl"))
     for name in ttl:
         if name not in groups:
             raise UnknownFeatureGroup(
                 f"ttl names the feature group {name!r}, of which no feature is asked for: "
                 f"{suggestion(name, groups)}"
             )
-    return {name: _nanoseconds(ttl.get(name), f"ttl of {name!r}") for name in groups}
-
-
-def _nanoseconds(ttl: Any, what: str) -> int | None:
-    if ttl is None:
-        return None
-    if not isinstance(ttl, timedelta):
-        raise InvalidFeatures(f"{what} is a datetime.timedelta such as timedelta(days=7), not {ttl!r}")
-    if ttl <= timedelta(0):
-        raise InvalidFeatures(f"{what} is {ttl}; give one longer than zero, or None for no limit")
-    if isinstance(ttl, pd.Timedelta):
-        return int(ttl.as_unit("ns").value)
-    return ttl // timedelta(microseconds=1) * 1000
+    return {name: age_nanoseconds(ttl.get(name), f"ttl of {name!r}") for name in groups}
 
 
 def _joined(

@@ -1,6 +1,7 @@
 """The feature store: one folder, the same features for training and serving."""
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from mlinfra.features.lineage import Lineage
 from mlinfra.features.local_storage import LocalStorage
 from mlinfra.features.metadata import FeatureChange, FeatureMetadata, changes
 from mlinfra.features.offline import OfflineStore
+from mlinfra.features.online.calls import OnlineCalls
+from mlinfra.features.online.location import ONLINE_STORE_URI_ENV
+from mlinfra.features.online.store import Clock
 from mlinfra.features.point_in_time import Ttl, training_features
 from mlinfra.features.registry import FeatureRegistry, RegisteredFeature
 from mlinfra.features.storage import Storage, open_storage
@@ -25,20 +29,27 @@ from mlinfra.resources.names import FEATURE_STORE_URI_ENV
 DEFAULT_ROOT = Path("data") / "feature_store"
 
 
-class FeatureStore:
-    """Definitions and offline history of features under one folder.
+class FeatureStore(OnlineCalls):
+    """Definitions, offline history and online rows of features under one folder.
 
     Args:
         root: as of `get_feature_store`.
+        online: place of the online rows, a folder or ``redis://host:port/database``; by default the
+            environment variable ``MLINFRA_ONLINE_STORE_URI``, else the folder ``online`` in the root.
+        clock: now in nanoseconds since 1970 in UTC.
 
     Attributes:
         storage: the folder, wherever it is kept.
         uri: the folder's path or URI, without credentials.
     """
 
-    def __init__(self, root: str | Path | Storage) -> None:
+    def __init__(
+        self, root: str | Path | Storage, *, online: str | Path | None = None, clock: Clock = time.time_ns
+    ) -> None:
         self.storage = open_storage(root)
         self.uri = self.storage.where()
+        local = self.root / "online" if isinstance(self.storage, LocalStorage) else None
+        super().__init__(online or os.environ.get(ONLINE_STORE_URI_ENV) or local, clock)
         self._registry = FeatureRegistry(self.storage.at("metadata/features"))
         self._offline = OfflineStore(self.storage.at("offline"))
 
@@ -231,7 +242,10 @@ class FeatureStore:
 
 
 def get_feature_store(
-    root: str | Path | Storage | None = None, *, filesystem: FileSystem | None = None
+    root: str | Path | Storage | None = None,
+    *,
+    filesystem: FileSystem | None = None,
+    online: str | Path | None = None,
 ) -> FeatureStore:
     """The feature store at a folder or URI.
 
@@ -240,9 +254,10 @@ def get_feature_store(
             for credentials and other servers), or another URI that pyarrow knows; by default the environment
             variable ``MLINFRA_FEATURE_STORE_URI``, else ``data/feature_store``.
         filesystem: a pyarrow file system in which ``root`` is a path.
+        online: place of the online rows; see `FeatureStore`.
 
     Raises:
         FeatureStoreUnavailable: the URI is of a kind that is not supported.
     """
     location = root or os.environ.get(FEATURE_STORE_URI_ENV) or DEFAULT_ROOT
-    return FeatureStore(open_storage(location, filesystem))
+    return FeatureStore(open_storage(location, filesystem), online=online)
