@@ -190,5 +190,5 @@ def _train(
             tracking_uri=tracking_uri,
             experiment_name=experiment,
         )
-    console.print(result_tables(training, min_accuracy=wanted.min_accuracy))
+    console.print(result_tables(training))
     console.print(where_to_look(training.tracking_uri), highlight=False, soft_wrap=True)

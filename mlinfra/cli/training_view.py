@@ -13,6 +13,7 @@ from mlinfra.cli.progress import EpochBar
 from mlinfra.training.measure_format import measure_text, measure_title
 
 if TYPE_CHECKING:
+    from mlinfra.training.champion import ChampionScore
     from mlinfra.training.local import LocalTraining
     from mlinfra.training.progress import Progress
     from mlinfra.training.trainer import Epoch
@@ -73,12 +74,12 @@ def epoch_detail(epoch: "Epoch", progress: "Progress") -> str:
     return " · ".join(parts)
 
 
-def result_tables(training: "LocalTraining", *, min_accuracy: float) -> Group:
+def result_tables(training: "LocalTraining") -> Group:
     """The result: how good, beside baseline and champion, on which dates, and what became of it."""
     facts = Table(show_header=False, box=box.SIMPLE, padding=(0, 1))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
-    for name, value in facts_of(training, min_accuracy=min_accuracy):
+    for name, value in facts_of(training):
         facts.add_row(name, value)
     return Group(measures_table(training.result.metrics), facts)
 
@@ -102,9 +103,11 @@ def measures_table(metrics: Mapping[str, float]) -> Table:
     return table
 
 
-def facts_of(training: "LocalTraining", *, min_accuracy: float) -> Iterator[tuple[str, str]]:
+def facts_of(training: "LocalTraining") -> Iterator[tuple[str, str]]:
     """What else there is to tell of a training, by name."""
     result = training.result
+    if result.champion is not None:
+        yield "in Production", champion_told(result.champion)
     for part, period in result.periods.items():
         yield f"{part} dates", period.replace("/", " to ")
     early = ", stopped early" if result.fit.stopped_early else ""
@@ -112,19 +115,17 @@ def facts_of(training: "LocalTraining", *, min_accuracy: float) -> Iterator[tupl
     yield "run", training.run_id
     if training.version is not None:
         yield "version", f"{training.version} of {training.model_name}"
-        yield "stage", stage_told(training, min_accuracy=min_accuracy)
+        yield "stage", f"{training.stage}: {training.promotion_reason}"
     if training.onnx_path is not None:
         difference = result.metrics["onnx_max_abs_difference"]
         yield "ONNX", f"{training.onnx_path} (differs by {difference:.0e} at most)"
     yield "seconds", " · ".join(f"{name} {value:.1f}" for name, value in training.seconds.items())
 
 
-def stage_told(training: "LocalTraining", *, min_accuracy: float) -> str:
-    """The stage, and why it is not Production where the accuracy is why."""
-    accuracy = training.result.evaluation.measures.get("accuracy")
-    if training.stage == "None" and accuracy is not None and accuracy < min_accuracy:
-        return f"None: test accuracy {accuracy:.1%} is below {min_accuracy:.1%}"
-    return training.stage
+def champion_told(champion: "ChampionScore") -> str:
+    """The version in Production, and why it has no measures where it has none."""
+    problem = f", not compared: {champion.problem}" if champion.problem else ", the champion"
+    return f"version {champion.version}{problem}"
 
 
 def where_to_look(tracking_uri: str) -> str:

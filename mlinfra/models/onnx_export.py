@@ -4,12 +4,16 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
 from torch import nn
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 INPUT_NAME = "features"
 OUTPUT_NAME = "output"
@@ -58,13 +62,22 @@ def export_onnx(
 
 def run_onnx(model: onnx.ModelProto, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """What ONNX Runtime computes on the CPU for ``inputs``, (batch, ...)."""
+    return run_session(onnx_session(model), inputs)
+
+
+def onnx_session(model: onnx.ModelProto) -> "InferenceSession":
+    """A session of ONNX Runtime on the CPU, for one batch after another."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
+    return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def run_session(session: "InferenceSession", inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a session of one input and one output computes for ``inputs``, (batch, ...)."""
     (outputs,) = session.run(None, {session.get_inputs()[0].name: inputs})
     return np.asarray(outputs, dtype=np.float32)
 

@@ -13,3 +13,7 @@ class TrackingRefusedError(MlinfraError):
 
 class NoActiveRunError(MlinfraError):
     """The call needs a run, and none was started."""
+
+
+class UnusableModelError(MlinfraError):
+    """A model in MLflow cannot be read: not ONNX, too large, damaged or changed."""

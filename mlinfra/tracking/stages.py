@@ -5,16 +5,19 @@ version holds at a time. The tag tells the stage to readers of MLflow versions w
 """
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, cast, get_args
 
 from mlinfra.resources.promotion import Stage
 from mlinfra.tracking.contract import STAGE_ALIASES, STAGE_TAG
+from mlinfra.tracking.errors import TrackingRefusedError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+ABSENT = "RESOURCE_DOES_NOT_EXIST"
+ATTEMPTS = 5
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
@@ -75,6 +78,83 @@ def take_production(client: "MlflowClient", name: str, version: str, *, demoted:
     set_stage(client, name, version, "Production")
     for other in others:
         set_stage(client, name, other, "Archived")
+
+
+def move_to_stage(client: "MlflowClient", name: str, version: str, stage: Stage) -> None:
+    """Bring a version to a stage as its only holder of Production, and leave alias, stage and tag agreeing.
+
+    Several clients may do so at once: the one that moves the alias last wins, and the others' versions
+    become Archived.
+
+    Args:
+        client: client of the MLflow server.
+        name: name of the registered model.
+        version: number of the version, as MLflow's string.
+        stage: the stage it should have.
+
+    Raises:
+        TrackingRefusedError: others moved the model's versions all the while.
+        MlflowException: MLflow does not answer, or has no such model or version.
+    """
+    if stage != "Production":
+        set_stage(client, name, version, stage)
+        return
+    client.get_model_version(name, version)
+    for _ in range(ATTEMPTS):
+        others = [each for each in _claimants(client, name) if each != version]
+        take_production(client, name, version, demoted=others)
+        holder, claimants = production_version(client, name), _claimants(client, name)
+        if holder is not None and claimants == [holder]:
+            return
+        # Another client is at it. Where it has won, its version is the one to settle on.
+        version = holder or version
+    raise TrackingRefusedError(
+        f"The stages of {name} are changed by somebody else at the same time. Call again when they are done."
+    )
+
+
+def production_version(client: "MlflowClient", name: str) -> str | None:
+    """The version in Production: by its alias first, then the newest by MLflow's own stage.
+
+    None where there is none, or no such model.
+
+    Raises:
+        MlflowException: MLflow does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        aliases = client.get_registered_model(name).aliases
+    except MlflowException as error:
+        if error.error_code != ABSENT:
+            raise
+        return None
+    if (holder := aliases.get(STAGE_ALIASES["Production"])) is not None:
+        return str(holder)
+    staged = [each for each in _versions(client, name) if each.current_stage == "Production"]
+    return max((str(each.version) for each in staged), key=int, default=None)
+
+
+def _claimants(client: "MlflowClient", name: str) -> list[str]:
+    """Versions that alias, stage or tag calls Production."""
+    holder = client.get_registered_model(name).aliases.get(STAGE_ALIASES["Production"])
+    return [
+        str(each.version)
+        for each in _versions(client, name)
+        if "Production" in (each.current_stage, each.tags.get(STAGE_TAG)) or str(each.version) == holder
+    ]
+
+
+def _versions(client: "MlflowClient", name: str) -> "Iterator[ModelVersion]":
+    """All versions of a model. Their aliases are absent: a search leaves them out."""
+    quote = '"' if "'" in name else "'"
+    token = None
+    while True:
+        page = client.search_model_versions(f"name={quote}{name}{quote}", page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def stage_of(version: "ModelVersion") -> Stage:

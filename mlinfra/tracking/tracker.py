@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, cast
 
 from mlinfra.tracking.connection import connect, persistently, translated_errors
-from mlinfra.tracking.contract import ATTEMPT_TAG, MODEL_TAG, PROGRESS_TAG
+from mlinfra.tracking.contract import ATTEMPT_TAG, MODEL_TAG, PROGRESS_TAG, SHA256_TAG
 from mlinfra.tracking.errors import NoActiveRunError, TrackingRefusedError
-from mlinfra.tracking.stages import STAGES, set_stage, stage_of
+from mlinfra.tracking.onnx_files import MODELS_PREFIX, load_onnx_model, sha256_of_model
+from mlinfra.tracking.stages import STAGES, move_to_stage, production_version
 from mlinfra.tracking.writer import BackgroundWriter, Batch, MetricPoint, Pace
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from mlinfra.resources.promotion import Stage
-
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
@@ -33,7 +32,6 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 OUTAGE_SECONDS = 120.0
 """How long the end of a run waits for an MLflow that is away, before it fails."""
 MAX_PARAMS_IN_BATCH = 100
-MODELS_PREFIX = "models:/"
 
 
 class MlflowTracker:
@@ -173,11 +171,13 @@ class MlflowTracker:
         with tempfile.TemporaryDirectory(prefix="mlinfra-model-") as temporary:
             folder = Path(temporary, "model")
             _write_model(folder, description, model, input_example=input_example, config=config)
+            digest = sha256_of_model(folder)
             self._ask(self.client.log_model_artifacts, logged.model_id, str(folder))
         output = LoggedModelOutput(logged.model_id, step=0)
         self._ask(self.client.log_outputs, run.info.run_id, [output])
-        if result:
-            self._ask(self.client.set_logged_model_tags, logged.model_id, {MODEL_TAG: "true"})
+        tags = ({SHA256_TAG: digest} if digest else {}) | ({MODEL_TAG: "true"} if result else {})
+        if tags:
+            self._ask(self.client.set_logged_model_tags, logged.model_id, tags)
         self._ask(self.client.finalize_logged_model, logged.model_id, "READY")
         return f"{MODELS_PREFIX}{logged.model_id}"
 
@@ -208,9 +208,16 @@ class MlflowTracker:
 
         self._ask(create_model)
         logged_id = _logged_model_id(model_uri)
-        run_id = self._ask(self.client.get_logged_model, logged_id).source_run_id if logged_id else None
+        logged = self._ask(self.client.get_logged_model, logged_id) if logged_id else None
+        source = model_uri
+        if logged is not None and self._is_local_and_not_default():
+            source = logged.artifact_location
         created = self._ask(
-            self.client.create_model_version, name, model_uri, run_id=run_id, model_id=logged_id
+            self.client.create_model_version,
+            name,
+            source,
+            run_id=logged.source_run_id if logged else None,
+            model_id=logged_id,
         )
         return str(created.version)
 
@@ -219,11 +226,19 @@ class MlflowTracker:
         wanted = next((known for known in STAGES if known.lower() == stage.lower()), None)
         if wanted is None:
             raise TrackingRefusedError(f'There is no stage "{stage}". There is: {", ".join(STAGES)}.')
-        self._ask(set_stage, self.client, name, str(version), wanted)
-        if wanted == "Production":
-            for older in self._versions_in("Production", name):
-                if older != str(version):
-                    self._ask(set_stage, self.client, name, older, "Archived")
+        self._ask(move_to_stage, self.client, name, str(version), wanted)
+
+    def production_version(self, name: str) -> str | None:
+        """Number of the version of ``name`` in Production; None where there is none, or no such model."""
+        return self._ask(production_version, self.client, name)
+
+    def load_onnx_model(self, model_uri: str) -> "onnx.ModelProto":
+        """The ONNX model behind ``models:/<name>/<version>``, ``models:/<name>@<alias>`` or a logged model.
+
+        Raises:
+            UnusableModelError: it is no ONNX model of one file, or damaged; nothing else is ever loaded.
+        """
+        return self._ask(load_onnx_model, self.client, model_uri)
 
     def flush(self, timeout: float = OUTAGE_SECONDS) -> None:
         """Wait until all metrics and tags are written.
@@ -263,6 +278,13 @@ class MlflowTracker:
 
         return persistently(once, timeout=OUTAGE_SECONDS)
 
+    def _is_local_and_not_default(self) -> bool:
+        """Whether MLflow, which asks the process's default store for logged models, would miss this one."""
+        import mlflow
+
+        remote = self.tracking_uri.startswith(("http://", "https://"))
+        return not remote and self.tracking_uri != mlflow.get_tracking_uri()
+
     def _send(self, run_id: str, batch: Batch) -> None:
         from mlflow.entities import Metric, RunTag
 
@@ -295,11 +317,6 @@ class MlflowTracker:
         if found is None:
             raise TrackingRefusedError(f'MLflow gives no experiment "{name}".')
         return str(found.experiment_id)
-
-    def _versions_in(self, stage: "Stage", name: str) -> list[str]:
-        quote = '"' if "'" in name else "'"
-        found = self._ask(self.client.search_model_versions, f"name={quote}{name}{quote}")
-        return [str(version.version) for version in found if stage_of(version) == stage]
 
 
 def _logged_model_id(model_uri: str) -> str | None:

@@ -68,14 +68,17 @@ def run() -> None:
 def train_job(job: PodJob, tracker: "MlflowTracker") -> "TrainingResult":
     """Train what the TrainingJob describes."""
     from mlinfra.features import get_feature_store
+    from mlinfra.training.champion import find_champion
     from mlinfra.training.config import TrainingConfig
     from mlinfra.training.core import train
     from mlinfra.training.data import read_rows
 
     config = TrainingConfig.from_spec(job.spec)
-    frame, keys = read_rows(get_feature_store(feature_store_uri(os.environ)), config.data)
+    champion = find_champion(tracker, job.spec.model_name)
+    store = get_feature_store(feature_store_uri(os.environ))
+    frame, keys = read_rows(store, config.data, also=champion.features if champion else ())
     say(f"{len(frame)} rows of {config.data.feature_group}")
-    return train(config, frame, keys=keys, tracker=tracker, on_progress=say_epoch)
+    return train(config, frame, keys=keys, champion=champion, tracker=tracker, on_progress=say_epoch)
 
 
 def leave(tracker: "MlflowTracker", *, failed: bool) -> None:

@@ -13,6 +13,7 @@ from mlinfra.models import find_architecture
 from mlinfra.models.architecture import NetworkShape
 from mlinfra.models.normalized import NormalizedNetwork
 from mlinfra.tracking.tracker import MlflowTracker
+from mlinfra.training.champion import Champion, ChampionScore, log_champion, score_champion
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.evaluation import Evaluation, evaluate
 from mlinfra.training.objective import objective_for
@@ -36,6 +37,7 @@ class TrainingResult:
     Attributes:
         metrics: final values by metric key.
         evaluation: the measures on the test part.
+        champion: those of the model in Production on the same rows; None where there is none.
         fit: all epochs, and the best of them.
         periods: first and last date of each part, as ``2015-01-02/2018-12-31``.
         model_uri: URI of the logged model.
@@ -45,6 +47,7 @@ class TrainingResult:
 
     metrics: Mapping[str, float]
     evaluation: Evaluation
+    champion: ChampionScore | None
     fit: Fit
     periods: Mapping[str, str]
     model_uri: str
@@ -73,6 +76,7 @@ def train(
     frame: pd.DataFrame,
     *,
     keys: RowKeys,
+    champion: Champion | None = None,
     tracker: MlflowTracker,
     on_progress: OnProgress,
     on_step: OnStep = lambda _: None,
@@ -83,6 +87,7 @@ def train(
         config: model, data, training parameters, validation, export.
         frame: rows of the feature group in the range of dates.
         keys: which of its columns are the time and the entity.
+        champion: the model in Production, scored on the same test rows; None where there is none.
         tracker: its run is started.
         on_progress: called after each epoch.
         on_step: called with the name of each step when it begins.
@@ -129,11 +134,16 @@ def train(
                 predictions, objective, rows, samples.test, embargo=config.validation.embargo
             )
             log_plots(predictions, config, samples, tracker)
+            score = None
+            if champion is not None:
+                score = score_champion(champion, frame, samples, objective, data=config.data, keys=keys)
+            log_champion(tracker, score)
     metrics: dict[str, float] = {
         "train_loss": fitted.best.train_loss,
         "val_loss": fitted.best.val_loss,
         **fitted.best.val_metrics,
         **evaluation.test_metrics(),
+        **(score.run_metrics() if score else {}),
     }
     onnx_model = None
     if config.export.onnx:
@@ -149,6 +159,7 @@ def train(
     return TrainingResult(
         metrics=metrics,
         evaluation=evaluation,
+        champion=score,
         fit=fitted,
         periods=samples.periods(),
         model_uri=model_uri,

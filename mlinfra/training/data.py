@@ -1,5 +1,7 @@
 """Reads the rows of a training from the feature store."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from mlinfra.features import FeatureStore
@@ -8,8 +10,15 @@ from mlinfra.training.errors import EmptyDateRangeError
 from mlinfra.training.rows import RowKeys
 
 
-def read_rows(store: FeatureStore, data: TrainingData) -> tuple[pd.DataFrame, RowKeys]:
+def read_rows(
+    store: FeatureStore, data: TrainingData, *, also: Collection[str] = ()
+) -> tuple[pd.DataFrame, RowKeys]:
     """The rows of a feature group between its dates, and which columns are their keys.
+
+    Args:
+        store: where the group is.
+        data: group, dates, features and label.
+        also: further columns to read, where the group has them.
 
     Raises:
         UnknownFeatureGroup: nothing was written under this name.
@@ -20,7 +29,9 @@ def read_rows(store: FeatureStore, data: TrainingData) -> tuple[pd.DataFrame, Ro
     keys = RowKeys(time=group.time_column, entity=group.entity_column)
     wanted = [*data.features, data.label] if data.features is not None else None
     # Of unknown names the checks tell more when they see every column.
-    columns = wanted if wanted is not None and set(wanted) <= set(group.features) else None
+    columns = None
+    if wanted is not None and set(wanted) <= set(group.features):
+        columns = [*wanted, *(name for name in also if name in group.features and name not in wanted)]
     frame = store.read_offline_features(
         data.feature_group, start_date=data.start_date, end_date=data.end_date, columns=columns
     )

@@ -65,3 +65,7 @@ class TrainingDivergedError(MlinfraError):
 
 class OnnxMismatchError(MlinfraError):
     """The exported graph does not compute what the network computes."""
+
+
+class IncomparableChampionError(MlinfraError):
+    """The model in Production cannot be scored on the rows of its challenger."""

@@ -14,11 +14,12 @@ from mlinfra.features import FeatureStore, get_feature_store
 from mlinfra.resources.model_name import MODEL_NAME_RULE, ModelName
 from mlinfra.resources.promotion import Stage
 from mlinfra.tracking import get_mlflow_tracker
+from mlinfra.training.champion import find_champion
 from mlinfra.training.config import InvalidConfigError, TrainingConfig
 from mlinfra.training.core import OnStep, TrainingResult, train
 from mlinfra.training.data import read_rows
-from mlinfra.training.evaluation import Evaluation
 from mlinfra.training.example import write_example_if_absent
+from mlinfra.training.promotion import PromotionDecision, PromotionRule, decide_promotion
 from mlinfra.training.run_log import OnProgress
 
 if TYPE_CHECKING:
@@ -34,15 +35,18 @@ class Registration:
     Attributes:
         model_name: registered model in MLflow; also the name of the run.
         register: whether a new version is registered.
-        auto_promote: whether the version takes Production where it is good enough.
+        auto_promote: whether the version takes Production where it is good enough, and at least as good as
+            the version there on the same rows.
         min_accuracy: the least test accuracy that is; a model of values is good enough where it beats the
             baseline.
+        min_improvement: how much better than the version in Production it must be; 0 allows equal.
     """
 
     model_name: str
     register: bool = True
     auto_promote: bool = True
     min_accuracy: float = 0.80
+    min_improvement: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class LocalTraining:
     Attributes:
         version: number of the registered version; None where none was registered.
         stage: the stage it has.
+        promotion_reason: why it is in Production, or why not.
         onnx_path: the exported model; None where none was exported.
         seconds: wall time of each step.
     """
@@ -62,6 +67,7 @@ class LocalTraining:
     model_name: str
     version: str | None
     stage: Stage
+    promotion_reason: str
     onnx_path: Path | None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -89,22 +95,27 @@ def train_locally(
     check_model_name(registration.model_name)
     store = store or get_feature_store()
     write_example_if_absent(store, config.data.feature_group)
-    frame, keys = read_rows(store, config.data)
-    seconds = {"features": time.perf_counter() - started}
     with get_mlflow_tracker(tracking_uri, experiment_name=experiment_name) as tracker:
+        champion = find_champion(tracker, registration.model_name)
+        frame, keys = read_rows(store, config.data, also=champion.features if champion else ())
+        seconds = {"features": time.perf_counter() - started}
         run_id = tracker.start_run(registration.model_name)
         seconds["start"] = time.perf_counter() - started - seconds["features"]
         result = train(
             config,
             frame,
             keys=keys,
+            champion=champion,
             tracker=tracker,
             on_progress=on_progress,
             on_step=on_step,
         )
         tracker.end_run("FINISHED")
         before = time.perf_counter()
-        version, stage = None, stage_for(registration, result.evaluation)
+        in_production = tracker.production_version(registration.model_name)
+        decision = promotion_of(registration, result, in_production)
+        version = None
+        stage: Stage = "Production" if decision.promoted else "None"
         if registration.register:
             version = tracker.register_model(result.model_uri, registration.model_name)
             tracker.transition_model_stage(registration.model_name, version, stage)
@@ -119,6 +130,7 @@ def train_locally(
         model_name=registration.model_name,
         version=version,
         stage=stage,
+        promotion_reason=decision.reason,
         onnx_path=onnx_path,
         seconds={**seconds, **result.seconds, "register": time.perf_counter() - before},
     )
@@ -136,11 +148,20 @@ def check_model_name(name: str) -> None:
         raise InvalidConfigError(f'Model name "{name}": {MODEL_NAME_RULE}.') from error
 
 
-def stage_for(registration: Registration, evaluation: Evaluation) -> Stage:
-    """The stage that a trained model may take."""
-    accuracy = evaluation.measures.get("accuracy")
-    good = evaluation.beats_baseline if accuracy is None else accuracy >= registration.min_accuracy
-    return "Production" if registration.register and registration.auto_promote and good else "None"
+def promotion_of(
+    registration: Registration, result: TrainingResult, in_production: str | None
+) -> PromotionDecision:
+    """Whether a trained model takes Production; see `decide_promotion`."""
+    if not registration.register:
+        return PromotionDecision(False, "it was not registered")
+    if not registration.auto_promote:
+        return PromotionDecision(False, "promotion was not asked for")
+    return decide_promotion(
+        result.evaluation,
+        rule=PromotionRule(registration.min_accuracy, registration.min_improvement),
+        champion=result.champion,
+        in_production=in_production,
+    )
 
 
 def write_onnx(path: Path, model: "onnx.ModelProto") -> None:

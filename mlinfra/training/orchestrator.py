@@ -75,22 +75,36 @@ class TrainingOrchestrator:
         export_onnx: bool = True,
         auto_promote: bool = True,
         min_accuracy_for_promotion: float = 0.80,
+        min_improvement_for_promotion: float = 0.0,
     ) -> dict[str, Any]:
         """Train and register a version; it takes Production where its test accuracy suffices.
 
-        A model of values takes Production where its mean absolute error is below the baseline's.
+        A model of values takes Production where its mean absolute error is below the baseline's. The version
+        in Production is scored on the same test rows, and must be reached as well.
+
+        Args:
+            model_name: registered model in MLflow; also the name of the run.
+            export_onnx: whether the model is exported; without it the next challenger cannot be compared.
+            auto_promote: whether the version may take Production.
+            min_accuracy_for_promotion: the least test accuracy for that.
+            min_improvement_for_promotion: how much better than the version in Production it must be, in
+                accuracy or in mean absolute error; 0 allows equal.
 
         Returns:
             ``success``; then ``test_metrics`` (of classes ``accuracy``, ``balanced_accuracy``, ``f1``,
             ``roc_auc``, ...; of values ``mae``, ``rmse``, ``r2``, ...; see `mlinfra.training.measures`),
             ``baseline_metrics`` of an answer without learning, ``baseline_accuracy`` (None for values),
-            ``periods``, ``run_id``, ``model_name``, ``version``, ``stage``, ``promoted``, ``onnx_path``,
-            ``epochs``, ``seconds``. Where ``success`` is False: ``error`` and its ``reason``.
+            ``champion`` (None, or its ``version``, ``test_metrics`` and ``problem``), ``periods``,
+            ``run_id``, ``model_name``, ``version``, ``stage``, ``promoted``, ``promotion_reason``,
+            ``onnx_path``, ``epochs``, ``seconds``. Where ``success`` is False: ``error`` and its ``reason``.
         """
         return await self._train(
             self.trainer_config,
             Registration(
-                model_name=model_name, auto_promote=auto_promote, min_accuracy=min_accuracy_for_promotion
+                model_name=model_name,
+                auto_promote=auto_promote,
+                min_accuracy=min_accuracy_for_promotion,
+                min_improvement=min_improvement_for_promotion,
             ),
             changed(self.export_config, {"onnx": export_onnx}),
         )
@@ -175,6 +189,7 @@ def outcome(training: LocalTraining) -> dict[str, Any]:
     """A local training as the dictionary that `TrainingOrchestrator.train_model` gives."""
     result = training.result
     evaluation = result.evaluation
+    champion = result.champion
     return {
         "success": True,
         "test_metrics": dict(evaluation.measures),
@@ -186,6 +201,14 @@ def outcome(training: LocalTraining) -> dict[str, Any]:
         "version": training.version,
         "stage": training.stage,
         "promoted": training.stage == "Production",
+        "promotion_reason": training.promotion_reason,
+        "champion": {
+            "version": champion.version,
+            "test_metrics": dict(champion.measures),
+            "problem": champion.problem,
+        }
+        if champion
+        else None,
         "onnx_path": str(training.onnx_path) if training.onnx_path else None,
         "epochs": len(result.fit.epochs),
         "seconds": dict(training.seconds),

@@ -65,9 +65,20 @@ class Samples:
 
     def windows(self, last_rows: Indices) -> NDArray[np.float32]:
         """A copy of the windows that end at rows, (len(last_rows), window, features)."""
-        offsets = np.arange(self.window) - (self.window - 1)
-        windows: NDArray[np.float32] = self.rows.features[last_rows[:, None] + offsets]
-        return windows
+        return windows_ending_at(self.rows.features, last_rows, self.window)
+
+
+def windows_ending_at(features: NDArray[np.float32], last_rows: Indices, window: int) -> NDArray[np.float32]:
+    """A copy of the windows that end at rows, (len(last_rows), window, features).
+
+    Args:
+        features: rows in order, (rows, features).
+        last_rows: index of the newest row of each window, at least ``window - 1``.
+        window: rows in a window.
+    """
+    offsets = np.arange(window) - (window - 1)
+    windows: NDArray[np.float32] = features[last_rows[:, None] + offsets]
+    return windows
 
 
 def window_ends(entity: Indices, window: int) -> Indices:

@@ -1,0 +1,86 @@
+"""Whether a trained model takes Production: a pure decision, with its reason in words."""
+
+from dataclasses import dataclass
+
+from mlinfra.training.champion import ChampionScore
+from mlinfra.training.evaluation import Evaluation
+from mlinfra.training.objective import PrimaryMetric
+
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionRule:
+    """What a model must reach to take Production by itself.
+
+    Attributes:
+        min_accuracy: the least accuracy; a model of values must beat the baseline instead.
+        min_improvement: how much better than the champion on the same rows it must be, in the measure that
+            decides; 0 allows equal.
+    """
+
+    min_accuracy: float = 0.80
+    min_improvement: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionDecision:
+    """Whether a model is promoted, and why or why not, as the end of a sentence."""
+
+    promoted: bool
+    reason: str
+
+
+def decide_promotion(
+    evaluation: Evaluation,
+    *,
+    rule: PromotionRule,
+    champion: ChampionScore | None,
+    in_production: str | None,
+) -> PromotionDecision:
+    """Decide whether a trained model takes Production.
+
+    Args:
+        evaluation: the measures of the model on the test rows.
+        rule: what it must reach.
+        champion: the version in Production when the training began, on the same rows; None where there
+            was none.
+        in_production: number of the version in Production by now.
+    """
+    primary, value = evaluation.primary, evaluation.score
+    told = f"test {primary.name} {_shown(value)}"
+    if problem := _short_of_minimum(evaluation, rule):
+        return PromotionDecision(False, f"{told} {problem}")
+    if in_production is None:
+        return PromotionDecision(True, f"{told}, and no version is in Production")
+    if champion is None or champion.version != in_production:
+        return PromotionDecision(
+            False, f"version {in_production} took Production during the training and was not compared"
+        )
+    theirs = champion.measures.get(primary.name)
+    if theirs is None:
+        problem = champion.problem or f"it has no {primary.name}"
+        return PromotionDecision(False, f"version {in_production} in Production was not compared: {problem}")
+    compared = f"{told}, version {in_production} in Production has {_shown(theirs)} on the same rows"
+    if not _reaches(value, theirs, primary, margin=rule.min_improvement):
+        asked = f", and {_shown(rule.min_improvement)} better is asked for" if rule.min_improvement else ""
+        return PromotionDecision(False, compared + asked)
+    return PromotionDecision(True, compared)
+
+
+def _short_of_minimum(evaluation: Evaluation, rule: PromotionRule) -> str | None:
+    accuracy = evaluation.measures.get("accuracy")
+    if accuracy is None:
+        beaten = evaluation.beats_baseline
+        return None if beaten else f"does not beat the baseline's {_shown(evaluation.baseline_score)}"
+    # Not `accuracy < minimum`: what is not a number must not pass.
+    return None if accuracy >= rule.min_accuracy else f"is below {_shown(rule.min_accuracy)}"
+
+
+def _reaches(value: float, theirs: float, primary: PrimaryMetric, *, margin: float) -> bool:
+    gain = value - theirs if primary.higher_is_better else theirs - value
+    return gain >= margin - ROUNDING
+
+
+def _shown(value: float) -> str:
+    return f"{value:.6g}"
