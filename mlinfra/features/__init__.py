@@ -11,6 +11,7 @@ On disk, under the store's root:
 
     metadata/features/<name>/<version>.json      definitions
     online/data.mdb                              newest rows: `mlinfra.features.online`
+    metadata/snapshots/<id>.json                 which rows a snapshot holds: `mlinfra.features.manifest`
     offline/<group>/date=<period>/*.parquet      rows: `mlinfra.features.partitions`
     offline/<group>/_commits/<number>.json       which files count: `mlinfra.features.commits`
 """
@@ -28,9 +29,11 @@ from mlinfra.features.errors import (
     MissingDependency,
     UnknownFeature,
     UnknownFeatureGroup,
+    UnknownSnapshot,
 )
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.lineage import Lineage
+from mlinfra.features.manifest import Snapshot
 from mlinfra.features.metadata import FeatureChange, FeatureMetadata
 from mlinfra.features.online.prepared import OnlineReader
 from mlinfra.features.online.result import OnlineFeatures
@@ -57,7 +60,9 @@ __all__ = [
     "OnlineFeatures",
     "OnlineReader",
     "PartitionBy",
+    "Snapshot",
     "UnknownFeature",
     "UnknownFeatureGroup",
+    "UnknownSnapshot",
     "get_feature_store",
 ]

@@ -17,6 +17,12 @@ class UnknownFeature(InvalidInputError):
     reason: ClassVar[str] = "UnknownFeature"
 
 
+class UnknownSnapshot(InvalidInputError):
+    """No snapshot of that ID or name."""
+
+    reason: ClassVar[str] = "UnknownSnapshot"
+
+
 class InvalidFeatures(InvalidInputError):
     """Rows that cannot be stored: the message names the column and what is wrong with it."""
 

@@ -14,6 +14,7 @@ from mlinfra.features.parquet_files import (
     check_sizes,
     dataset_of,
     in_order_of_time,
+    read_files,
     scan_errors,
 )
 from mlinfra.features.storage import Storage
@@ -22,21 +23,29 @@ from mlinfra.features.timerange import TimeRange
 
 @dataclass(frozen=True, slots=True)
 class GroupFiles:
-    """Some files of a group. A row's position is its place in all of them, one file after the other.
+    """Some files of a group, and which of their rows count.
+
+    A row's position is its place in all of the files, one after the other.
 
     Attributes:
         storage: the group's folder.
         group: columns that a file lacks are null: they were added after it.
+        commit: the group's newest commit then.
         files: in the order they were added.
+        period: rows of other event times do not count.
+        created_before: rows created then or later, in microseconds since 1970, do not count.
     """
 
     storage: Storage
     group: FeatureGroup
+    commit: int
     files: tuple[DataFile, ...]
+    period: TimeRange
+    created_before: int | None = None
 
     @property
     def rows(self) -> int:
-        """Rows in the files, the superseded ones included."""
+        """Rows in the files, whether they count or not."""
         return sum(file.rows for file in self.files)
 
     @property
@@ -44,25 +53,44 @@ class GroupFiles:
         """Whether no two rows can have the same entity and event time."""
         return all(file.distinct_keys for file in self.files) and are_apart(in_order_of_time(self.files))
 
-    def within(self, period: TimeRange) -> "GroupFiles":
-        """Those that have rows in a period."""
-        return self.only([period.overlaps(file.first_event, file.last_event) for file in self.files])
+    def within(self, period: TimeRange, created_before: int | None = None) -> "GroupFiles":
+        """Those that have rows in a period, of which only rows created in time count."""
+        cut_offs = [each for each in (self.created_before, created_before) if each is not None]
+        chosen = self.only([period.overlaps(file.first_event, file.last_event) for file in self.files])
+        return replace(
+            chosen, period=self.period & period, created_before=min(cut_offs) if cut_offs else None
+        )
 
     def only(self, chosen: Sequence[bool]) -> "GroupFiles":
         """Those that are chosen, by their order."""
         files = tuple(file for file, take in zip(self.files, chosen, strict=True) if take)
         return replace(self, files=files)
 
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """The newest row of each key among those that count, sorted by time and entity.
+
+        Raises:
+            CorruptFeatures: a file is missing or damaged; the message names it.
+            FeatureStoreUnavailable: the disk did not answer.
+        """
+        with storage_errors(self.storage.where()):
+            return read_files(
+                self.storage,
+                self.group,
+                self.files,
+                period=self.period,
+                columns=columns,
+                created_before=self.created_before,
+            )
+
     def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Columns of all rows, bit by bit and in order, each with the position of its first row.
+        """Columns of all rows, whether they count or not: in order, each with its first row's position.
 
         Raises:
             CorruptFeatures: a file is missing or damaged; the message names it.
             FeatureStoreUnavailable: the disk did not answer.
         """
         position = 0
-        if not self.files:
-            return
         with storage_errors(self.storage.where()):
             check_sizes(self.storage, self.files)
             with scan_errors(self.storage, self.group):

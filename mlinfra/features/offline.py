@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -16,11 +17,11 @@ from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.growth import cast, grown_group, new_group
 from mlinfra.features.metadata import NAME_PATTERN
-from mlinfra.features.parquet_files import read_files, remove_files, write_files
+from mlinfra.features.parquet_files import remove_files, to_pandas, write_files
 from mlinfra.features.partitions import UNITS
 from mlinfra.features.rows import sorted_rows
-from mlinfra.features.storage import Storage
-from mlinfra.features.timerange import Moment, time_range
+from mlinfra.features.storage import StillHeld, Storage
+from mlinfra.features.timerange import Moment, TimeRange, time_range
 
 MAX_NAME_LENGTH = 128
 
@@ -41,10 +42,19 @@ class OfflineStore:
         """Key, time, partitions and columns of a group; raises `UnknownFeatureGroup`."""
         return self._state(name).group
 
+    def folder(self, name: str) -> Storage:
+        """The folder of a group, whether there is one or not."""
+        return self._storage.at(name)
+
+    def lock(self, name: str) -> AbstractContextManager[StillHeld]:
+        """Hold a group against all other writers."""
+        return self._storage.exclusive(f"_locks/{name}")
+
     def files_of(self, name: str) -> GroupFiles:
         """A group's files as of now; raises `UnknownFeatureGroup`."""
         state = self._state(name)
-        return GroupFiles(self._storage.at(name), state.group, state.files)
+        everything = TimeRange(None, None, state.group.time_type)
+        return GroupFiles(self._storage.at(name), state.group, state.commit, state.files, everything)
 
     def write(
         self, name: str, frame: pd.DataFrame, *, entity_column: str | None, partition_by: PartitionBy | None
@@ -53,7 +63,7 @@ class OfflineStore:
         _check_arguments(name, partition_by)
         table, time_column = to_table(frame, group=name)
         folder = self._storage.at(name)
-        with storage_errors(folder.where()), self._storage.exclusive(f"_locks/{name}"):
+        with storage_errors(folder.where()), self.lock(name):
             log = self._log(name)
             before = log.load()
             now = _later_than(before)
@@ -76,13 +86,9 @@ class OfflineStore:
         self, name: str, *, start: Moment | None, end: Moment | None, columns: Sequence[str] | None
     ) -> pd.DataFrame:
         """Rows of a group; see `FeatureStore.read_offline_features`."""
-        state = self._state(name)
-        group = state.group
-        period = time_range(start, end, group.time_type)
-        files = [file for file in state.files if period.overlaps(file.first_event, file.last_event)]
-        folder = self._storage.at(name)
-        with storage_errors(folder.where()):
-            return read_files(folder, group, files, period=period, columns=_requested(group, columns))
+        files = self.files_of(name)
+        wanted = requested_columns(files.group, columns)
+        return to_pandas(files.within(time_range(start, end, files.group.time_type)).read(wanted))
 
     def _log(self, name: str) -> CommitLog:
         return CommitLog(self._storage.at(name), name)
@@ -119,7 +125,8 @@ def _with_time_column(table: pa.Table, time_column: str, group: FeatureGroup) ->
     return table.rename_columns({time_column: group.time_column})
 
 
-def _requested(group: FeatureGroup, columns: Sequence[str] | None) -> list[str]:
+def requested_columns(group: FeatureGroup, columns: Sequence[str] | None) -> list[str]:
+    """Event time, entity and then the columns, all of the group's by default; raises `UnknownFeature`."""
     if columns is None:
         return group.columns
     for name in columns:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from mlinfra.features.commits import DataFile
 from mlinfra.features.errors import CorruptFeatures
+from mlinfra.features.frame import CREATED_TYPE
 from mlinfra.features.group import CREATED_COLUMN, FeatureGroup
 from mlinfra.features.partitions import split_by_period
 from mlinfra.features.rows import last_of_key, sorted_rows, times_of
@@ -78,7 +79,8 @@ def read_files(
     *,
     period: TimeRange,
     columns: Sequence[str],
-) -> pd.DataFrame:
+    created_before: int | None = None,
+) -> pa.Table:
     """The newest row of each key in the period, sorted by time and entity.
 
     Args:
@@ -87,6 +89,7 @@ def read_files(
         files: in the order they were added.
         period: which event times to read.
         columns: entity and event time, and whatever else is wanted.
+        created_before: rows created then or later, in microseconds since 1970, do not count.
 
     Raises:
         CorruptFeatures: a file is missing or damaged; the message names it.
@@ -95,11 +98,17 @@ def read_files(
     in_order = in_order_of_time(files)
     clean = are_apart(in_order) and all(file.distinct_keys for file in files)
     needed = columns if clean else list(dict.fromkeys([*columns, CREATED_COLUMN]))
-    table = _scan(storage, group, in_order if clean else files, period=period, columns=needed)
+    rows = period.expression(group.time_column)
+    if created_before is not None:
+        known = ds.field(CREATED_COLUMN) < pa.scalar(created_before, pa.int64()).cast(CREATED_TYPE)
+        rows = known if rows is None else rows & known
+    with scan_errors(storage, group):
+        dataset = dataset_of(storage, group, in_order if clean else files)
+        table = dataset.to_table(columns=list(needed), filter=rows)
     if not clean:
         table = sorted_rows(table, group)
         table = table.filter(pa.array(last_of_key(table, group)))
-    return to_pandas(table.select(columns))
+    return table.select(columns)
 
 
 def _encoded(rows: pa.Table) -> pa.Buffer:
@@ -130,21 +139,10 @@ def are_apart(in_order: Sequence[DataFile]) -> bool:
     )
 
 
-def _scan(
-    storage: Storage,
-    group: FeatureGroup,
-    files: Sequence[DataFile],
-    *,
-    period: TimeRange,
-    columns: Sequence[str],
-) -> pa.Table:
-    with scan_errors(storage, group):
-        dataset = dataset_of(storage, group, files)
-        return dataset.to_table(columns=list(columns), filter=period.expression(group.time_column))
-
-
 def dataset_of(storage: Storage, group: FeatureGroup, files: Sequence[DataFile]) -> ds.Dataset:
-    """The files, at least one, as one dataset of the group's columns."""
+    """The files as one dataset of the group's columns."""
+    if not files:
+        return ds.dataset(group.schema.empty_table())
     paths = [storage.path(file.path) for file in files]
     return ds.dataset(paths, schema=group.schema, format="parquet", filesystem=storage.filesystem)
 

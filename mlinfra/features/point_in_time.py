@@ -6,7 +6,7 @@ keys (DuckDB moves what does not fit to disk) and the result, and files without 
 keys only.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 import numpy as np
@@ -26,7 +26,6 @@ from mlinfra.features.errors import UnknownFeatureGroup
 from mlinfra.features.group import CREATED_COLUMN
 from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.instants import INT64, Instants, Integers
-from mlinfra.features.offline import OfflineStore
 from mlinfra.features.references import WantedColumn, check_names, group_names, wanted_columns
 from mlinfra.features.time_to_live import age_nanoseconds
 from mlinfra.features.timerange import Moment, TimeRange, moment_after
@@ -35,7 +34,7 @@ Ttl = timedelta | Mapping[str, timedelta | None] | None
 
 
 def training_features(
-    offline: OfflineStore,
+    files_of: Callable[[str], GroupFiles],
     entity_rows: Frame,
     features: Sequence[str],
     *,
@@ -45,9 +44,12 @@ def training_features(
     full_feature_names: bool,
     settings: JoinSettings,
 ) -> Frame:
-    """Join features to rows as of their times; see `FeatureStore.get_training_features`."""
+    """Join features to rows as of their times; see `FeatureStore.get_training_features`.
+
+    ``files_of`` gives the files of a group by name, or raises `UnknownFeatureGroup`.
+    """
     names = group_names(features)
-    sources = {name: offline.files_of(name) for name in names}
+    sources = {name: files_of(name) for name in names}
     wanted = wanted_columns(
         features, {name: source.group for name, source in sources.items()}, full_names=full_feature_names
     )
@@ -103,14 +105,14 @@ def _joined(
     known = keys.unique().drop_null()
     if len(known) == 0:
         return _rows_at(source, columns, np.full(len(keys), NO_POSITION))
-    source = source.within(_period(latest, earliest, group.time_type))
-    needs_creation = created_before is not None or not source.unique
+    source = source.within(_period(latest, earliest, group.time_type), created_before)
+    needs_creation = source.created_before is not None or not source.unique
     schema = KEYS if needs_creation else KEYS.remove(KEYS.get_field_index("created"))
     positions = matching_positions(
         pc.index_in(keys, known),
         latest,
         earliest,
-        _keys(source, known, schema, created_before),
+        _keys(source, known, schema),
         schema,
         unique=source.unique,
         settings=settings,
@@ -125,10 +127,8 @@ def _period(latest: Integers, earliest: Integers | None, time_type: pa.Timestamp
     return TimeRange(start, stop, time_type)
 
 
-def _keys(
-    source: GroupFiles, known: pa.Array, schema: pa.Schema, created_before: int | None
-) -> Iterator[pa.RecordBatch]:
-    """Keys of the rows that are of a known entity and were created in time, with ``schema``."""
+def _keys(source: GroupFiles, known: pa.Array, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Keys, with ``schema``, of the rows that count and are of a known entity."""
     names = {"entity": source.group.entity_column, "moment": source.group.time_column}
     if "created" in schema.names:
         names["created"] = CREATED_COLUMN
@@ -138,9 +138,20 @@ def _keys(
             "position": pa.array(np.arange(first, first + batch.num_rows)),
         } | {name: batch.column(names[name]).cast(pa.int64()) for name in names if name != "entity"}
         keys = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-        if created_before is not None:
-            keys = keys.filter(pc.less(keys.column("created"), created_before))
-        yield keys.filter(keys.column("entity").is_valid())
+        yield keys.filter(_counts(keys, source))
+
+
+def _counts(keys: pa.RecordBatch, source: GroupFiles) -> pa.Array:
+    counts = keys.column("entity").is_valid()
+    if source.created_before is not None:
+        counts = pc.and_(counts, pc.less(keys.column("created"), source.created_before))
+    # Later rows than any that is asked for would be sorted for nothing.
+    if source.period.stop is not None:
+        counts = pc.and_(counts, pc.less(keys.column("moment"), int(source.period.stop.astype(np.int64))))
+    if source.period.start is not None:
+        start = int(source.period.start.astype(np.int64))
+        counts = pc.and_(counts, pc.greater_equal(keys.column("moment"), start))
+    return counts
 
 
 def _rows_at(source: GroupFiles, columns: Sequence[str], positions: Positions) -> pa.Table:

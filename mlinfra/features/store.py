@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from mlinfra.features.errors import FeatureStoreUnavailable
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.lineage import Lineage
 from mlinfra.features.local_storage import LocalStorage
+from mlinfra.features.manifest import Snapshot
 from mlinfra.features.metadata import FeatureChange, FeatureMetadata, changes
 from mlinfra.features.offline import OfflineStore
 from mlinfra.features.online.calls import OnlineCalls
@@ -22,6 +24,8 @@ from mlinfra.features.online.location import ONLINE_STORE_URI_ENV
 from mlinfra.features.online.store import Clock
 from mlinfra.features.point_in_time import Ttl, training_features
 from mlinfra.features.registry import FeatureRegistry, RegisteredFeature
+from mlinfra.features.snapshot_calls import SnapshotCalls
+from mlinfra.features.snapshots import Snapshots
 from mlinfra.features.storage import Storage, open_storage
 from mlinfra.features.timerange import Moment
 from mlinfra.resources.names import FEATURE_STORE_URI_ENV
@@ -29,7 +33,7 @@ from mlinfra.resources.names import FEATURE_STORE_URI_ENV
 DEFAULT_ROOT = Path("data") / "feature_store"
 
 
-class FeatureStore(OnlineCalls):
+class FeatureStore(OnlineCalls, SnapshotCalls):
     """Definitions, offline history and online rows of features under one folder.
 
     Args:
@@ -52,6 +56,7 @@ class FeatureStore(OnlineCalls):
         super().__init__(online or os.environ.get(ONLINE_STORE_URI_ENV) or local, clock)
         self._registry = FeatureRegistry(self.storage.at("metadata/features"))
         self._offline = OfflineStore(self.storage.at("offline"))
+        self._snapshots = Snapshots(self.storage.at("metadata/snapshots"), self._offline)
 
     @property
     def root(self) -> Path:
@@ -199,6 +204,7 @@ class FeatureStore(OnlineCalls):
         *,
         ttl: Ttl = None,
         known_at: Moment | None = None,
+        snapshot: str | Snapshot | None = None,
         time_column: str | None = None,
         full_feature_names: bool = False,
         settings: JoinSettings | None = None,
@@ -213,6 +219,7 @@ class FeatureStore(OnlineCalls):
             ttl: the oldest that a feature may be: exactly as old still counts. One for all groups, or one
                 for each by name; any age by default.
             known_at: only rows created by then count, a date or moment in UTC; all by default.
+            snapshot: take the features from this snapshot's rows, whatever was written since.
             time_column: the time of each row; by default ``event_timestamp``, else ``timestamp``, else
                 pandas' index. Without a time zone it counts as UTC.
             full_feature_names: name the features ``group__feature`` instead of ``feature``.
@@ -223,14 +230,18 @@ class FeatureStore(OnlineCalls):
             for. Rows, their order and index stay. A feature that is missing or older than the ttl is null.
 
         Raises:
-            UnknownFeatureGroup, UnknownFeature: the message names those there are.
+            UnknownFeatureGroup, UnknownFeature, UnknownSnapshot: the message names those there are.
             InvalidFeatures: entity_rows lacks a key or time column, or a row has no time.
             FeatureConflict: keys of another type than in the group, or two columns of one name.
             CorruptFeatures: a file is missing or damaged; the message names it.
             FeatureStoreUnavailable: memory or disk do not suffice.
         """
+        files_of = self._offline.files_of
+        if snapshot is not None:
+            found = self.get_snapshot(snapshot) if isinstance(snapshot, str) else snapshot
+            files_of = partial(self._snapshots.files_of, found, verify=True)
         return training_features(
-            self._offline,
+            files_of,
             entity_rows,
             features,
             ttl=ttl,

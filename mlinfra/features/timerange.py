@@ -37,6 +37,18 @@ class TimeRange:
             return False
         return self.start is None or bool(np.datetime64(last_event) >= self.start)
 
+    def contains(self, first_event: str, last_event: str) -> bool:
+        """Whether every moment from the first to the last event, ISO 8601 in UTC, is in the range."""
+        if self.stop is not None and np.datetime64(last_event) >= self.stop:
+            return False
+        return self.start is None or bool(np.datetime64(first_event) >= self.start)
+
+    def __and__(self, other: "TimeRange") -> "TimeRange":
+        """What is in both, which are of one type."""
+        starts = [each.start for each in (self, other) if each.start is not None]
+        stops = [each.stop for each in (self, other) if each.stop is not None]
+        return TimeRange(max(starts, default=None), min(stops, default=None), self.type)
+
     def expression(self, column: str) -> ds.Expression | None:
         """The rows of the range, for a scan of a dataset."""
         after = None if self.start is None else ds.field(column) >= self._scalar(self.start)
