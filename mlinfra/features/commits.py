@@ -88,6 +88,14 @@ class GroupState:
     files: tuple[DataFile, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CommitMark:
+    """A commit that someone has come to, such as a reader that wants what was added since."""
+
+    commit: int
+    committed_at: datetime
+
+
 class CommitLog:
     """The commits of one group, in ``<group folder>/_commits``."""
 
@@ -114,6 +122,16 @@ class CommitLog:
             if newest_first[-1].files is not None:
                 break
         return _folded(self._name, newest_first[::-1])
+
+    def added_since(self, mark: CommitMark | None, newest: int) -> set[str] | None:
+        """Paths of the files that later commits added, up to the ``newest``.
+
+        None where all files count: there is no mark, or it is of another group that had the same name.
+        """
+        if mark is None or mark.commit > newest or self._read(mark.commit).committed_at != mark.committed_at:
+            return None
+        later = (self._read(number) for number in range(mark.commit + 1, newest + 1))
+        return {file.path for commit in later for file in commit.add}
 
     def append(
         self, group: FeatureGroup, added: tuple[DataFile, ...], *, after: GroupState | None, now: datetime

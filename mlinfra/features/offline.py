@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mlinfra.errors import suggestion
-from mlinfra.features.commits import CommitLog, GroupState
+from mlinfra.features.commits import CommitLog, CommitMark, GroupState
 from mlinfra.features.errors import InvalidFeatures, UnknownFeature, UnknownFeatureGroup
 from mlinfra.features.files import storage_errors
 from mlinfra.features.frame import to_table, with_creation_time
@@ -55,6 +55,19 @@ class OfflineStore:
         state = self._state(name)
         everything = TimeRange(None, None, state.group.time_type)
         return GroupFiles(self._storage.at(name), state.group, state.commit, state.files, everything)
+
+    def files_since(self, name: str, mark: CommitMark | None) -> tuple[GroupFiles, CommitMark]:
+        """A group's files that were added after a commit, all without one; and the newest commit.
+
+        Raises:
+            UnknownFeatureGroup: there is no such group.
+        """
+        state = self._state(name)
+        with storage_errors(self._storage.where(name)):
+            added = self._log(name).added_since(mark, state.commit)
+        files = tuple(file for file in state.files if added is None or file.path in added)
+        found = GroupFiles(self._storage.at(name), state.group, files)
+        return found, CommitMark(state.commit, state.committed_at)
 
     def write(
         self, name: str, frame: pd.DataFrame, *, entity_column: str | None, partition_by: PartitionBy | None

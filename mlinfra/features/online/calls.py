@@ -10,17 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from mlinfra.features.errors import FeatureStoreUnavailable, InvalidFeatures
+from mlinfra.features.offline import OfflineStore
 from mlinfra.features.online.backend import Key
 from mlinfra.features.online.group import OnlineGroup
 from mlinfra.features.online.inputs import EventTime, Values
 from mlinfra.features.online.location import ONLINE_STORE_URI_ENV, open_backend
+from mlinfra.features.online.materialize import materialize, materialize_incremental
 from mlinfra.features.online.prepared import MEMORY_ROWS, OnlineReader
 from mlinfra.features.online.result import FloatType, OnlineFeatures
 from mlinfra.features.online.store import Clock, OnlineStore
+from mlinfra.features.timerange import Moment
 
 
 class OnlineCalls:
     """Newest rows of entities: plain vectors by key, and feature groups by name and version."""
+
+    _offline: OfflineStore
 
     def __init__(self, location: str | Path | None, clock: Clock) -> None:
         self._online_location = location
@@ -175,6 +180,63 @@ class OnlineCalls:
             dtype=dtype,
             memory_rows=memory_rows,
         )
+
+    def materialize(
+        self,
+        feature_group: str,
+        start_date: Moment | None = None,
+        end_date: Moment | None = None,
+        *,
+        version: str | None = None,
+        force: bool = False,
+    ) -> int:
+        """Bring the newest row of each entity in a period from the offline store into the online one.
+
+        Rows that are older than what is online stay out. The watermark of `materialize_incremental`
+        stays where it is: a period of event time says nothing of the rows that come later.
+
+        Args:
+            feature_group: name of the group, offline and online.
+            start_date, end_date: as of `read_offline_features`; both included, all by default.
+            version: version of the online group, ``1.0`` by default.
+            force: replace what is online, however new.
+
+        Returns:
+            Entities whose row was stored.
+
+        Raises:
+            UnknownFeatureGroup: there is no such group offline; the message names those there are.
+            FeatureConflict: the online group has other features or types.
+            CorruptFeatures: an offline file is missing or damaged; the message names it.
+            FeatureStoreUnavailable: the disk is full, or the server does not answer.
+        """
+        return materialize(
+            self._online,
+            self._offline,
+            feature_group,
+            start=start_date,
+            end=end_date,
+            version=version,
+            force=force,
+        )
+
+    def materialize_incremental(self, feature_group: str, *, version: str | None = None) -> int:
+        """Bring what was written offline since the last time into the online store, late rows included.
+
+        How far it came is kept online and moves only when all is there; after a crash the next call does
+        the rest.
+
+        Args:
+            feature_group: name of the group, offline and online.
+            version: version of the online group, ``1.0`` by default; each has its own watermark.
+
+        Returns:
+            Entities whose row was stored.
+
+        Raises:
+            as of `materialize`.
+        """
+        return materialize_incremental(self._online, self._offline, feature_group, version=version)
 
     def list_online_groups(self) -> list[OnlineGroup]:
         """Every version of every group in the online store, with its features and their types."""

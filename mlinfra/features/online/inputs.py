@@ -121,10 +121,10 @@ def given_frame(
     if timed is None:
         frame = frame.assign(**{DEFAULT_TIME_COLUMN: pd.Timestamp(0, tz="UTC")})
     table, time_column = to_table(frame, group=group)
-    event = _nanoseconds(table, time_column) if timed else _event_times(event_timestamp, len(keys))
+    event = nanoseconds(table, time_column) if timed else _event_times(event_timestamp, len(keys))
     created = None
     if CREATED_COLUMN in table.column_names:
-        created = _nanoseconds(with_creation_time(table, pd.Timestamp(0, tz="UTC")), CREATED_COLUMN)
+        created = nanoseconds(with_creation_time(table, pd.Timestamp(0, tz="UTC")), CREATED_COLUMN)
     features = table.select(
         [name for name in table.column_names if name not in (time_column, CREATED_COLUMN)]
     )
@@ -166,7 +166,12 @@ def _event_times(event_timestamp: EventTime, rows: int) -> Int64s | None:
     return np.array(times.asi8)
 
 
-def _nanoseconds(table: pa.Table, name: str) -> Int64s:
+def nanoseconds(table: pa.Table, name: str) -> Int64s:
+    """A column of times as nanoseconds since 1970, shape (rows,).
+
+    Raises:
+        InvalidFeatures: a time is too early or too late for that.
+    """
     column = table.column(name)
     try:
         nanoseconds = column.cast(pa.timestamp("ns", column.type.tz)).cast(pa.int64())

@@ -11,7 +11,7 @@ import pyarrow as pa
 from mlinfra.features.online.backend import Key
 from mlinfra.features.online.memory import Block
 from mlinfra.features.online.status import FeatureStatus
-from mlinfra.features.parquet_files import NULLABLE_TYPES
+from mlinfra.features.parquet_files import to_pandas
 from mlinfra.features.schema import TYPES_BY_NAME
 
 FloatType = type[np.float64] | type[np.float32]
@@ -60,8 +60,7 @@ class OnlineFeatures:
 
     def to_pandas(self) -> pd.DataFrame:
         """One row an entity, indexed by key: each feature in its own type, null unless it is present."""
-        table = self.to_arrow()
-        frame: pd.DataFrame = table.to_pandas(types_mapper=NULLABLE_TYPES.get)
+        frame = to_pandas(self.to_arrow())
         frame.index = pd.Index(list(self.keys), name="entity")
         return frame
 
