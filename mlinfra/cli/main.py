@@ -5,7 +5,7 @@ Heavy libraries load in the commands that need them, so that help is instant.
 
 import typer
 
-from mlinfra.cli import cluster, datasets
+from mlinfra.cli import cluster, datasets, lifecycle
 from mlinfra.cli.demo import demo
 from mlinfra.cli.train import EXAMPLES, train
 
@@ -16,5 +16,6 @@ app = typer.Typer(
 )
 cluster.register(app)
 app.command()(demo)
+lifecycle.register(app)
 app.command(name="train", epilog=EXAMPLES)(train)
 app.add_typer(datasets.app, name="datasets")

@@ -11,11 +11,8 @@ from mlinfra.resources.model_version import (
     ModelVersionStatus,
     Stage,
 )
-from mlinfra.resources.retraining_policy import (
-    RetrainingPolicy,
-    RetrainingPolicySpec,
-    RetrainingPolicyStatus,
-)
+from mlinfra.resources.retraining_policy import RetrainingPolicy, RetrainingPolicySpec
+from mlinfra.resources.retraining_policy_status import RetrainingPolicyStatus
 from mlinfra.resources.training_job import (
     TrainingJob,
     TrainingJobSpec,

@@ -110,7 +110,19 @@ CUSTOM_RESOURCES = (
         RetrainingPolicy,
         "retrainingpolicies",
         "mlrp",
-        (PrinterColumn("Model", ".spec.modelName"), AGE),
+        (
+            PrinterColumn("Phase", ".status.phase"),
+            PrinterColumn("Model", ".spec.modelName"),
+            PrinterColumn("Schedule", ".spec.schedule"),
+            PrinterColumn("Suspend", ".spec.suspend", "boolean"),
+            PrinterColumn("Last Training", ".status.lastTrainingTime", "date"),
+            # Not of type date: kubectl shows no age of a time to come.
+            PrinterColumn("Next", ".status.nextScheduledTime"),
+            AGE,
+            PrinterColumn("Time Zone", ".spec.timeZone", wide=True),
+            PrinterColumn("Active", ".status.active[*].name", wide=True),
+            PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
+        ),
     ),
 )
 

@@ -13,6 +13,7 @@ from mlinfra.resources.base import (
 )
 from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.promotion import GateList, Stage
+from mlinfra.resources.retraining_policy_status import Trigger
 from mlinfra.resources.training_job_status import MetricList
 
 __all__ = ["ModelVersion", "ModelVersionSource", "ModelVersionSpec", "ModelVersionStatus", "Stage"]
@@ -27,6 +28,13 @@ class ModelVersionSource(ResourceModel):
     training_job: Annotated[
         str | None,
         Field(max_length=253, description="Name of the TrainingJob in the same namespace."),
+    ] = None
+    retraining_policy: Annotated[
+        str | None,
+        Field(max_length=253, description="Name of the RetrainingPolicy that created the TrainingJob."),
+    ] = None
+    trigger: Annotated[
+        Trigger | None, Field(description="What asked the RetrainingPolicy for the training.")
     ] = None
 
 

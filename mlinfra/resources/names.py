@@ -8,6 +8,16 @@ TRAINING_JOB_UID_LABEL = "mlinfra.io/training-job-uid"
 MODEL_LABEL = "mlinfra.io/model"
 """On a ModelVersion: the slug of its model's name."""
 
+RETRAINING_POLICY_LABEL = "mlinfra.io/retraining-policy"
+"""On a TrainingJob: the name of the RetrainingPolicy that created it."""
+TRIGGER_ANNOTATION = "mlinfra.io/trigger"
+"""On a TrainingJob of a policy: what asked for it, one of `RetrainingTrigger`."""
+TRIGGER_KEY_ANNOTATION = "mlinfra.io/trigger-key"
+"""On a TrainingJob of a policy: the scheduled time, the retrain annotation's value, or a window's end."""
+TRIGGER_MESSAGE_ANNOTATION = "mlinfra.io/trigger-message"
+RETRAIN_ANNOTATION = "mlinfra.io/retrain"
+"""On a RetrainingPolicy: each new value starts one training."""
+
 FIELD_MANAGER = "mlinfra-operator"
 
 TRAINING_JOB_ENV = "MLINFRA_TRAINING_JOB"

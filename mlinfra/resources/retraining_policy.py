@@ -1,7 +1,4 @@
-"""RetrainingPolicy: which TrainingJob to create again when its model should be renewed.
-
-Served, so that policies can be kept in Git; triggers arrive with the code that acts on them.
-"""
+"""RetrainingPolicy: when a model is trained again, and with which TrainingJob."""
 
 from typing import Annotated, Literal
 
@@ -9,16 +6,20 @@ from pydantic import ConfigDict, Field, model_validator
 
 from mlinfra.resources.base import (
     API_VERSION,
-    ConditionList,
     Integer,
     ObjectMeta,
     ResourceModel,
     WithoutNulls,
 )
 from mlinfra.resources.model_name import ModelName
+from mlinfra.resources.retraining_policy_status import RetrainingPolicyStatus
 from mlinfra.resources.training_job import TrainingJobSpec
 
+MAX_POLICY_NAME_LENGTH = 52
+"""As of a CronJob; the name is also a label's value."""
 FOREIGN_MODEL = "modelName must be the modelName of the trainingJobTemplate"
+POLICY_NAME_TOO_LONG = f"metadata.name must have at most {MAX_POLICY_NAME_LENGTH} characters"
+ZONE_WITHOUT_SCHEDULE = "timeZone and startingDeadlineSeconds belong to a schedule: give one"
 
 
 class TemplateMetadata(ResourceModel):
@@ -52,7 +53,12 @@ class RetrainingPolicySpec(ResourceModel):
                 {
                     "rule": "self.modelName == self.trainingJobTemplate.spec.modelName",
                     "message": FOREIGN_MODEL,
-                }
+                },
+                {
+                    "rule": "has(self.schedule)"
+                    " || !(has(self.timeZone) || has(self.startingDeadlineSeconds))",
+                    "message": ZONE_WITHOUT_SCHEDULE,
+                },
             ]
         }
     )
@@ -61,28 +67,93 @@ class RetrainingPolicySpec(ResourceModel):
     training_job_template: Annotated[
         TrainingJobTemplate, Field(description="The TrainingJob that the policy creates.")
     ]
+    schedule: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            description="When to train, as cron writes it, such as '0 3 * * *'; not by time where absent.",
+        ),
+    ] = None
+    time_zone: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="IANA name of the schedule's time zone, such as Europe/Berlin; UTC where absent.",
+        ),
+    ] = None
+    starting_deadline_seconds: Annotated[
+        Integer | None,
+        Field(
+            ge=0,
+            le=2147483647,
+            description="How late a missed training may still start; however late where absent.",
+        ),
+    ] = None
+    suspend: Annotated[
+        bool,
+        Field(description="Start no trainings but those that a person asks for; active ones go on."),
+    ] = False
+    concurrency_policy: Annotated[
+        Literal["Allow", "Forbid", "Replace"],
+        Field(
+            description="While a training is active: Allow another one, Forbid it until that one has ended, "
+            "or Replace that one."
+        ),
+    ] = "Forbid"
+    cooldown_seconds: Annotated[
+        Integer,
+        Field(
+            ge=0,
+            le=31536000,
+            description="The least seconds from the start of one training to the next, unless a person asks.",
+        ),
+    ] = 0
+    max_runs_per_day: Annotated[
+        Integer | None,
+        Field(ge=1, le=100, description="The most trainings to start in any 24 hours, whoever asks."),
+    ] = None
+    successful_jobs_history_limit: Annotated[
+        Integer, Field(ge=0, le=100, description="How many successful TrainingJobs to keep.")
+    ] = 3
+    failed_jobs_history_limit: Annotated[
+        Integer, Field(ge=0, le=100, description="How many failed TrainingJobs to keep.")
+    ] = 1
 
     @model_validator(mode="after")
     def _trains_its_own_model(self) -> "RetrainingPolicySpec":
         if self.model_name != self.training_job_template.spec.model_name:
             raise ValueError(FOREIGN_MODEL)
+        if self.schedule is None and (
+            self.time_zone is not None or self.starting_deadline_seconds is not None
+        ):
+            raise ValueError(ZONE_WITHOUT_SCHEDULE)
         return self
-
-
-class RetrainingPolicyStatus(ResourceModel):
-    """Observed state of a RetrainingPolicy."""
-
-    conditions: ConditionList = Field(default_factory=list)
-    observed_generation: Annotated[
-        Integer | None, Field(description="The metadata.generation that this status tells of.")
-    ] = None
 
 
 class RetrainingPolicy(ResourceModel):
     """Decides when a model is trained again, and with which TrainingJob."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"size(self.metadata.name) <= {MAX_POLICY_NAME_LENGTH}",
+                    "message": POLICY_NAME_TOO_LONG,
+                },
+            ]
+        },
+    )
 
     api_version: Literal["mlinfra.io/v1alpha1"] = API_VERSION
     kind: Literal["RetrainingPolicy"] = "RetrainingPolicy"
     metadata: ObjectMeta
     spec: RetrainingPolicySpec
     status: RetrainingPolicyStatus = Field(default_factory=RetrainingPolicyStatus)
+
+    @model_validator(mode="after")
+    def _name_fits(self) -> "RetrainingPolicy":
+        if len(self.metadata.name) > MAX_POLICY_NAME_LENGTH:
+            raise ValueError(POLICY_NAME_TOO_LONG)
+        return self

@@ -1,4 +1,4 @@
-"""kopf's part: it watches our two resources and tells the caches. Decisions are made elsewhere.
+"""kopf's part: it watches our three resources and tells the caches. Decisions are made elsewhere.
 
 Only ``on.event`` handlers: kopf writes nothing to the objects then, neither annotations nor finalizers.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import kopf
 
 from mlinfra.kube import ClusterConfig
-from mlinfra.kube.resource import MODEL_VERSIONS, TRAINING_JOBS, ResourceType
+from mlinfra.kube.resource import MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_JOBS, ResourceType
 from mlinfra_operator.runtime.cache import ObjectCache
 from mlinfra_operator.runtime.login import connection
 from mlinfra_operator.runtime.operator import Operator
@@ -56,6 +56,7 @@ def operator_registry(operator: Operator, config: ClusterConfig) -> kopf.Operato
 
     _feed(registry, TRAINING_JOBS, operator.jobs)
     _feed(registry, MODEL_VERSIONS, operator.versions)
+    _feed(registry, RETRAINING_POLICIES, operator.policies)
     return registry
 
 

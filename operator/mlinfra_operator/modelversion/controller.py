@@ -14,7 +14,6 @@ from mlinfra.kube.resource import MODEL_VERSIONS
 from mlinfra.resources import ModelVersion
 from mlinfra.resources.names import FIELD_MANAGER
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
-from mlinfra_operator.conditions import Event
 from mlinfra_operator.modelversion.observed import Observed, elder_of, stage_is_ours
 from mlinfra_operator.modelversion.plan import (
     Action,
@@ -29,6 +28,7 @@ from mlinfra_operator.modelversion.plan import (
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
 from mlinfra_operator.runtime.events import EventPoster
+from mlinfra_operator.runtime.invalid import tell_invalid
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.status import GONE, StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry
@@ -88,7 +88,7 @@ class ModelVersionController:
         try:
             version = ModelVersion.model_validate(obj)
         except ValidationError as error:
-            await self._tell_invalid(obj, error)
+            await tell_invalid(self._context.events, obj, error)
             return None
         decided = await self._act(key, version)
         latest = self._context.versions.get(key)
@@ -198,13 +198,6 @@ class ModelVersionController:
         for other in self._others(str(obj["spec"].get("modelName")), key_of(obj)):
             if _asks_for_production(other) or other["spec"]["version"] == obj["spec"]["version"]:
                 self._context.enqueue(key_of(other))
-
-    async def _tell_invalid(self, obj: Object, error: ValidationError) -> None:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"{where}: {first['msg']}; apply the CRDs of this operator's version"
-        logger.error("ModelVersion %s: %s", obj["metadata"]["name"], message)
-        await self._context.events.post(obj, Event("Warning", "InvalidResource", message))
 
 
 def _asks_for_production(obj: Object) -> bool:

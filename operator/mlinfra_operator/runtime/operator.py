@@ -1,4 +1,4 @@
-"""All parts of the operator, wired: caches fed by kopf, one queue, two controllers, and MLflow."""
+"""All parts of the operator, wired: caches fed by kopf, one queue, a controller a kind, and MLflow."""
 
 import asyncio
 import logging
@@ -9,8 +9,15 @@ from typing import Literal, TypeVar, cast
 import httpx
 
 from mlinfra.kube import ApiError, KubernetesClient
-from mlinfra.kube.resource import MODEL_VERSIONS, NAMESPACES, TRAINING_JOBS, ResourceType
+from mlinfra.kube.resource import (
+    MODEL_VERSIONS,
+    NAMESPACES,
+    RETRAINING_POLICIES,
+    TRAINING_JOBS,
+    ResourceType,
+)
 from mlinfra_operator.modelversion import controller as modelversion
+from mlinfra_operator.retrainingpolicy import controller as retrainingpolicy
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
 from mlinfra_operator.runtime.child_jobs import ChildJobs
 from mlinfra_operator.runtime.events import EventPoster
@@ -30,7 +37,7 @@ RELIST_SECONDS = 600.0
 START_RETRY_SECONDS = 2.0
 FORBIDDEN, NOT_FOUND = 403, 404
 
-Kind = Literal["TrainingJob", "ModelVersion", "Run", "Sweep"]
+Kind = Literal["TrainingJob", "ModelVersion", "RetrainingPolicy", "Run", "Sweep"]
 WorkKey = tuple[Kind, str, str]
 """Kind with namespace and name, or with a run's ID and final status."""
 
@@ -54,10 +61,12 @@ class Operator:
         self._queue: WorkQueue[WorkKey] = WorkQueue(self._reconcile)
         self.jobs = ObjectCache(self._job_changed, self._job_deleted)
         self.versions = ObjectCache(self._version_changed, self._version_deleted)
+        self.policies = ObjectCache(self._policy_changed, lambda _: None)
         self._children = ChildJobs(client, settings.watch_namespace, self._enqueue_job)
         self._runs = RunWatch(self._mlflow, self._enqueue_job)
         self._trainingjobs: trainingjob.TrainingJobController
         self._modelversions: modelversion.ModelVersionController
+        self._retrainingpolicies: retrainingpolicy.RetrainingPolicyController
         self._finisher: RunFinisher
 
     async def prepare(self) -> None:
@@ -70,7 +79,7 @@ class Operator:
         await asyncio.gather(_persistently(self._relist), self._mlflow.warm_up())
 
     async def run(self) -> None:
-        """Work until cancelled; what kopf tells of is fed to `jobs` and `versions` meanwhile."""
+        """Work until cancelled; what kopf tells of is fed to `jobs`, `versions` and `policies` meanwhile."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._children.run())
             await self._children.synced.wait()
@@ -102,6 +111,7 @@ class Operator:
                     feature_store_uri=self._settings.feature_store_uri,
                 ),
                 finish=self._finish,
+                phase_changed=self._enqueue_policy_of,
                 cluster_uid=cluster_uid,
             )
         )
@@ -113,6 +123,15 @@ class Operator:
                 status=StatusWriter(self._client, MODEL_VERSIONS, self.versions),
                 events=events,
                 enqueue=self._enqueue_version,
+            )
+        )
+        self._retrainingpolicies = retrainingpolicy.RetrainingPolicyController(
+            retrainingpolicy.Context(
+                client=self._client,
+                policies=self.policies,
+                jobs=self.jobs,
+                status=StatusWriter(self._client, RETRAINING_POLICIES, self.policies),
+                events=events,
             )
         )
         self._finisher = RunFinisher(
@@ -130,6 +149,8 @@ class Operator:
                 return await self._trainingjobs.reconcile((first, second))
             case "ModelVersion":
                 return await self._modelversions.reconcile((first, second))
+            case "RetrainingPolicy":
+                return await self._retrainingpolicies.reconcile((first, second))
             case "Run":
                 await self._finisher.end(Finish(first, cast("FinalStatus", second)))
             case "Sweep":
@@ -147,9 +168,19 @@ class Operator:
 
     def _job_changed(self, obj: Object) -> None:
         self._enqueue_job(*key_of(obj))
+        self._enqueue_policy_of(obj)
 
     def _job_deleted(self, obj: Object) -> None:
         self._trainingjobs.forget(obj)
+        self._enqueue_policy_of(obj)
+
+    def _enqueue_policy_of(self, job: Object) -> None:
+        key = retrainingpolicy.policy_of(job)
+        if key is not None:
+            self._queue.add(("RetrainingPolicy", *key))
+
+    def _policy_changed(self, obj: Object) -> None:
+        self._queue.add(("RetrainingPolicy", *key_of(obj)))
 
     def _version_changed(self, obj: Object) -> None:
         self._enqueue_version(key_of(obj))
@@ -158,7 +189,11 @@ class Operator:
         self._modelversions.forget(obj)
 
     async def _relist(self) -> None:
-        for resource, cache in ((TRAINING_JOBS, self.jobs), (MODEL_VERSIONS, self.versions)):
+        for resource, cache in (
+            (TRAINING_JOBS, self.jobs),
+            (MODEL_VERSIONS, self.versions),
+            (RETRAINING_POLICIES, self.policies),
+        ):
             try:
                 objects, version = await self._client.list(resource, self._settings.watch_namespace)
             except ApiError as error:

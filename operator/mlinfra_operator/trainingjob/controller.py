@@ -14,15 +14,17 @@ from mlinfra.resources.names import FIELD_MANAGER, TRAINING_JOB_UID_LABEL
 from mlinfra.tracking.contract import (
     CLUSTER_UID_TAG,
     MANAGED_TAG,
+    RETRAINING_POLICY_TAG,
     TRAINING_JOB_TAG,
     TRAINING_JOB_UID_TAG,
+    TRIGGER_TAG,
 )
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
-from mlinfra_operator.conditions import Event
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache
 from mlinfra_operator.runtime.child_jobs import ChildJobs
 from mlinfra_operator.runtime.events import EventPoster
+from mlinfra_operator.runtime.invalid import tell_invalid
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.run_watch import RunWatch
 from mlinfra_operator.runtime.status import StatusWriter
@@ -43,6 +45,7 @@ from mlinfra_operator.trainingjob.actions import (
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
 from mlinfra_operator.trainingjob.model_version_builder import build_model_version
 from mlinfra_operator.trainingjob.observed import Observed, Refusal, child_job, pod_facts
+from mlinfra_operator.trainingjob.origin import origin_of
 from mlinfra_operator.trainingjob.plan import is_mine, is_terminal, plan
 
 MAX_ROUNDS = 16
@@ -59,6 +62,7 @@ class Context:
 
     Attributes:
         finish: called with a run that has to end.
+        phase_changed: called with a TrainingJob whose new phase is stored.
     """
 
     client: KubernetesClient
@@ -71,6 +75,7 @@ class Context:
     events: EventPoster
     defaults: PodDefaults
     finish: Callable[[Finish], None]
+    phase_changed: Callable[[Object], None]
     cluster_uid: str | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -94,7 +99,7 @@ class TrainingJobController:
         try:
             job = TrainingJob.model_validate(obj)
         except ValidationError as error:
-            await self._tell_invalid(obj, error)
+            await tell_invalid(self._context.events, obj, error)
             return None
         if is_terminal(job):
             return None
@@ -245,6 +250,11 @@ class TrainingJobController:
             TRAINING_JOB_UID_TAG: metadata.uid,
             TRAINING_JOB_TAG: f"{metadata.namespace}/{metadata.name}",
         }
+        policy, trigger = origin_of(metadata)
+        if policy is not None:
+            tags[RETRAINING_POLICY_TAG] = f"{metadata.namespace}/{policy}"
+        if trigger is not None:
+            tags[TRIGGER_TAG] = trigger
         if self._context.cluster_uid is not None:
             tags[CLUSTER_UID_TAG] = self._context.cluster_uid
         return tags
@@ -256,17 +266,12 @@ class TrainingJobController:
                 # Deleted meanwhile: its status never told of the run.
                 context.finish(Finish(observed.run.run_id, "KILLED"))
             return
+        if decided.status.phase != (obj.get("status") or {}).get("phase"):
+            context.phase_changed(obj)
         if decided.finish is not None:
             context.finish(decided.finish)
         for event in decided.events:
             await context.events.post(obj, event)
-
-    async def _tell_invalid(self, obj: Object, error: ValidationError) -> None:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"{where}: {first['msg']}; apply the CRDs of this operator's version"
-        logger.error("TrainingJob %s: %s", obj["metadata"]["name"], message)
-        await self._context.events.post(obj, Event("Warning", "InvalidResource", message))
 
     def _follow(self, key: Key, job: TrainingJob, observed: Observed, decided: Plan) -> None:
         run = observed.run

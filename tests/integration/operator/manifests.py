@@ -23,3 +23,13 @@ def condition(obj: Object, type_: str) -> Object:
     assert len(found) == 1, obj["status"]["conditions"]
     only: Object = found[0]
     return only
+
+
+def retraining_policy(name: str, **spec: Any) -> Object:
+    template = training_job(name, **gated(0.8))["spec"]
+    return {
+        "apiVersion": "mlinfra.io/v1alpha1",
+        "kind": "RetrainingPolicy",
+        "metadata": {"name": name},
+        "spec": {"modelName": name, "trainingJobTemplate": {"spec": template}, **spec},
+    }

@@ -205,10 +205,29 @@ GOOD_POLICIES: dict[str, Any] = {
         "modelName": "mine",
         "trainingJobTemplate": {"metadata": {"labels": {"a": "b"}}, "spec": OWN_CODE},
     },
+    "every field": POLICY
+    | {
+        "schedule": "0 3 * * *",
+        "timeZone": "Europe/Berlin",
+        "startingDeadlineSeconds": 0,
+        "suspend": True,
+        "concurrencyPolicy": "Replace",
+        "cooldownSeconds": 3600,
+        "maxRunsPerDay": 1,
+        "successfulJobsHistoryLimit": 0,
+        "failedJobsHistoryLimit": 100,
+    },
+    "a schedule that only the operator can refuse": POLICY | {"schedule": "when the sun rises"},
 }
 BAD_POLICIES: dict[str, Any] = {
     "model of another name": POLICY | {"modelName": "other"},
     "no template": {"modelName": "m"},
+    "empty schedule": POLICY | {"schedule": ""},
+    "time zone without a schedule": POLICY | {"timeZone": "UTC"},
+    "deadline without a schedule": POLICY | {"startingDeadlineSeconds": 5},
+    "unknown concurrency policy": POLICY | {"concurrencyPolicy": "Sometimes"},
+    "no run a day": POLICY | {"maxRunsPerDay": 0},
+    "negative cool-down": POLICY | {"schedule": "0 3 * * *", "cooldownSeconds": -1},
     "template with a name": {
         "modelName": "mine",
         "trainingJobTemplate": {"metadata": {"name": "x"}, "spec": OWN_CODE},
@@ -246,6 +265,7 @@ def test_both_accept(api: Any, tried: Manifest) -> None:
         *cases("ModelVersion", BAD_VERSIONS),
         *cases("RetrainingPolicy", BAD_POLICIES),
         pytest.param(manifest("TrainingJob", BUILT_IN, name="a" * 53), id="name of 53 characters"),
+        pytest.param(manifest("RetrainingPolicy", POLICY, name="a" * 53), id="policy of 53 characters"),
         pytest.param(manifest("TrainingJob", BUILT_IN) | {"data": {}}, id="field beside spec"),
         pytest.param(manifest("TrainingJob", built_in(training={"learningRate": math.nan})), id="NaN"),
         pytest.param(manifest("TrainingJob", built_in(training={"learningRate": math.inf})), id="infinity"),

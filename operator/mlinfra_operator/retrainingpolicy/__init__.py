@@ -1,0 +1,1 @@
+"""RetrainingPolicy: when a model is trained again, and the TrainingJobs that come of it."""

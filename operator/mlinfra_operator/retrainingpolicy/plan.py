@@ -1,0 +1,329 @@
+"""What to do next about a RetrainingPolicy, and what its status says. Pure: no clock, no input, no output.
+
+A request for a training is answered by a TrainingJob whose name derives from the request: what was created
+and not yet told of is found again by its name, so nothing is trained twice.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from mlinfra.resources import RetrainingPolicy
+from mlinfra.resources.names import RETRAIN_ANNOTATION
+from mlinfra.resources.retraining_policy_status import (
+    MAX_HISTORY,
+    PastTraining,
+    PolicyPhase,
+    RetrainingPolicyStatus,
+    StartedTraining,
+)
+from mlinfra.retraining.decision import DAY, Hold, Limits, Start, Training, decide
+from mlinfra.retraining.schedule import InvalidScheduleError, Schedule, parse_schedule
+from mlinfra.retraining.triggers import Request, RetrainingTrigger, monitor_requests
+from mlinfra_operator import conditions
+from mlinfra_operator.conditions import Event, Observation
+from mlinfra_operator.retrainingpolicy.builder import training_job_name
+from mlinfra_operator.retrainingpolicy.observed import Child, Observed
+
+MAX_MANUAL_KEY = 256
+LONGEST_SLEEP = timedelta(hours=1)
+"""A clock that is set anew must not let a schedule be missed for longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTrainingJob:
+    """Create the TrainingJob that answers a request, or find the one of its name."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTrainingJob:
+    """Delete this very TrainingJob."""
+
+    name: str
+    uid: str
+
+
+Action = CreateTrainingJob | DeleteTrainingJob
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do next, or where there is nothing more to do now, what to tell.
+
+    Attributes:
+        actions: to be carried out in order; then the plan is made anew.
+        status: the status to write.
+        events: to post once the status is written.
+        retry: whether to try again with a growing delay.
+        requeue_after: seconds after which to look again.
+    """
+
+    status: RetrainingPolicyStatus
+    actions: tuple[Action, ...] = ()
+    events: tuple[Event, ...] = ()
+    retry: bool = False
+    requeue_after: float | None = None
+
+
+def plan(policy: RetrainingPolicy, observed: Observed, now: datetime, *, created: datetime) -> Plan:
+    """The next step of a RetrainingPolicy.
+
+    Args:
+        policy: the policy with its latest status.
+        observed: what is known now.
+        now: the time of the observation.
+        created: when the policy was created; nothing before is due.
+    """
+    return _Planner(policy, observed, now, created).plan()
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    policy: RetrainingPolicy
+    observed: Observed
+    now: datetime
+    created: datetime
+
+    def plan(self) -> Plan:
+        told = {past.name for past in self.policy.status.history}
+        surplus = self._surplus()
+        if surplus and all(child.name in told for child in surplus):
+            deletions = tuple(DeleteTrainingJob(child.name, child.uid) for child in surplus)
+            return Plan(self.policy.status, actions=deletions)
+        decided = self._decided()
+        # What is deleted must be remembered: the status that tells of it is written first.
+        return replace(decided, requeue_after=0.0) if surplus and not decided.actions else decided
+
+    def _decided(self) -> Plan:
+        spec = self.policy.spec
+        try:
+            schedule = parse_schedule(spec.schedule, spec.time_zone) if spec.schedule else None
+        except InvalidScheduleError as error:
+            return self._invalid(str(error))
+        decided = decide(self._requests(schedule), self._trainings(), self._limits(), self.now)
+        if isinstance(decided, Start):
+            refusal = self.observed.refusal
+            if not self._told().issuperset(decided.replaces):
+                return replace(self._rest(schedule, None), requeue_after=0.0)
+            if refusal is None or refusal.key != decided.request.key:
+                return self._start(decided)
+            reason = "TrainingJobNameTaken" if refusal.foreign else "TrainingJobNotCreated"
+            decided = Hold(decided.request, reason, refusal.message)
+            return self._rest(schedule, decided, retry=not refusal.final)
+        return self._rest(schedule, decided)
+
+    def _requests(self, schedule: Schedule | None) -> list[Request]:
+        found = [*self._manual(), *self._automatic(schedule)]
+        answered = {child.name for child in self.observed.children} | self._told()
+        name = self.policy.metadata.name
+        return [request for request in found if training_job_name(name, request) not in answered]
+
+    def _manual(self) -> Iterable[Request]:
+        value = self.policy.metadata.annotations.get(RETRAIN_ANNOTATION, "")[:MAX_MANUAL_KEY]
+        if value and value != self.policy.status.last_manual_request:
+            yield Request(RetrainingTrigger.MANUAL, value, f"{RETRAIN_ANNOTATION} is {value}")
+
+    def _automatic(self, schedule: Schedule | None) -> Iterable[Request]:
+        if self.policy.spec.suspend:
+            return
+        if schedule is not None and (due := schedule.latest(self.now, after=self._not_before())):
+            time = conditions.timestamp(due)
+            yield Request(RetrainingTrigger.SCHEDULED, time, f"scheduled for {time}", due)
+        yield from monitor_requests(self.observed.monitors)
+
+    def _not_before(self) -> datetime:
+        moments = [self.created]
+        if (last := self._last_schedule_time()) is not None:
+            moments.append(datetime.fromisoformat(last))
+        if (deadline := self.policy.spec.starting_deadline_seconds) is not None:
+            # A time that is exactly so late may still start.
+            moments.append(self.now - timedelta(seconds=deadline, microseconds=1))
+        return max(moments)
+
+    def _last_schedule_time(self) -> str | None:
+        times = [child.key for child in self.observed.children if child.trigger == "scheduled"]
+        if (told := self.policy.status.last_schedule_time) is not None:
+            times.append(told)
+        return max(times, default=None)
+
+    def _trainings(self) -> tuple[Training, ...]:
+        known = {child.name for child in self.observed.children}
+        gone = (
+            Training(past.name, datetime.fromisoformat(past.start_time), active=False)
+            for past in self._history()
+            if past.name not in known
+        )
+        here = (Training(child.name, child.created, child.active) for child in self.observed.children)
+        return (*gone, *here)
+
+    def _limits(self) -> Limits:
+        spec = self.policy.spec
+        return Limits(
+            concurrency=spec.concurrency_policy,
+            cooldown=timedelta(seconds=spec.cooldown_seconds),
+            max_runs_per_day=spec.max_runs_per_day,
+        )
+
+    def _start(self, start: Start) -> Plan:
+        children = {child.name: child for child in self.observed.children}
+        replaced = (children[name] for name in start.replaces)
+        stops = tuple(DeleteTrainingJob(child.name, child.uid) for child in replaced)
+        return Plan(self.policy.status, actions=(*stops, CreateTrainingJob(start.request)))
+
+    def _surplus(self) -> list[Child]:
+        spec = self.policy.spec
+        limits = {"Succeeded": spec.successful_jobs_history_limit, "Failed": spec.failed_jobs_history_limit}
+        surplus: list[Child] = []
+        for outcome, limit in limits.items():
+            ended = [
+                child for child in self.observed.children if child.outcome == outcome and not child.deleting
+            ]
+            ended.sort(key=lambda child: (child.created, child.name))
+            surplus += ended[: max(0, len(ended) - limit)]
+        return surplus
+
+    def _told(self) -> set[str]:
+        """Names of all trainings that the stored status tells of."""
+        return {each.name for each in (*self.policy.status.active, *self.policy.status.history)}
+
+    def _history(self) -> list[PastTraining]:
+        told = {past.name: past for past in self.policy.status.history}
+        for child in self.observed.children:
+            if child.outcome is not None:
+                told[child.name] = _past(child)
+        here = {child.name for child in self.observed.children}
+        for started in self.policy.status.active:
+            if started.name not in here and started.name not in told:
+                told[started.name] = PastTraining(
+                    name=started.name,
+                    trigger=started.trigger,
+                    start_time=started.start_time,
+                    outcome="Deleted",
+                    completion_time=conditions.timestamp(self.now),
+                )
+        newest_first = sorted(told.values(), key=lambda past: (past.start_time, past.name), reverse=True)
+        kept = self._history_kept()
+        recent = (conditions.timestamp(self.now - self._memory()), "")
+        return [
+            past
+            for number, past in enumerate(newest_first)
+            if number < kept or (past.start_time, "") >= recent
+        ][:MAX_HISTORY]
+
+    def _history_kept(self) -> int:
+        spec = self.policy.spec
+        return max(10, spec.successful_jobs_history_limit + spec.failed_jobs_history_limit)
+
+    def _memory(self) -> timedelta:
+        """How far back the limits look."""
+        return max(DAY, timedelta(seconds=self.policy.spec.cooldown_seconds))
+
+    def _invalid(self, message: str) -> Plan:
+        status = self._status("Invalid", conditions.stalled("InvalidSchedule", message))
+        return Plan(status, events=self._news("Warning", "InvalidSchedule", message))
+
+    def _rest(self, schedule: Schedule | None, hold: Hold | None, *, retry: bool = False) -> Plan:
+        upcoming = schedule.next(self.now) if schedule is not None and not self.policy.spec.suspend else None
+        active = [child for child in self.observed.children if child.active]
+        events: tuple[Event, ...] = ()
+        phase: PolicyPhase
+        if hold is not None:
+            message = f"{hold.request.trigger.value} training ({hold.request.message}): {hold.message}"
+            if hold.until is not None:
+                message += f"; not before {conditions.timestamp(hold.until)}"
+            phase = "Training" if active else "Held"
+            observations = conditions.ready(hold.reason, message)
+            events = self._news("Normal", hold.reason, message)
+        elif active:
+            phase, names = "Training", ", ".join(child.name for child in active)
+            observations = conditions.ready("Training", f"{names} is active")
+        elif self.policy.spec.suspend:
+            phase, observations = "Suspended", conditions.ready("Suspended", "spec.suspend is true")
+        else:
+            when = f"next training {conditions.timestamp(upcoming)}" if upcoming else "waits for a request"
+            phase, observations = "Idle", conditions.ready("Idle", when)
+        status = self._status(phase, observations, upcoming=upcoming)
+        return Plan(
+            status,
+            events=(*self._started_events(), *events),
+            retry=retry,
+            requeue_after=self._wake_up(upcoming, hold.until if hold else None),
+        )
+
+    def _wake_up(self, *moments: datetime | None) -> float | None:
+        upcoming = [moment for moment in moments if moment is not None]
+        if not upcoming:
+            return None
+        # Rather a little late than too early: nothing would be due then.
+        wait = min(upcoming) - self.now + timedelta(milliseconds=10)
+        return max(timedelta(0), min(wait, LONGEST_SLEEP)).total_seconds()
+
+    def _news(self, type_: conditions.EventType, reason: str, message: str) -> tuple[Event, ...]:
+        if conditions.reason_of(self.policy.status.conditions, "Ready") == reason:
+            return ()
+        return (Event(type_, reason, message),)
+
+    def _started_events(self) -> tuple[Event, ...]:
+        told = self._told()
+        return tuple(
+            Event("Normal", "TrainingStarted", f"created TrainingJob {child.name}: {child.trigger.value}")
+            for child in sorted(self.observed.children, key=lambda child: child.created)
+            if child.name not in told and not child.deleting
+        )
+
+    def _status(
+        self,
+        phase: PolicyPhase,
+        observations: tuple[Observation, ...],
+        *,
+        upcoming: datetime | None = None,
+    ) -> RetrainingPolicyStatus:
+        old, generation = self.policy.status, self.policy.metadata.generation
+        active = sorted(
+            (child for child in self.observed.children if child.outcome is None),
+            key=lambda child: (child.created, child.name),
+        )
+        return RetrainingPolicyStatus(
+            phase=phase,
+            conditions=conditions.merge(old.conditions, observations, generation=generation, now=self.now),
+            observed_generation=generation,
+            active=[_started(child) for child in active][-MAX_HISTORY:],
+            history=self._history(),
+            last_training_time=self._last_training_time(),
+            last_schedule_time=self._last_schedule_time(),
+            next_scheduled_time=conditions.timestamp(upcoming) if upcoming else None,
+            last_manual_request=self._last_manual_request(),
+        )
+
+    def _last_training_time(self) -> str | None:
+        times = [conditions.timestamp(child.created) for child in self.observed.children]
+        if (told := self.policy.status.last_training_time) is not None:
+            times.append(told)
+        return max(times, default=None)
+
+    def _last_manual_request(self) -> str | None:
+        manual = [child for child in self.observed.children if child.trigger is RetrainingTrigger.MANUAL]
+        newest = max(manual, key=lambda child: (child.created, child.name), default=None)
+        value = self.policy.metadata.annotations.get(RETRAIN_ANNOTATION, "")[:MAX_MANUAL_KEY]
+        if any(child.key == value for child in manual):
+            return value
+        told = self.policy.status.last_manual_request
+        return told if told is not None or newest is None else newest.key
+
+
+def _started(child: Child) -> StartedTraining:
+    return StartedTraining(
+        name=child.name,
+        trigger=child.trigger.value,
+        start_time=conditions.timestamp(child.created),
+    )
+
+
+def _past(child: Child) -> PastTraining:
+    return PastTraining(
+        **_started(child).model_dump(),
+        outcome="Succeeded" if child.outcome == "Succeeded" else "Failed",
+        completion_time=child.completed,
+    )
