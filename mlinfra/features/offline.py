@@ -52,9 +52,7 @@ class OfflineStore:
 
     def files_of(self, name: str) -> GroupFiles:
         """A group's files as of now; raises `UnknownFeatureGroup`."""
-        state = self._state(name)
-        everything = TimeRange(None, None, state.group.time_type)
-        return GroupFiles(self._storage.at(name), state.group, state.commit, state.files, everything)
+        return self._files(name, self._state(name))
 
     def files_since(self, name: str, mark: CommitMark | None) -> tuple[GroupFiles, CommitMark]:
         """A group's files that were added after a commit, all without one; and the newest commit.
@@ -65,9 +63,10 @@ class OfflineStore:
         state = self._state(name)
         with storage_errors(self._storage.where(name)):
             added = self._log(name).added_since(mark, state.commit)
-        files = tuple(file for file in state.files if added is None or file.path in added)
-        found = GroupFiles(self._storage.at(name), state.group, files)
-        return found, CommitMark(state.commit, state.committed_at)
+        files = self._files(name, state)
+        if added is not None:
+            files = files.only([file.path in added for file in files.files])
+        return files, CommitMark(state.commit, state.committed_at)
 
     def write(
         self, name: str, frame: pd.DataFrame, *, entity_column: str | None, partition_by: PartitionBy | None
@@ -102,6 +101,10 @@ class OfflineStore:
         files = self.files_of(name)
         wanted = requested_columns(files.group, columns)
         return to_pandas(files.within(time_range(start, end, files.group.time_type)).read(wanted))
+
+    def _files(self, name: str, state: GroupState) -> GroupFiles:
+        everything = TimeRange(None, None, state.group.time_type)
+        return GroupFiles(self._storage.at(name), state.group, state.commit, state.files, everything)
 
     def _log(self, name: str) -> CommitLog:
         return CommitLog(self._storage.at(name), name)

@@ -16,7 +16,7 @@ from mlinfra.features.offline import OfflineStore
 from mlinfra.features.online.group import DEFAULT_VERSION, OnlineGroup
 from mlinfra.features.online.inputs import given_table, key_type, nanoseconds
 from mlinfra.features.online.store import OnlineStore, check_name
-from mlinfra.features.timerange import Moment, TimeRange, time_range
+from mlinfra.features.timerange import Moment, time_range
 
 ROWS_AT_ONCE = 20_000
 """Rows in one write: it bounds for how long other writers of the store wait."""
@@ -47,7 +47,7 @@ def materialize(
     check_name(version)
     files = offline.files_of(name)
     period = time_range(start, end, files.group.time_type)
-    return _write(online, files.within(period), period, version or DEFAULT_VERSION, force=force)
+    return _write(online, files.within(period), version or DEFAULT_VERSION, force=force)
 
 
 def materialize_incremental(
@@ -64,8 +64,7 @@ def materialize_incremental(
     wanted = version or DEFAULT_VERSION
     group = online.backend.group(name, wanted)
     files, newest = offline.files_since(name, _mark(online, group) if group else None)
-    everything = time_range(None, None, files.group.time_type)
-    stored = _write(online, files, everything, wanted, force=False)
+    stored = _write(online, files, wanted, force=False)
     group = group or online.group(name, wanted)
     watermark = _Watermark(commit=newest.commit, committed_at=newest.committed_at)
     online.backend.set_watermark(group, watermark.model_dump_json().encode())
@@ -85,9 +84,9 @@ def _mark(online: OnlineStore, group: OnlineGroup) -> CommitMark | None:
     return CommitMark(watermark.commit, watermark.committed_at)
 
 
-def _write(online: OnlineStore, files: GroupFiles, period: TimeRange, version: str, *, force: bool) -> int:
+def _write(online: OnlineStore, files: GroupFiles, version: str, *, force: bool) -> int:
     group = files.group
-    rows = _newest(files, period)
+    rows = _newest(files)
     stored = 0
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = rows.slice(start, ROWS_AT_ONCE)
@@ -102,10 +101,10 @@ def _write(online: OnlineStore, files: GroupFiles, period: TimeRange, version: s
     return stored
 
 
-def _newest(files: GroupFiles, period: TimeRange) -> pa.Table:
-    """The newest row of each entity in the period."""
+def _newest(files: GroupFiles) -> pa.Table:
+    """The newest row of each entity among those that count."""
     held: list[pa.Table] = []
-    for batch in _in_period(files, period):
+    for batch in _counting(files):
         held.append(batch)
         if sum(map(len, held)) > ROWS_HELD:
             held = [newest_of_entity(held, files.group)]
@@ -124,8 +123,8 @@ def newest_of_entity(tables: Sequence[pa.Table], group: FeatureGroup) -> pa.Tabl
     return table.take(order.filter(pa.array(last)))
 
 
-def _in_period(files: GroupFiles, period: TimeRange) -> Iterator[pa.Table]:
-    rows = period.expression(files.group.time_column)
+def _counting(files: GroupFiles) -> Iterator[pa.Table]:
+    rows = files.period.expression(files.group.time_column)
     for _, batch in files.batches(_columns(files.group)):
         table = pa.Table.from_batches([batch])
         if rows is not None:
