@@ -14,12 +14,14 @@ On disk, under the store's root:
     metadata/snapshots/<id>.json                 which rows a snapshot holds: `mlinfra.features.manifest`
     offline/<group>/date=<period>/*.parquet      rows: `mlinfra.features.partitions`
     offline/<group>/_commits/<number>.json       which files count: `mlinfra.features.commits`
+    quarantine/<group>/...                       rows set aside, the same way: `mlinfra.features.checked_rows`
 """
 
 from mlinfra.features.asof import JoinSettings
 from mlinfra.features.errors import (
     CorruptFeatures,
     CyclicDependency,
+    ExpectationFailed,
     FeatureConflict,
     FeatureInUse,
     FeatureStoreUnavailable,
@@ -31,18 +33,25 @@ from mlinfra.features.errors import (
     UnknownFeatureGroup,
     UnknownSnapshot,
 )
+from mlinfra.features.expectations import Expectations
 from mlinfra.features.group import FeatureGroup, PartitionBy
+from mlinfra.features.inspection import Violation
 from mlinfra.features.lineage import Lineage
 from mlinfra.features.manifest import Snapshot
 from mlinfra.features.metadata import FeatureChange, FeatureMetadata
 from mlinfra.features.online.prepared import OnlineReader
 from mlinfra.features.online.result import OnlineFeatures
 from mlinfra.features.online.status import FeatureStatus
+from mlinfra.features.reports import CheckReport, ExpectationWarning, WriteReport
 from mlinfra.features.store import FeatureStore, get_feature_store
 
 __all__ = [
+    "CheckReport",
     "CorruptFeatures",
     "CyclicDependency",
+    "ExpectationFailed",
+    "ExpectationWarning",
+    "Expectations",
     "FeatureChange",
     "FeatureConflict",
     "FeatureGroup",
@@ -64,5 +73,7 @@ __all__ = [
     "UnknownFeature",
     "UnknownFeatureGroup",
     "UnknownSnapshot",
+    "Violation",
+    "WriteReport",
     "get_feature_store",
 ]

@@ -29,6 +29,12 @@ class InvalidFeatures(InvalidInputError):
     reason: ClassVar[str] = "InvalidFeatures"
 
 
+class ExpectationFailed(InvalidFeatures):
+    """Rows break what is expected of a feature; the message names column, rule, count and first row."""
+
+    reason: ClassVar[str] = "ExpectationFailed"
+
+
 class InvalidDefinition(InvalidInputError):
     """A definition that cannot be registered as it is written."""
 

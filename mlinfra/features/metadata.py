@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mlinfra.features.expectations import Expectations
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 """Of features, versions and groups: they are names of files and folders."""
 
@@ -24,6 +26,7 @@ class FeatureMetadata(BaseModel):
         feature_type: kind of feature, such as ``technical``.
         data_type: type of its values, such as ``float``.
         source: what computes it.
+        expectations: rules that its values follow, checked when they are written.
         dependencies: what it is computed from: ``rsi`` or ``rsi@1.0`` is a registered feature, ``raw:close``
             a column of the raw data; see `mlinfra.features.dependencies`.
     """
@@ -37,6 +40,7 @@ class FeatureMetadata(BaseModel):
     data_type: str = "float"
     source: str = ""
     dependencies: tuple[str, ...] = ()
+    expectations: Expectations | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,20 @@ class FeatureChange:
 
 def changes(before: FeatureMetadata, after: FeatureMetadata) -> tuple[FeatureChange, ...]:
     """The fields in which two definitions differ, name and version aside."""
-    old, new = before.model_dump(), after.model_dump()
+    old, new = _fields(before), _fields(after)
     return tuple(
-        FeatureChange(field, old[field], new[field])
-        for field in old
-        if field not in ("name", "version") and old[field] != new[field]
+        FeatureChange(field, old.get(field), new.get(field))
+        for field in dict.fromkeys([*old, *new])
+        if old.get(field) != new.get(field)
     )
+
+
+def _fields(definition: FeatureMetadata) -> dict[str, Any]:
+    fields = definition.model_dump(exclude={"name", "version", "expectations"})
+    if definition.expectations is not None:
+        rules = definition.expectations.model_dump(exclude_none=True)
+        fields |= {f"expectations.{rule}": value for rule, value in rules.items()}
+    return fields
 
 
 def is_name(text: str) -> bool:

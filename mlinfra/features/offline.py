@@ -1,7 +1,7 @@
 """The offline store: the history of each feature group in Parquet, written whole or not at all."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
@@ -24,6 +24,10 @@ from mlinfra.features.storage import StillHeld, Storage
 from mlinfra.features.timerange import Moment, TimeRange, time_range
 
 MAX_NAME_LENGTH = 128
+
+
+Select = Callable[[pa.Table, FeatureGroup], pa.Table]
+"""Which of the rows given are written; it may raise to refuse them all."""
 
 
 class OfflineStore:
@@ -69,11 +73,37 @@ class OfflineStore:
         return files, CommitMark(state.commit, state.committed_at)
 
     def write(
-        self, name: str, frame: pd.DataFrame, *, entity_column: str | None, partition_by: PartitionBy | None
+        self,
+        name: str,
+        frame: pd.DataFrame,
+        *,
+        entity_column: str | None,
+        partition_by: PartitionBy | None,
+        select: Select | None = None,
     ) -> int:
         """Append the frame's rows; see `FeatureStore.write_offline_features`."""
         _check_arguments(name, partition_by)
         table, time_column = to_table(frame, group=name)
+        return self.append(
+            name,
+            table,
+            time_column,
+            entity_column=entity_column,
+            partition_by=partition_by,
+            select=select,
+        )
+
+    def append(
+        self,
+        name: str,
+        table: pa.Table,
+        time_column: str,
+        *,
+        entity_column: str | None,
+        partition_by: PartitionBy | None,
+        select: Select | None = None,
+    ) -> int:
+        """Append the rows of a table that `to_table` made, or those of them that ``select`` lets through."""
         folder = self._storage.at(name)
         with storage_errors(folder.where()), self.lock(name):
             log = self._log(name)
@@ -85,7 +115,12 @@ class OfflineStore:
             else:
                 table = _with_time_column(table, time_column, before.group)
                 group = grown_group(before.group, table, entity_column, partition_by)
-            rows = sorted_rows(cast(table, group), group)
+            fitting = cast(table, group)
+            if select is not None:
+                fitting = select(fitting, group)
+                if not len(fitting):
+                    return 0
+            rows = sorted_rows(fitting, group)
             added = write_files(folder, group, rows)
             try:
                 log.append(group, added, after=before, now=now)

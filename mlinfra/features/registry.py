@@ -30,14 +30,15 @@ class RegisteredFeature(BaseModel):
     """A definition as its file holds it.
 
     Attributes:
-        format: version of the file's format.
+        format: version of the file's format: 2 where the definition has expectations, which a release that
+            writes 1 does not know.
         registered_at: when it was registered first, in UTC.
         feature: the definition.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    format: Annotated[int, Field(ge=1, le=1)] = 1
+    format: Annotated[int, Field(ge=1, le=2)] = 1
     registered_at: datetime
     feature: FeatureMetadata
 
@@ -64,7 +65,7 @@ class FeatureRegistry:
                 check_dependencies(definition, versions, self._names)
             now = datetime.now(UTC)
             for definition in _in_order(new, versions):
-                stored = RegisteredFeature(registered_at=now, feature=definition)
+                stored = _registered(definition, now)
                 still_held()
                 self._storage.publish(_file_of(definition), _content(stored))
 
@@ -188,8 +189,13 @@ def _file_of(definition: FeatureMetadata, *, folder: str | None = None) -> str:
     return f"{definition.name}/{middle}{definition.version}.json"
 
 
+def _registered(definition: FeatureMetadata, now: datetime) -> RegisteredFeature:
+    format_ = 1 if definition.expectations is None else 2
+    return RegisteredFeature(format=format_, registered_at=now, feature=definition)
+
+
 def _content(stored: RegisteredFeature) -> bytes:
-    return stored.model_dump_json(indent=2).encode() + b"\n"
+    return stored.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
 
 
 def _distinct(definitions: Iterable[FeatureMetadata]) -> list[FeatureMetadata]:

@@ -11,8 +11,10 @@ from pyarrow.fs import FileSystem
 
 from mlinfra.features.asof import JoinSettings
 from mlinfra.features.catalogue import delete_definition
+from mlinfra.features.checked_rows import CheckedRows
 from mlinfra.features.entity_rows import Frame
 from mlinfra.features.errors import FeatureStoreUnavailable
+from mlinfra.features.expectations import Policy
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.lineage import Lineage
 from mlinfra.features.local_storage import LocalStorage
@@ -24,6 +26,7 @@ from mlinfra.features.online.location import ONLINE_STORE_URI_ENV
 from mlinfra.features.online.store import Clock
 from mlinfra.features.point_in_time import Ttl, training_features
 from mlinfra.features.registry import FeatureRegistry, RegisteredFeature
+from mlinfra.features.reports import CheckReport, OnReport, warn_of_violations
 from mlinfra.features.snapshot_calls import SnapshotCalls
 from mlinfra.features.snapshots import Snapshots
 from mlinfra.features.storage import Storage, open_storage
@@ -57,6 +60,8 @@ class FeatureStore(OnlineCalls, SnapshotCalls):
         self._registry = FeatureRegistry(self.storage.at("metadata/features"))
         self._offline = OfflineStore(self.storage.at("offline"))
         self._snapshots = Snapshots(self.storage.at("metadata/snapshots"), self._offline)
+        quarantine = OfflineStore(self.storage.at("quarantine"))
+        self._checked = CheckedRows(self._offline, quarantine, self._registry)
 
     @property
     def root(self) -> Path:
@@ -145,6 +150,8 @@ class FeatureStore(OnlineCalls, SnapshotCalls):
         *,
         entity_column: str | None = None,
         partition_by: PartitionBy | None = None,
+        on_violation: Policy | None = None,
+        on_report: OnReport = warn_of_violations,
     ) -> int:
         """Append rows to a group, all of them or none; readers never see a part, writers take turns.
 
@@ -160,16 +167,58 @@ class FeatureStore(OnlineCalls, SnapshotCalls):
                 one column holds text.
             partition_by: period of one ``date=`` folder, in the first write only; by default the finest
                 with a thousand rows a folder on average (see `mlinfra.features.partitions`).
+            on_violation: what becomes of rows that break an expectation: ``reject``, ``quarantine`` or
+                ``warn``; by default what each feature's definition says. A column belongs to the feature of
+                its name, in its newest version.
+            on_report: called once after the write with what became of the rows; by default an
+                `ExpectationWarning` tells of broken expectations.
 
         Returns:
-            The number of rows written.
+            The number of rows written, those in quarantine left out.
 
         Raises:
             InvalidFeatures: rows that cannot be stored; the message names the column.
             FeatureConflict: a column is missing or has another type than in the group.
+            ExpectationFailed: rows break an expectation, and are to be rejected; nothing was written.
             FeatureStoreUnavailable: the disk is full or did not answer; nothing was written.
         """
-        return self._offline.write(feature_group, df, entity_column=entity_column, partition_by=partition_by)
+        return self._checked.write(
+            feature_group,
+            df,
+            entity_column=entity_column,
+            partition_by=partition_by,
+            policy=on_violation,
+            on_report=on_report,
+        )
+
+    def check_features(
+        self,
+        feature_group: str,
+        start_date: Moment | None = None,
+        end_date: Moment | None = None,
+        features: Sequence[str] | None = None,
+    ) -> CheckReport:
+        """Check stored rows against the expectations of their features, as these are now; nothing is changed.
+
+        Args:
+            feature_group: name of the group.
+            start_date, end_date: as of `read_offline_features`.
+            features: the features to check; by default all that have expectations.
+
+        Raises:
+            UnknownFeatureGroup, UnknownFeature: the message names those there are.
+            FeatureConflict: a rule does not fit its column's type.
+        """
+        return self._checked.check(feature_group, start=start_date, end=end_date, features=features)
+
+    def read_quarantined_features(
+        self,
+        feature_group: str,
+        start_date: Moment | None = None,
+        end_date: Moment | None = None,
+    ) -> pd.DataFrame:
+        """Rows that writes set aside, as `read_offline_features` gives rows, with ``quarantine_reason``."""
+        return self._checked.read_quarantined(feature_group, start=start_date, end=end_date)
 
     def read_offline_features(
         self,

@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> FeatureStore:
 def test_a_definition_is_a_readable_file_under_metadata(store: FeatureStore) -> None:
     store.register_feature(RSI)
     stored = json.loads((store.root / "metadata/features/rsi/1.0.json").read_text())
-    assert stored["feature"] == RSI.model_dump(mode="json")
+    assert stored["feature"] == RSI.model_dump(mode="json", exclude_none=True)
     assert stored["format"] == 1
     assert store.get_feature("rsi") == RSI
 
