@@ -14,9 +14,9 @@ from mlinfra.training.measure_format import measure_text, measure_title
 
 if TYPE_CHECKING:
     from mlinfra.training.champion import ChampionScore
+    from mlinfra.training.epochs import Epoch
     from mlinfra.training.local import LocalTraining
     from mlinfra.training.progress import Progress
-    from mlinfra.training.trainer import Epoch
 
 ENDINGS = {
     "evaluate": "testing",
@@ -48,11 +48,11 @@ class TrainingView:
         """Show an epoch."""
         detail = epoch_detail(epoch, progress)
         self._bar.show(
-            epoch.number,
+            progress.epoch,
             progress.epochs,
             detail=detail,
             remaining_seconds=progress.remaining_seconds,
-            line=f"epoch {epoch.number}/{progress.epochs}  {progress.percent}%  loss {epoch.train_loss:.4f}"
+            line=f"epoch {progress.epoch}/{progress.epochs}  {progress.percent}%  loss {epoch.train_loss:.4f}"
             f"  {detail} · {progress.remaining_seconds:.0f} s left",
         )
 

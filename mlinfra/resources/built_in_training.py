@@ -8,6 +8,13 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from mlinfra.resources.base import Integer, ResourceModel
 from mlinfra.resources.pod import FreeFormObject
 
+STEP_SIZE_OF_ANOTHER = "stepSize belongs to the scheduler StepLR"
+GAMMA_OF_ANOTHER = "gamma belongs to the schedulers StepLR and ExponentialLR"
+SECOND_WARM_UP = "OneCycleLR warms up by itself: leave warmupEpochs out"
+NO_ROWS_TO_TRAIN_ON = "validationFraction and testFraction together must leave rows to train on"
+NOT_A_WALK = "folds, window and windowSize belong to the strategy WalkForward"
+SIZE_OF_NO_WINDOW = "windowSize belongs to window Sliding"
+
 
 def _calendar_date(text: str) -> str:
     datetime.date.fromisoformat(text)
@@ -105,14 +112,81 @@ class TrainingData(ResourceModel):
 
 
 class EarlyStopping(ResourceModel):
-    """Stop when the validation loss no longer falls."""
+    """Stop when a validation metric no longer improves."""
 
     patience: Annotated[
         Integer, Field(ge=1, le=10000, description="Epochs without improvement before training stops.")
     ] = 10
     min_delta: Annotated[
-        float, Field(ge=0, description="The least fall of the validation loss that counts.")
+        float, Field(ge=0, description="The least improvement of the metric that counts.")
     ] = 0.0
+    metric: Annotated[
+        str,
+        Field(
+            min_length=5,
+            max_length=63,
+            pattern="^val_[a-z0-9_]+$",
+            description="Validation metric that chooses the best epoch, such as val_accuracy; "
+            "which direction is better follows from the metric.",
+        ),
+    ] = "val_loss"
+
+
+class LearningRateScheduler(ResourceModel):
+    """How the learning rate changes while the network is trained."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!has(self.stepSize) || self.name == 'StepLR'",
+                    "message": STEP_SIZE_OF_ANOTHER,
+                },
+                {
+                    "rule": "!has(self.gamma) || self.name in ['StepLR', 'ExponentialLR']",
+                    "message": GAMMA_OF_ANOTHER,
+                },
+                {
+                    "rule": "self.warmupEpochs == 0 || self.name != 'OneCycleLR'",
+                    "message": SECOND_WARM_UP,
+                },
+            ]
+        }
+    )
+
+    name: Annotated[
+        Literal["CosineAnnealingLR", "OneCycleLR", "StepLR", "ExponentialLR"],
+        Field(
+            description="Scheduler, by its name in PyTorch. OneCycleLR moves with each batch and has "
+            "learningRate as its peak, the others move with each epoch."
+        ),
+    ]
+    warmup_epochs: Annotated[
+        Integer,
+        Field(ge=0, le=10000, description="Epochs in which the rate first rises to learningRate, linearly."),
+    ] = 0
+    step_size: Annotated[
+        Integer | None,
+        Field(ge=1, le=100000, description="Epochs between two steps of StepLR; 10 where absent."),
+    ] = None
+    gamma: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1,
+            description="Factor of each step; where absent 0.1 for StepLR and 0.95 for ExponentialLR.",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _fields_of_this_scheduler(self) -> "LearningRateScheduler":
+        if self.step_size is not None and self.name != "StepLR":
+            raise ValueError(STEP_SIZE_OF_ANOTHER)
+        if self.gamma is not None and self.name not in ("StepLR", "ExponentialLR"):
+            raise ValueError(GAMMA_OF_ANOTHER)
+        if self.warmup_epochs and self.name == "OneCycleLR":
+            raise ValueError(SECOND_WARM_UP)
+        return self
 
 
 class TrainingParameters(ResourceModel):
@@ -133,9 +207,24 @@ class TrainingParameters(ResourceModel):
         ),
     ] = "None"
     seed: Annotated[Integer, Field(ge=0, le=4294967295, description="Seed of every random generator.")] = 42
+    scheduler: Annotated[
+        LearningRateScheduler | None,
+        Field(description="How the learning rate changes; it stays the same where absent."),
+    ] = None
+    gradient_clip_norm: Annotated[
+        float | None,
+        Field(gt=0, description="Greatest norm of all gradients together; not limited where absent."),
+    ] = None
+    precision: Annotated[
+        Literal["Auto", "FP32", "BF16", "FP16"],
+        Field(
+            description="Number format of the training's matrix products. BF16 and FP16 are automatic mixed "
+            "precision; Auto is BF16 on a GPU that has it, else FP32."
+        ),
+    ] = "Auto"
     early_stopping: Annotated[
         EarlyStopping | None,
-        Field(description="Stop when the validation loss no longer falls; never early where absent."),
+        Field(description="Stop when a validation metric no longer improves; never early where absent."),
     ] = None
 
 
@@ -147,12 +236,52 @@ class Validation(ResourceModel):
             "x-kubernetes-validations": [
                 {
                     "rule": "self.validationFraction + self.testFraction < 1.0",
-                    "message": "validationFraction and testFraction together must leave rows to train on",
-                }
+                    "message": NO_ROWS_TO_TRAIN_ON,
+                },
+                {
+                    "rule": "self.strategy == 'WalkForward'"
+                    " || !(has(self.folds) || has(self.window) || has(self.windowSize))",
+                    "message": NOT_A_WALK,
+                },
+                {
+                    "rule": "!has(self.windowSize) || (has(self.window) && self.window == 'Sliding')",
+                    "message": SIZE_OF_NO_WINDOW,
+                },
             ]
         }
     )
 
+    strategy: Annotated[
+        Literal["Holdout", "WalkForward"],
+        Field(
+            description="Holdout trains once. WalkForward cuts the test rows into blocks and trains "
+            "anew for each on what came before; the newest block's model is the result."
+        ),
+    ] = "Holdout"
+    folds: Annotated[
+        Integer | None,
+        Field(
+            ge=1,
+            le=100,
+            description="Blocks of the test rows in WalkForward, each tested once; 5 where absent.",
+        ),
+    ] = None
+    window: Annotated[
+        Literal["Expanding", "Sliding"] | None,
+        Field(
+            description="What a fold trains on: all that came before (Expanding, the default), "
+            "or the newest windowSize of it (Sliding)."
+        ),
+    ] = None
+    window_size: Annotated[
+        Integer | None,
+        Field(
+            ge=1,
+            le=1000000000,
+            description="Distinct times that a fold trains on with window Sliding; as many as the first fold "
+            "could have where absent.",
+        ),
+    ] = None
     validation_fraction: Annotated[
         float, Field(gt=0, lt=1, description="Share of the rows that choose the best epoch.")
     ] = 0.15
@@ -171,7 +300,16 @@ class Validation(ResourceModel):
     @model_validator(mode="after")
     def _rows_remain(self) -> "Validation":
         if self.validation_fraction + self.test_fraction >= 1.0:
-            raise ValueError("validationFraction and testFraction together must leave rows to train on")
+            raise ValueError(NO_ROWS_TO_TRAIN_ON)
+        return self
+
+    @model_validator(mode="after")
+    def _fields_of_this_strategy(self) -> "Validation":
+        walk = (self.folds, self.window, self.window_size)
+        if self.strategy != "WalkForward" and any(value is not None for value in walk):
+            raise ValueError(NOT_A_WALK)
+        if self.window_size is not None and self.window != "Sliding":
+            raise ValueError(SIZE_OF_NO_WINDOW)
         return self
 
 

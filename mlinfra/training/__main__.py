@@ -23,8 +23,8 @@ from mlinfra.training.threads import limit_threads
 if TYPE_CHECKING:
     from mlinfra.tracking.tracker import MlflowTracker
     from mlinfra.training.core import TrainingResult
+    from mlinfra.training.epochs import Epoch
     from mlinfra.training.progress import Progress
-    from mlinfra.training.trainer import Epoch
 
 FLUSH_SECONDS = 10.0
 """How long a failing or stopped training tries to bring its last metrics to MLflow."""
@@ -102,7 +102,7 @@ def say_epoch(epoch: "Epoch", progress: "Progress") -> None:
     """One line for an epoch."""
     measures = "".join(f"  {name} {value:.4f}" for name, value in epoch.val_metrics.items())
     say(
-        f"epoch {epoch.number}/{progress.epochs}  train_loss {epoch.train_loss:.4f}"
+        f"epoch {progress.epoch}/{progress.epochs}  train_loss {epoch.train_loss:.4f}"
         f"  val_loss {epoch.val_loss:.4f}{measures}"
         f"  {epoch.seconds:.2f} s  {progress.remaining_seconds:.0f} s left"
     )

@@ -7,22 +7,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
 
-from mlinfra.models import find_architecture
-from mlinfra.models.architecture import NetworkShape
-from mlinfra.models.normalized import NormalizedNetwork
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.champion import Champion, ChampionScore, log_champion, score_champion
 from mlinfra.training.config import TrainingConfig
-from mlinfra.training.evaluation import Evaluation, evaluate
-from mlinfra.training.objective import objective_for
+from mlinfra.training.epochs import Fit
+from mlinfra.training.evaluation import Evaluation
+from mlinfra.training.folds import (
+    evaluate_fold,
+    fold_metrics,
+    fold_objective,
+    prepare,
+    train_folds,
+    walk_forward_metrics,
+)
 from mlinfra.training.onnx_check import export_verified
-from mlinfra.training.reproducibility import reproducible
-from mlinfra.training.rows import RowKeys, labelled_rows
+from mlinfra.training.rows import RowKeys
 from mlinfra.training.run_log import EpochReporter, OnProgress, log_model, log_plots, log_start
-from mlinfra.training.samples import make_samples
-from mlinfra.training.trainer import Fit, choose_device, fit, predict
+from mlinfra.training.runtime import Runtime, choose_device
 
 if TYPE_CHECKING:
     import onnx
@@ -38,7 +40,8 @@ class TrainingResult:
         metrics: final values by metric key.
         evaluation: the measures on the test part.
         champion: those of the model in Production on the same rows; None where there is none.
-        fit: all epochs, and the best of them.
+        fit: all epochs of the newest fold, and the best of them.
+        folds: test metrics of each fold of walk-forward validation, oldest first; of hold-out none.
         periods: first and last date of each part, as ``2015-01-02/2018-12-31``.
         model_uri: URI of the logged model.
         onnx_model: the exported model; None where none was asked for.
@@ -49,6 +52,7 @@ class TrainingResult:
     evaluation: Evaluation
     champion: ChampionScore | None
     fit: Fit
+    folds: tuple[Mapping[str, float], ...]
     periods: Mapping[str, str]
     model_uri: str
     onnx_model: "onnx.ModelProto | None"
@@ -80,6 +84,7 @@ def train(
     tracker: MlflowTracker,
     on_progress: OnProgress,
     on_step: OnStep = lambda _: None,
+    runtime: Runtime | None = None,
 ) -> TrainingResult:
     """Train, test and log a model into the tracker's active run, which stays open.
 
@@ -91,6 +96,7 @@ def train(
         tracker: its run is started.
         on_progress: called after each epoch.
         on_step: called with the name of each step when it begins.
+        runtime: device and processes, of which this is the first; this process alone where absent.
 
     Raises:
         InvalidInputError: architecture, parameters or rows can never work.
@@ -99,68 +105,60 @@ def train(
         TrackingUnavailableError: MLflow was away for too long.
     """
     watch = Stopwatch(on_step)
-    architecture = find_architecture(config.model.architecture)
-    parameters = architecture.configure(config.model.parameters or {})
+    runtime = runtime or Runtime(choose_device())
     with watch.step("prepare"):
-        rows = labelled_rows(frame, config.data, keys)
-        samples = make_samples(rows, config.validation, window=config.data.window_length)
-        objective = objective_for(
-            rows, samples.train, task=config.data.task, class_weights=config.training.class_weights
-        )
-        log_start(config, parameters, samples, tracker)
-    device = choose_device()
+        preparation = prepare(config, frame, keys)
+        samples = preparation.newest
+        log_start(preparation, tracker)
     reporter = EpochReporter(
         tracker,
         epochs=config.training.epochs,
-        samples=len(samples.train.last_rows),
-        primary=objective.primary,
+        samples=[len(each.train.last_rows) for each in preparation.folds],
+        primary=fold_objective(preparation, samples).primary,
         on_progress=on_progress,
     )
-    with reproducible(config.training.seed):
-        shape = NetworkShape(samples.window, features=len(rows.feature_names), outputs=objective.outputs)
-        network = NormalizedNetwork(
-            architecture.network(parameters, shape),
-            mean=torch.from_numpy(samples.mean),
-            scale=torch.from_numpy(samples.scale),
-        )
-        with watch.step("train"):
-            fitted = fit(
-                network, samples, config.training, objective=objective, on_epoch=reporter, device=device
-            )
-        with watch.step("evaluate"):
-            served = objective.served(network)
-            predictions = predict(served, samples, samples.test, objective, device=device)
-            evaluation = evaluate(
-                predictions, objective, rows, samples.test, embargo=config.validation.embargo
-            )
-            log_plots(predictions, config, samples, tracker)
-            score = None
-            if champion is not None:
-                score = score_champion(champion, frame, samples, objective, data=config.data, keys=keys)
-            log_champion(tracker, score)
+    folds: list[Mapping[str, float]] = []
+    with watch.step("train"):
+        for fold in train_folds(preparation, runtime=runtime, on_epoch=reporter):
+            if fold.samples is not samples:
+                _, tested = evaluate_fold(fold, config, device=runtime.device)
+                folds.append(tested.test_metrics())
+                reporter.finish_fold(fold.number, folds[-1])
+    with watch.step("evaluate"):
+        served, fitted = fold.served, fold.fit
+        predictions, evaluation = evaluate_fold(fold, config, device=runtime.device)
+        log_plots(predictions, config, samples, tracker)
+        score = None
+        if champion is not None:
+            score = score_champion(champion, frame, samples, fold.objective, data=config.data, keys=keys)
+        log_champion(tracker, score)
     metrics: dict[str, float] = {
-        "train_loss": fitted.best.train_loss,
-        "val_loss": fitted.best.val_loss,
-        **fitted.best.val_metrics,
+        **fitted.best.metrics(),
         **evaluation.test_metrics(),
         **(score.run_metrics() if score else {}),
     }
+    if len(preparation.folds) > 1:
+        folds.append(evaluation.test_metrics())
+        metrics |= fold_metrics(fold.number, folds[-1]) | walk_forward_metrics(folds)
     onnx_model = None
     if config.export.onnx:
         with watch.step("export"):
-            onnx_model, difference = export_verified(served, objective, config, samples, expected=predictions)
+            onnx_model, difference = export_verified(
+                served, fold.objective, config, samples, expected=predictions
+            )
         metrics["onnx_max_abs_difference"] = difference
     with watch.step("log model"):
         # The last epoch's step, a later time: MLflow's latest values are then those of the best epoch.
-        tracker.log_metrics(metrics, step=len(fitted.epochs))
+        tracker.log_metrics(metrics, step=reporter.epoch)
         model_uri = log_model(tracker, served, onnx_model, config=config, samples=samples)
-        reporter.finish(len(fitted.epochs), metrics)
+        reporter.finish(metrics)
         tracker.flush()
     return TrainingResult(
         metrics=metrics,
         evaluation=evaluation,
         champion=score,
         fit=fitted,
+        folds=tuple(folds),
         periods=samples.periods(),
         model_uri=model_uri,
         onnx_model=onnx_model,

@@ -69,3 +69,43 @@ class OnnxMismatchError(MlinfraError):
 
 class IncomparableChampionError(MlinfraError):
     """The model in Production cannot be scored on the rows of its challenger."""
+
+
+class UnknownMetricError(InvalidInputError):
+    """A metric is named that this training does not measure."""
+
+    reason: ClassVar[str] = "UnknownMetric"
+
+
+class UnsupportedPrecisionError(InvalidInputError):
+    """The device cannot compute in the precision that is asked for."""
+
+    reason: ClassVar[str] = "UnsupportedPrecision"
+
+
+class InvalidProcessesError(InvalidInputError):
+    """The environment, or the caller, names processes that cannot be."""
+
+    reason: ClassVar[str] = "InvalidProcesses"
+
+
+class PeerLostError(MlinfraError):
+    """Another process of the same training ended or no longer answers."""
+
+
+class TrainingInterruptedError(MlinfraError):
+    """The training was asked to stop, and did so after a batch."""
+
+
+class CorruptCheckpointError(MlinfraError):
+    """A checkpoint's file is damaged, or is no checkpoint."""
+
+
+class CheckpointMismatchError(InvalidInputError):
+    """A checkpoint belongs to another training: other parameters, or other rows."""
+
+    reason: ClassVar[str] = "CheckpointMismatch"
+
+
+class CheckpointStorageError(MlinfraError):
+    """The place of the checkpoints cannot be read or written."""

@@ -24,6 +24,7 @@ from mlinfra.training.config import (
     ValidationConfig,
     changed,
 )
+from mlinfra.training.epochs import Epoch
 from mlinfra.training.example import example_data
 from mlinfra.training.local import (
     EXPORT_FOLDER,
@@ -33,7 +34,6 @@ from mlinfra.training.local import (
 )
 from mlinfra.training.progress import Progress
 from mlinfra.training.run_log import OnProgress
-from mlinfra.training.trainer import Epoch
 
 logger = logging.getLogger(__name__)
 

@@ -1,24 +1,25 @@
 """What a training writes to its MLflow run: parameters, periods, epochs, plots and the model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from mlinfra import __version__
-from mlinfra.models.architecture import ArchitectureConfig
+from mlinfra.resources.built_in_training import TrainingParameters
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.config import TrainingConfig
+from mlinfra.training.epochs import Epoch
+from mlinfra.training.folds import Preparation, fold_metrics
 from mlinfra.training.measures import confusion_matrix
 from mlinfra.training.metadata import model_metadata
 from mlinfra.training.objective import PrimaryMetric
 from mlinfra.training.plots import confusion_matrix_figure
 from mlinfra.training.progress import Progress, progress_tag, remaining_seconds
 from mlinfra.training.samples import Samples
-from mlinfra.training.trainer import Epoch
 
 if TYPE_CHECKING:
     import onnx
@@ -28,24 +29,38 @@ MODEL_ARTIFACT = "model"
 
 
 class EpochReporter:
-    """Tells the run and the caller of each epoch."""
+    """Tells the run and the caller of each epoch, counted over all folds.
+
+    Args:
+        tracker: its run is started.
+        epochs: the most epochs of a fold.
+        samples: training samples of each fold, oldest first.
+        primary: the measure whose best value is told.
+        on_progress: called after each epoch.
+    """
 
     def __init__(
         self,
         tracker: MlflowTracker,
         *,
         epochs: int,
-        samples: int,
+        samples: Sequence[int],
         primary: PrimaryMetric,
-        on_progress: Callable[[Epoch, Progress], None],
+        on_progress: OnProgress,
     ) -> None:
         self._tracker = tracker
         self._epochs = epochs
-        self._samples = samples
+        self._samples = list(samples)
         self._primary = primary
         self._best: float | None = None
+        self._before = 0
         self._on_progress = on_progress
         self._seconds: list[float] = []
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs were trained, over all folds."""
+        return len(self._seconds)
 
     def __call__(self, epoch: Epoch) -> None:
         """Log an epoch's metrics and the progress."""
@@ -53,55 +68,55 @@ class EpochReporter:
         value = epoch.val_metrics[f"val_{self._primary.name}"]
         if self._best is None or self._primary.is_better(value, self._best):
             self._best = value
-        metrics = {
-            "train_loss": epoch.train_loss,
-            "val_loss": epoch.val_loss,
-            **epoch.val_metrics,
-        }
+        metrics = epoch.metrics()
+        epochs = self._total()
         progress = Progress(
-            epoch=epoch.number,
-            epochs=self._epochs,
-            remaining_seconds=remaining_seconds(self._seconds, epochs=self._epochs),
+            epoch=self.epoch,
+            epochs=epochs,
+            remaining_seconds=remaining_seconds(self._seconds, epochs=epochs),
             metrics=metrics,
             best=self._best,
-            samples_per_second=self._samples / epoch.seconds,
+            samples_per_second=self._samples[0] / epoch.seconds,
         )
         self._log(metrics | {"epoch_seconds": epoch.seconds}, progress)
         self._on_progress(epoch, progress)
 
-    def finish(self, epoch: int, metrics: Mapping[str, float]) -> None:
+    def finish_fold(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Log a fold's test metrics; its successor begins."""
+        self._before = self.epoch
+        self._samples.pop(0)
+        self._best = None
+        self._tracker.log_metrics(fold_metrics(number, metrics), step=self.epoch)
+
+    def finish(self, metrics: Mapping[str, float]) -> None:
         """Log that all is done."""
-        self._log({}, Progress(epoch, self._epochs, 0.0, metrics, finished=True))
+        self._log({}, Progress(self.epoch, self._total(), 0.0, metrics, finished=True))
+
+    def _total(self) -> int:
+        # A fold that stopped early leaves fewer epochs to come.
+        return self._before + len(self._samples) * self._epochs
 
     def _log(self, metrics: Mapping[str, float], progress: Progress) -> None:
         tag = progress_tag(progress, attempt=self._tracker.attempt, now=datetime.now(UTC))
         self._tracker.log_epoch(metrics, progress.epoch, progress=tag)
 
 
-def log_start(
-    config: TrainingConfig, architecture: ArchitectureConfig, samples: Samples, tracker: MlflowTracker
-) -> None:
+def log_start(preparation: Preparation, tracker: MlflowTracker) -> None:
     """Log what is known before the first epoch: parameters, periods, the whole configuration."""
     if tracker.attempt > 1:
         tracker.withdraw_results()
-    training = config.training
-    stopping = training.early_stopping
+    config, samples = preparation.config, preparation.newest
     tracker.log_params(
         {
             "architecture": config.model.architecture,
-            **{f"model.{name}": value for name, value in architecture.to_wire().items()},
+            **{f"model.{name}": value for name, value in preparation.architecture_config.to_wire().items()},
             "feature_group": config.data.feature_group,
             "label": config.data.label,
             "task": config.data.task,
             "window_length": samples.window,
-            "epochs": training.epochs,
-            "batch_size": training.batch_size,
-            "learning_rate": training.learning_rate,
-            "optimizer": training.optimizer,
-            "weight_decay": training.weight_decay,
-            "class_weights": training.class_weights,
-            "seed": training.seed,
-            "early_stopping_patience": stopping.patience if stopping else "off",
+            **training_params(config.training),
+            "validation_strategy": config.validation.strategy,
+            "folds": len(preparation.folds),
             "validation_fraction": config.validation.validation_fraction,
             "test_fraction": config.validation.test_fraction,
             "embargo": config.validation.embargo,
@@ -119,6 +134,25 @@ def log_start(
         },
         "config.json",
     )
+
+
+def training_params(training: TrainingParameters) -> dict[str, Any]:
+    """The training's parameters as the run tells them; ``off`` of what is not used."""
+    stopping, scheduler = training.early_stopping, training.scheduler
+    return {
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "learning_rate": training.learning_rate,
+        "optimizer": training.optimizer,
+        "weight_decay": training.weight_decay,
+        "scheduler": scheduler.name if scheduler else "off",
+        "gradient_clip_norm": training.gradient_clip_norm or "off",
+        "precision": training.precision,
+        "class_weights": training.class_weights,
+        "seed": training.seed,
+        "early_stopping_patience": stopping.patience if stopping else "off",
+        "early_stopping_metric": stopping.metric if stopping else "off",
+    }
 
 
 def log_plots(

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from mlinfra.resources.built_in_training import Validation
 from mlinfra.training.errors import TooFewRowsError
 from mlinfra.training.rows import LabelledRows
-from mlinfra.training.split import chronological_split
+from mlinfra.training.split import Split, walk_forward_splits
 
 Indices = NDArray[np.int64]
+
+FOLDS = 5
+"""Of walk-forward validation, where nobody says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,26 +96,30 @@ def window_ends(entity: Indices, window: int) -> Indices:
     return ends
 
 
-def make_samples(rows: LabelledRows, validation: Validation, *, window: int) -> Samples:
-    """Split rows in time and find the windows of each part.
+def make_folds(rows: LabelledRows, validation: Validation, *, window: int) -> tuple[Samples, ...]:
+    """Split rows in time and find the windows of each part, for each fold, oldest first; hold-out is one.
 
     Raises:
         TooFewRowsError: a part has no whole window.
     """
     times, time_position = np.unique(rows.time, return_inverse=True)
-    split = chronological_split(
+    walks = validation.strategy == "WalkForward"
+    splits = walk_forward_splits(
         len(times),
+        folds=(validation.folds or FOLDS) if walks else 1,
         validation_fraction=validation.validation_fraction,
         test_fraction=validation.test_fraction,
         embargo=validation.embargo,
+        sliding=validation.window == "Sliding",
+        window_size=validation.window_size,
     )
     ends = window_ends(rows.entity, window)
-    parts = {
-        name: _part(rows, ends[_within(time_position[ends], positions)], name=name, window=window)
-        for name, positions in split.parts().items()
-    }
-    mean, scale = feature_statistics(rows.features[_within(time_position, split.train)])
-    return Samples(rows=rows, window=window, mean=mean, scale=scale, **parts)
+    return tuple(_samples(rows, split, time_position, ends, window=window) for split in splits)
+
+
+def make_samples(rows: LabelledRows, validation: Validation, *, window: int) -> Samples:
+    """The newest fold of `make_folds`."""
+    return make_folds(rows, validation, window=window)[-1]
 
 
 def feature_statistics(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -126,6 +133,17 @@ def feature_statistics(features: NDArray[np.float32]) -> tuple[NDArray[np.float3
 
 def _within(positions: Indices, part: range) -> NDArray[np.bool_]:
     return (positions >= part.start) & (positions < part.stop)
+
+
+def _samples(
+    rows: LabelledRows, split: Split, time_position: Indices, ends: Indices, *, window: int
+) -> Samples:
+    parts = {
+        name: _part(rows, ends[_within(time_position[ends], positions)], name=name, window=window)
+        for name, positions in split.parts().items()
+    }
+    mean, scale = feature_statistics(rows.features[_within(time_position, split.train)])
+    return Samples(rows=rows, window=window, mean=mean, scale=scale, **parts)
 
 
 def _part(rows: LabelledRows, last_rows: Indices, *, name: str, window: int) -> Part:

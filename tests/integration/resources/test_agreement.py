@@ -46,6 +46,14 @@ def data(**fields: Any) -> dict[str, Any]:
     return built_in(data=BUILT_IN["data"] | fields)
 
 
+def scheduler(**fields: Any) -> dict[str, Any]:
+    return built_in(training={"scheduler": fields})
+
+
+def validation(**fields: Any) -> dict[str, Any]:
+    return built_in(validation=fields)
+
+
 def own_code(**spec: Any) -> dict[str, Any]:
     return OWN_CODE | spec
 
@@ -84,13 +92,23 @@ GOOD_JOBS: dict[str, Any] = {
             "weightDecay": 0,
             "classWeights": "Balanced",
             "seed": 4294967295,
-            "earlyStopping": {"patience": 1, "minDelta": 0.5},
+            "scheduler": {"name": "StepLR", "warmupEpochs": 2, "stepSize": 3, "gamma": 1},
+            "gradientClipNorm": 0.5,
+            "precision": "BF16",
+            "earlyStopping": {"patience": 1, "minDelta": 0.5, "metric": "val_accuracy"},
         }
     ),
     "a value": data(task="Regression") | {"training": {"classWeights": "None"}},
     "a value with no training fields": data(task="Regression") | {"training": None},
     "null for the task": data(task=None) | {"training": {"classWeights": "Balanced"}},
     "no export": built_in(export={"onnx": False}),
+    "scheduler by name alone": scheduler(name="OneCycleLR"),
+    "null for a scheduler's fields": scheduler(name="CosineAnnealingLR", stepSize=None, gamma=None),
+    "walk-forward by default": validation(strategy="WalkForward"),
+    "walk-forward, sliding": validation(
+        strategy="WalkForward", folds=3, window="Sliding", windowSize=500, embargo=5
+    ),
+    "null for what walk-forward has": validation(folds=None, window=None, windowSize=None),
     "free parameters": built_in(
         model={"architecture": "mlp", "parameters": {"layers": [1, {"deep": None}], "x": True}}
     ),
@@ -133,6 +151,21 @@ BAD_JOBS: dict[str, Any] = {
     "zero epochs": built_in(training={"epochs": 0}),
     "learning rate zero": built_in(training={"learningRate": 0}),
     "unknown optimizer": built_in(training={"optimizer": "adam"}),
+    "scheduler without a name": scheduler(warmupEpochs=1),
+    "unknown scheduler": scheduler(name="cosine"),
+    "step size of another scheduler": scheduler(name="ExponentialLR", stepSize=3),
+    "gamma of another scheduler": scheduler(name="CosineAnnealingLR", gamma=0.5),
+    "gamma above 1": scheduler(name="StepLR", gamma=1.5),
+    "second warm-up": scheduler(name="OneCycleLR", warmupEpochs=1),
+    "clip norm zero": built_in(training={"gradientClipNorm": 0}),
+    "unknown precision": built_in(training={"precision": "bf16"}),
+    "early stopping on a test metric": built_in(training={"earlyStopping": {"metric": "test_accuracy"}}),
+    "unknown strategy": validation(strategy="KFold"),
+    "folds of a hold-out": validation(folds=3),
+    "window of a hold-out": validation(strategy="Holdout", window="Sliding"),
+    "no folds": validation(strategy="WalkForward", folds=0),
+    "size of an expanding window": validation(strategy="WalkForward", window="Expanding", windowSize=5),
+    "size of a window that is not named": validation(strategy="WalkForward", windowSize=5),
     "seed beyond 32 bits": built_in(training={"seed": 4294967296}),
     "model name with a slash": built_in(modelName="a/b"),
     "model name with a colon": built_in(modelName="a:b"),
@@ -331,10 +364,26 @@ FIELDS = st.fixed_dictionaries(
                 "classWeights": st.sampled_from(["None", "Balanced"]),
                 "optimizer": st.sampled_from(["Adam", "AdamW", "SGD", "LBFGS"]),
                 "earlyStopping": st.fixed_dictionaries({}, optional={"patience": st.integers(0, 5)}),
+                "scheduler": st.fixed_dictionaries(
+                    {"name": st.sampled_from(["OneCycleLR", "StepLR", "ExponentialLR", "LambdaLR"])},
+                    optional={
+                        "warmupEpochs": st.integers(-1, 2),
+                        "stepSize": st.integers(0, 2),
+                        "gamma": FRACTION,
+                    },
+                ),
             },
         ),
         "validation": st.fixed_dictionaries(
-            {}, optional={"validationFraction": FRACTION, "testFraction": FRACTION}
+            {},
+            optional={
+                "validationFraction": FRACTION,
+                "testFraction": FRACTION,
+                "strategy": st.sampled_from(["Holdout", "WalkForward"]),
+                "folds": st.integers(0, 3),
+                "window": st.sampled_from(["Expanding", "Sliding"]),
+                "windowSize": st.integers(0, 3),
+            },
         ),
         "promotion": st.fixed_dictionaries(
             {},

@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 
 from mlinfra.features import FeatureStore
 from mlinfra.training import ModelConfig, TrainerConfig, TrainingOrchestrator, get_training_orchestrator
+from mlinfra.training.epochs import Epoch
 from mlinfra.training.progress import Progress
-from mlinfra.training.trainer import Epoch
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The training loop: best epoch kept, patience, the same weights for the same seed."""
+"""The training loop: best epoch kept, early stop, clipping, precision, the same weights for the same seed."""
 
 import numpy as np
 import pytest
@@ -6,46 +6,17 @@ import torch
 
 from mlinfra.models.normalized import NormalizedNetwork
 from mlinfra.resources.built_in_training import EarlyStopping, TrainingParameters, Validation
-from mlinfra.training.errors import TrainingDivergedError
+from mlinfra.training.epochs import Epoch, Fit
+from mlinfra.training.errors import TrainingDivergedError, UnknownMetricError, UnsupportedPrecisionError
 from mlinfra.training.objective import Classification
 from mlinfra.training.reproducibility import reproducible
 from mlinfra.training.rows import LabelledRows
+from mlinfra.training.runtime import Runtime
 from mlinfra.training.samples import Samples, make_samples
-from mlinfra.training.trainer import Epoch, Fit, Patience, fit, predict
+from mlinfra.training.trainer import fit, predict
 
 CPU = torch.device("cpu")
 OBJECTIVE = Classification(classes=2)
-
-
-def epoch(number: int, val_loss: float) -> Epoch:
-    return Epoch(
-        number=number, train_loss=1.0, val_loss=val_loss, val_metrics={"val_accuracy": 0.5}, seconds=0.1
-    )
-
-
-@pytest.mark.parametrize(
-    ("losses", "stopping", "best", "stops_after"),
-    [
-        ([3, 2, 1], EarlyStopping(patience=1), 3, None),
-        ([3, 1, 2, 2, 2], EarlyStopping(patience=2), 2, 4),
-        ([3, 2.95, 2.9, 2.85], EarlyStopping(patience=2, min_delta=0.1), 3, 3),
-        ([3, 2.94, 2.88, 2.82, 2.76], EarlyStopping(patience=2, min_delta=0.1), 5, None),
-        ([1, 2, 3, 4], None, 1, None),
-        ([1, 1], EarlyStopping(patience=1), 1, 2),
-    ],
-)
-def test_patience(
-    losses: list[float], stopping: EarlyStopping | None, best: int, stops_after: int | None
-) -> None:
-    patience = Patience(stopping)
-    stopped = None
-    for number, loss in enumerate(losses, start=1):
-        patience.is_best(epoch(number, loss))
-        if patience.exhausted:
-            stopped = number
-            break
-    assert patience.best is not None
-    assert (patience.best.number, stopped) == (best, stops_after)
 
 
 def separable_samples(count: int = 400) -> Samples:
@@ -71,7 +42,9 @@ def trained(parameters: TrainingParameters, samples: Samples) -> tuple[Fit, Norm
             layers, mean=torch.from_numpy(samples.mean), scale=torch.from_numpy(samples.scale)
         )
         return (
-            fit(network, samples, parameters, objective=OBJECTIVE, on_epoch=seen.append, device=CPU),
+            fit(
+                network, samples, parameters, objective=OBJECTIVE, on_epoch=seen.append, runtime=Runtime(CPU)
+            ),
             network,
             seen,
         )
@@ -121,3 +94,51 @@ def test_a_loss_that_is_no_number_is_told_with_a_remedy() -> None:
     parameters = TrainingParameters(epochs=20, learning_rate=10.0, optimizer="SGD", weight_decay=10.0)
     with pytest.raises(TrainingDivergedError, match="Try a learning rate below 10"):
         trained(parameters, separable_samples())
+
+
+def test_the_metric_of_early_stopping_chooses_the_epoch() -> None:
+    stopping = EarlyStopping(patience=40, metric="val_accuracy")
+    fitted, _, _ = trained(
+        TrainingParameters(epochs=20, learning_rate=0.5, early_stopping=stopping), separable_samples()
+    )
+    best = max(epoch.val_metrics["val_accuracy"] for epoch in fitted.epochs)
+    assert fitted.best.val_metrics["val_accuracy"] == best
+
+
+def test_a_metric_that_is_not_measured_is_refused_before_anything_is_trained() -> None:
+    stopping = EarlyStopping(metric="val_acuracy")
+    with pytest.raises(UnknownMetricError, match="did you mean val_accuracy"):
+        trained(TrainingParameters(early_stopping=stopping), separable_samples())
+
+
+def test_gradients_are_clipped_together() -> None:
+    """A step of plain SGD with rate 1 is the gradient itself."""
+    samples = separable_samples()
+    parameters = TrainingParameters(
+        epochs=1, batch_size=100_000, optimizer="SGD", learning_rate=1.0, gradient_clip_norm=0.01
+    )
+
+    def weights(epochs: int) -> torch.Tensor:
+        changed = parameters.model_copy(update={"epochs": epochs})
+        _, network, _ = trained(changed, samples)
+        return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+    with reproducible(parameters.seed):
+        layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.1), torch.nn.Linear(8, 2))
+    before = torch.cat([weight.detach().flatten() for weight in layers.parameters()])
+    assert torch.linalg.vector_norm(weights(1) - before).item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_bf16_learns_and_keeps_32_bit_weights() -> None:
+    samples = separable_samples()
+    fitted, network, _ = trained(TrainingParameters(epochs=12, learning_rate=0.05, precision="BF16"), samples)
+    exact, _, _ = trained(TrainingParameters(epochs=12, learning_rate=0.05, precision="FP32"), samples)
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+    assert fitted.best.val_metrics["val_accuracy"] > 0.85
+    assert fitted.epochs[0].train_loss != exact.epochs[0].train_loss
+    assert fitted.epochs[0].train_loss == pytest.approx(exact.epochs[0].train_loss, rel=0.05)
+
+
+def test_fp16_on_the_cpu_is_refused() -> None:
+    with pytest.raises(UnsupportedPrecisionError, match="FP16 needs a GPU"):
+        trained(TrainingParameters(precision="FP16"), separable_samples())

@@ -1,0 +1,50 @@
+"""Where and with whom a training runs: device, processes, and whether it shall stop."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from mlinfra.training.interruption import Interruption
+from mlinfra.training.processes import Processes, joined, processes_of
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What one process of a training runs with.
+
+    Attributes:
+        device: where this process trains.
+        processes: the processes of the training, and which of them this is.
+        interruption: whether somebody wants it to stop.
+    """
+
+    device: torch.device
+    processes: Processes = field(default_factory=Processes)
+    interruption: Interruption = field(default_factory=Interruption)
+
+
+def choose_device(local_rank: int = 0) -> torch.device:
+    """The GPU of a process where torch sees one for it, else the CPU.
+
+    Args:
+        local_rank: number of the process on this machine.
+    """
+    if torch.cuda.is_available():
+        return torch.device("cuda", local_rank % torch.cuda.device_count())
+    return torch.device("cpu")
+
+
+@contextmanager
+def joined_runtime(environ: dict[str, str], interruption: Interruption) -> Iterator[Runtime]:
+    """The runtime of a process that torchrun may have started, joined with the others for the block.
+
+    Raises:
+        InvalidProcessesError: the environment names processes that cannot be.
+        PeerLostError: another process ended, or does not answer.
+    """
+    rank, size, local_rank = processes_of(environ)
+    device = choose_device(local_rank)
+    with joined(rank, size, device=device) as processes:
+        yield Runtime(device, processes, interruption)
