@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from mlinfra.errors import suggestion
-from mlinfra.models.errors import InvalidParameterError
+from mlinfra.models.errors import InvalidNetworkError, InvalidParameterError
 from mlinfra.resources.base import ResourceModel
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Config = TypeVar("Config", bound=ArchitectureConfig)
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
-    """What a network reads, (batch, window, features), and how many logits it gives, (batch, outputs)."""
+    """What a network reads, (batch, window, features), and how many numbers it gives, (batch, outputs)."""
 
     window: int
     features: int
@@ -39,7 +39,8 @@ class Architecture(Generic[Config]):
         name: as written in ``spec.model.architecture``.
         config: class of its parameters.
         build: makes the network; it reads normalised features of shape (batch, window, features) and
-            gives logits of shape (batch, outputs).
+            gives (batch, outputs): a logit a class, or one normalised value. It must not look at other
+            samples of the batch (no BatchNorm): a prediction would depend on what it is asked with.
     """
 
     name: str
@@ -69,7 +70,34 @@ class Architecture(Generic[Config]):
             ) from error
 
     def network(self, config: ArchitectureConfig, shape: NetworkShape) -> "nn.Module":
-        """A new network with random weights, as `configure` and ``shape`` describe it."""
+        """A new network with random weights, as `configure` and ``shape`` describe it.
+
+        Raises:
+            InvalidNetworkError: it does not give (batch, outputs), or its batch cannot be of any size.
+        """
         if not isinstance(config, self.config):
             raise TypeError(f"{self.name} wants {self.config.__name__}, not {type(config).__name__}")
-        return self.build(config, shape)
+        network = self.build(config, shape)
+        self._try(network, shape)
+        return network
+
+    def _try(self, network: "nn.Module", shape: NetworkShape) -> None:
+        import torch
+
+        training = network.training
+        network.eval()
+        for batch in (1, 3):
+            with torch.no_grad():
+                try:
+                    outputs = network(torch.zeros(batch, shape.window, shape.features))
+                except RuntimeError as error:
+                    raise InvalidNetworkError(
+                        f'The network of architecture "{self.name}" fails on {batch} samples of '
+                        f"{shape.window} rows and {shape.features} features: {error}."
+                    ) from error
+            if tuple(outputs.shape) != (batch, shape.outputs):
+                raise InvalidNetworkError(
+                    f'The network of architecture "{self.name}" gives {tuple(outputs.shape)} for {batch} '
+                    f"samples; it must give {(batch, shape.outputs)}."
+                )
+        network.train(training)

@@ -17,6 +17,12 @@ class ArchitectureUnavailableError(InvalidInputError):
     reason: ClassVar[str] = "ArchitectureUnavailable"
 
 
+class InvalidNetworkError(InvalidInputError):
+    """The network of an architecture does not give what every network must."""
+
+    reason: ClassVar[str] = "InvalidNetwork"
+
+
 class InvalidParameterError(InvalidInputError):
     """A parameter that the architecture does not have, or a value that it does not take."""
 

@@ -1,31 +1,20 @@
 """Convolutions over time find short patterns, an LSTM reads them in order, its last state decides."""
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor, nn
 
 from mlinfra.models.architecture import Architecture, ArchitectureConfig, NetworkShape
-from mlinfra.resources.base import Integer
-
-Channels = Annotated[Integer, Field(ge=1, le=4096)]
+from mlinfra.models.fields import ConvChannels, Dropout, KernelSize, LstmLayers, StateSize
+from mlinfra.models.layers import LastState, convolutions, head
 
 
 class HybridCnnLstmConfig(ArchitectureConfig):
     """Parameters of ``hybrid_cnn_lstm``."""
 
-    conv_channels: Annotated[
-        list[Channels],
-        Field(min_length=1, max_length=16, description="Output channels of each convolution, first to last."),
-    ] = [32, 32]  # noqa: RUF012 pydantic copies a field's default
-    kernel_size: Annotated[
-        Integer, Field(ge=1, le=101, description="Rows that a convolution sees at a time.")
-    ] = 3
-    hidden_size: Annotated[Integer, Field(ge=1, le=4096, description="Size of the LSTM's state.")] = 32
-    lstm_layers: Annotated[Integer, Field(ge=1, le=8, description="LSTM layers on top of each other.")] = 1
-    dropout: Annotated[float, Field(ge=0, lt=1, description="Share of activations dropped in training.")] = (
-        0.2
-    )
+    conv_channels: ConvChannels = [32, 32]  # noqa: RUF012 pydantic copies a field's default
+    kernel_size: KernelSize = 3
+    hidden_size: StateSize = 32
+    lstm_layers: LstmLayers = 1
+    dropout: Dropout = 0.2
 
 
 class HybridCnnLstm(nn.Module):
@@ -33,36 +22,19 @@ class HybridCnnLstm(nn.Module):
 
     def __init__(self, config: HybridCnnLstmConfig, shape: NetworkShape) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = shape.features
-        for out_channels in config.conv_channels:
-            layers += [
-                nn.Conv1d(channels, out_channels, config.kernel_size, padding="same"),
-                nn.ReLU(),
-                nn.Dropout(config.dropout),
-            ]
-            channels = out_channels
-        self.convolutions = nn.Sequential(*layers)
-        self.lstm = nn.LSTM(
-            channels,
-            config.hidden_size,
-            config.lstm_layers,
-            batch_first=True,
-            dropout=config.dropout if config.lstm_layers > 1 else 0.0,
+        self.convolutions = convolutions(
+            shape.features, config.conv_channels, kernel_size=config.kernel_size, dropout=config.dropout
         )
-        self.head = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.hidden_size, shape.outputs))
+        self.last_state = LastState(
+            config.conv_channels[-1], config.hidden_size, layers=config.lstm_layers, dropout=config.dropout
+        )
+        self.head = head(config.hidden_size, shape.outputs, dropout=config.dropout)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits, (batch, outputs), from normalised features, (batch, window, features)."""
+        """Outputs, (batch, outputs), from normalised features, (batch, window, features)."""
         patterns = self.convolutions(features.transpose(1, 2)).transpose(1, 2)
-        states, _ = self.lstm(patterns)
-        logits: Tensor = self.head(states[:, -1])
-        return logits
+        outputs: Tensor = self.head(self.last_state(patterns))
+        return outputs
 
 
-def build(config: HybridCnnLstmConfig, shape: NetworkShape) -> nn.Module:
-    """A network with random weights from torch's generator."""
-    return HybridCnnLstm(config, shape)
-
-
-ARCHITECTURE = Architecture(name="hybrid_cnn_lstm", config=HybridCnnLstmConfig, build=build)
+ARCHITECTURE = Architecture(name="hybrid_cnn_lstm", config=HybridCnnLstmConfig, build=HybridCnnLstm)

@@ -8,7 +8,7 @@ class NormalizedNetwork(nn.Module):
     """Brings raw features to mean 0 and standard deviation 1, then applies a network.
 
     Args:
-        network: reads normalised features, (batch, window, features); gives logits, (batch, outputs).
+        network: reads normalised features, (batch, window, features); gives (batch, outputs).
         mean: mean of each raw feature over the training rows, (features,).
         scale: their standard deviation, above 0, (features,).
     """
@@ -23,9 +23,9 @@ class NormalizedNetwork(nn.Module):
         self.register_buffer("scale", scale)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits, (batch, outputs), from raw features, (batch, window, features)."""
-        logits: Tensor = self.network((features - self.mean) / self.scale)
-        return logits
+        """Outputs, (batch, outputs), from raw features, (batch, window, features)."""
+        outputs: Tensor = self.network((features - self.mean) / self.scale)
+        return outputs
 
 
 class Classifier(nn.Module):

@@ -11,7 +11,7 @@ from mlinfra.models.errors import ArchitectureUnavailableError, UnknownArchitect
 ENTRY_POINT_GROUP = "mlinfra.architectures"
 BUILT_IN: Mapping[str, EntryPoint] = {
     name: EntryPoint(name, f"mlinfra.models.{name}:ARCHITECTURE", ENTRY_POINT_GROUP)
-    for name in ("hybrid_cnn_lstm",)
+    for name in ("cnn", "hybrid_cnn_lstm", "lstm", "mlp", "transformer")
 }
 
 

@@ -4,7 +4,7 @@ import torch
 
 from mlinfra.models import find_architecture
 from mlinfra.models.architecture import NetworkShape
-from mlinfra.models.hybrid_cnn_lstm import HybridCnnLstmConfig, build
+from mlinfra.models.hybrid_cnn_lstm import HybridCnnLstm, HybridCnnLstmConfig
 from mlinfra.models.normalized import Classifier, NormalizedNetwork
 
 SHAPE = NetworkShape(window=6, features=3, outputs=2)
@@ -19,14 +19,14 @@ def test_hybrid_cnn_lstm_gives_one_logit_a_class() -> None:
 def test_seed_decides_the_weights() -> None:
     def first_weights() -> torch.Tensor:
         torch.manual_seed(7)
-        return next(build(HybridCnnLstmConfig(), SHAPE).parameters())
+        return next(HybridCnnLstm(HybridCnnLstmConfig(), SHAPE).parameters())
 
     assert torch.equal(first_weights(), first_weights())
 
 
 def test_scaling_a_raw_feature_changes_nothing_when_its_statistics_scale_too() -> None:
     torch.manual_seed(0)
-    network = build(HybridCnnLstmConfig(dropout=0.0), SHAPE)
+    network = HybridCnnLstm(HybridCnnLstmConfig(dropout=0.0), SHAPE)
     raw = torch.randn(4, 6, 3)
     units = torch.tensor([1.0, 1000.0, 0.001])
     plain = NormalizedNetwork(network, mean=torch.zeros(3), scale=torch.ones(3))
@@ -40,6 +40,8 @@ def test_statistics_are_saved_with_the_weights() -> None:
 
 
 def test_classifier_gives_probabilities() -> None:
-    network = NormalizedNetwork(build(HybridCnnLstmConfig(), SHAPE), mean=torch.zeros(3), scale=torch.ones(3))
+    network = NormalizedNetwork(
+        HybridCnnLstm(HybridCnnLstmConfig(), SHAPE), mean=torch.zeros(3), scale=torch.ones(3)
+    )
     probabilities = Classifier(network).eval()(torch.randn(5, 6, 3))
     assert torch.allclose(probabilities.sum(dim=1), torch.ones(5))

@@ -21,13 +21,13 @@ def test_unknown_architecture_names_the_closest_and_all() -> None:
     with pytest.raises(UnknownArchitectureError) as caught:
         find_architecture("hybrid_cnn_lstn")
     assert "did you mean hybrid_cnn_lstm?" in str(caught.value)
-    assert "There are: hybrid_cnn_lstm" in str(caught.value)
+    assert "There are: cnn, hybrid_cnn_lstm, lstm" in str(caught.value)
     assert caught.value.reason == "UnknownArchitecture"
 
 
 def test_architecture_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, EntryPoint("mine", "mlinfra.models.hybrid_cnn_lstm:ARCHITECTURE", "g"))
-    assert architecture_names() == ["hybrid_cnn_lstm", "mine"]
+    assert architecture_names() == sorted([*registry.BUILT_IN, "mine"])
     assert find_architecture("mine").config is HybridCnnLstmConfig
 
 
