@@ -1,7 +1,7 @@
 """One LMDB environment a process for each folder, its map growing as it fills.
 
-LMDB wants a file opened once a process, and not across a fork: the environments are kept here by file,
-for as long as anyone uses them, and a forked child opens its own.
+LMDB wants a file opened once a process, and no open one to pass a fork: the environments are kept here by
+file, for as long as anyone uses them; a fork closes them before, and both sides open them anew.
 """
 
 import os
@@ -23,6 +23,7 @@ SPARE_READS = 8
 DATA_FILE = "data.mdb"
 REMEDY = "restore its folder from a backup, or remove it and materialize the feature groups again"
 
+Databases = dict[str, Any]
 Result = TypeVar("Result")
 
 _UNREADABLE = (
@@ -51,86 +52,108 @@ def store_error(file: Path, error: lmdb.Error | OSError) -> CorruptFeatures | Fe
 
 
 class Environment:
-    """An open environment: reads take turns for microseconds and never wait for a write."""
+    """An environment: reads take turns for microseconds and never wait for a write."""
 
     def __init__(self, folder: Path, map_bytes: int) -> None:
         self.file = folder / DATA_FILE
-        with lmdb_errors(self.file):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lmdb = lmdb.open(
-                str(folder), map_size=map_bytes, max_dbs=len(DATABASES), max_spare_txns=SPARE_READS
-            )
-            _check_length(self.file, self._lmdb)
-            self.databases = self._open_databases()
+        self._map_bytes = map_bytes
         self._reading = threading.Lock()
         self._writing = threading.Lock()
+        self._lmdb: lmdb.Environment | None = None
+        self._databases: Databases = {}
+        with lmdb_errors(self.file):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._opened()
 
-    def read(self, action: Callable[[Any], Result]) -> Result:
+    def read(self, action: Callable[[Any, Databases], Result]) -> Result:
         """Do something in a read transaction: it sees the store as of one moment."""
         with self._reading:
             try:
                 transaction = self._begin_read()
                 try:
-                    return action(transaction)
+                    return action(transaction, self._databases)
                 finally:
                     transaction.abort()
             except lmdb.Error as error:
                 raise store_error(self.file, error) from error
 
-    def write(self, action: Callable[[Any], Result]) -> Result:
+    def write(self, action: Callable[[Any, Databases], Result]) -> Result:
         """Do something in a write transaction, all of it or nothing; a full map grows, and it begins anew."""
         with self._writing, lmdb_errors(self.file):
+            with self._reading:
+                opened = self._opened()
             while True:
                 try:
-                    with self._lmdb.begin(write=True) as transaction:
-                        return action(transaction)
+                    with opened.begin(write=True) as transaction:
+                        return action(transaction, self._databases)
                 except lmdb.MapFullError:
-                    self._resize(2 * self._lmdb.info()["map_size"])
+                    self._resize(2 * opened.info()["map_size"])
                 except lmdb.MapResizedError:
                     self._resize(0)
 
+    def before_fork(self) -> None:
+        """Close, and keep everyone out until `after_fork`; it is opened again when it is used."""
+        self._writing.acquire()
+        self._reading.acquire()
+        if self._lmdb is not None:
+            self._lmdb.close()
+            self._lmdb = None
+
+    def after_fork(self) -> None:
+        """In the parent and in the child."""
+        self._reading.release()
+        self._writing.release()
+
     def _begin_read(self) -> Any:
+        opened = self._lmdb or self._opened()
         try:
-            return self._lmdb.begin(buffers=False)
+            return opened.begin()
         except lmdb.MapResizedError:
-            # Another process has grown the map. The lock on writes is not held, but a writer of this process
-            # would have met the same error: it cannot have begun.
-            self._lmdb.set_mapsize(0)
-            return self._lmdb.begin(buffers=False)
+            # Another process has grown the map. A write of this process cannot be under way: it would have
+            # met the same error, and waits for the lock that is held here.
+            opened.set_mapsize(0)
+            return opened.begin()
 
     def _resize(self, size: int) -> None:
         with self._reading:
-            self._lmdb.set_mapsize(size)
+            self._opened().set_mapsize(size)
 
-    def _open_databases(self) -> dict[str, Any]:
-        # Handles that are opened in a read transaction do not outlive it where transactions are reused.
-        with self._lmdb.begin(write=True) as transaction:
-            return {name: self._lmdb.open_db(name.encode(), transaction) for name in DATABASES}
+    def _opened(self) -> lmdb.Environment:
+        if self._lmdb is None:
+            opened = lmdb.open(
+                str(self.file.parent), self._map_bytes, max_dbs=len(DATABASES), max_spare_txns=SPARE_READS
+            )
+            _check_length(self.file, opened)
+            # Handles that are opened in a read transaction do not outlive it where transactions are reused.
+            with opened.begin(write=True) as transaction:
+                self._databases = {name: opened.open_db(name.encode(), transaction) for name in DATABASES}
+            self._lmdb = opened
+        return self._lmdb
 
 
-def _check_length(file: Path, environment: Any) -> None:
+def _check_length(file: Path, opened: lmdb.Environment) -> None:
     """Refuse a truncated file: reading beyond its end would kill the process."""
-    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    needed = (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]
     size = file.stat().st_size
     if size < needed:
         raise CorruptFeatures(f"{file} has {size} bytes instead of {needed}; {REMEDY}")
 
 
-_open: weakref.WeakValueDictionary[tuple[int, int], Environment] = weakref.WeakValueDictionary()
+_environments: weakref.WeakValueDictionary[tuple[int, int], Environment] = weakref.WeakValueDictionary()
 _opening = threading.Lock()
-_inherited: list[Environment] = []
+_closed_for_fork: list[Environment] = []
 
 
 def environment(folder: Path, map_bytes: int = MAP_BYTES) -> Environment:
     """The process's environment at a folder, opened or made where need be."""
     with _opening:
         key = _identity(folder)
-        found = _open.get(key) if key else None
+        found = _environments.get(key) if key else None
         if found is None:
             found = Environment(folder, map_bytes)
             key = _identity(folder)
             if key:
-                _open[key] = found
+                _environments[key] = found
         return found
 
 
@@ -142,10 +165,17 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _forget_after_fork() -> None:
-    # Closing them would release locks that are the parent's: they stay open and unused.
-    _inherited.extend(_open.values())
-    _open.clear()
+def _close_all() -> None:
+    _opening.acquire()
+    for each in list(_environments.values()):
+        each.before_fork()
+        _closed_for_fork.append(each)
 
 
-os.register_at_fork(after_in_child=_forget_after_fork)
+def _let_all_open() -> None:
+    while _closed_for_fork:
+        _closed_for_fork.pop().after_fork()
+    _opening.release()
+
+
+os.register_at_fork(before=_close_all, after_in_parent=_let_all_open, after_in_child=_let_all_open)

@@ -11,14 +11,13 @@ Every write is one transaction, flushed to disk before it returns: a process tha
 leaves all of it or nothing.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mlinfra.features.errors import UnknownFeatureGroup
 from mlinfra.features.online.backend import GroupChange, Key, encode_keys
-from mlinfra.features.online.environment import DATA_FILE, MAP_BYTES, Environment, environment
+from mlinfra.features.online.environment import DATA_FILE, MAP_BYTES, Databases, Environment, environment
 from mlinfra.features.online.group import OnlineGroup, parse_group
 from mlinfra.features.online.order import Precedence, row_that_stays
 
@@ -39,18 +38,16 @@ class LmdbBackend:
         self._folder = folder
         self._map_bytes = map_bytes
         self._environment: Environment | None = None
-        self._process = 0
 
     def groups(self) -> list[OnlineGroup]:
         if not self._exists():
             return []
-        opened = self._opened()
 
-        def listed(transaction: Any) -> list[bytes]:
-            with transaction.cursor(opened.databases["groups"]) as cursor:
-                return [bytes(record) for record in cursor.iternext(keys=False)]
+        def listed(transaction: Any, databases: Databases) -> list[bytes]:
+            with transaction.cursor(databases["groups"]) as cursor:
+                return list(cursor.iternext(keys=False))
 
-        return [self._parsed(record) for record in opened.read(listed)]
+        return [self._parsed(record) for record in self.opened().read(listed)]
 
     def group(self, name: str, version: str) -> OnlineGroup | None:
         record = self._record(name, version) if self._exists() else None
@@ -60,11 +57,10 @@ class LmdbBackend:
         present = self.group(name, version)
         if present and change(present) == present:
             return present
-        opened = self._opened()
         key = _group_key(name, version)
 
-        def defined(transaction: Any) -> OnlineGroup:
-            groups, generations = opened.databases["groups"], opened.databases["generations"]
+        def defined(transaction: Any, databases: Databases) -> OnlineGroup:
+            groups, generations = databases["groups"], databases["generations"]
             record = transaction.get(key, db=groups)
             if record is None:
                 number = transaction.stat(groups)["entries"].to_bytes(NUMBER_BYTES, "big")
@@ -75,13 +71,13 @@ class LmdbBackend:
             transaction.put(key, number + after.model_dump_json().encode(), db=groups)
             return after
 
-        return opened.write(defined)
+        return self.opened().write(defined)
 
     def write(self, group: OnlineGroup, keys: Sequence[bytes], rows: Sequence[bytes], by: Precedence) -> int:
-        opened, number = self._opened(), self._number(group)
+        number = self.number(group)
 
-        def written(transaction: Any) -> int:
-            database, count = opened.databases["rows"], 0
+        def written(transaction: Any, databases: Databases) -> int:
+            database, count = databases["rows"], 0
             for key, row in zip(keys, rows, strict=True):
                 place = number + key
                 stays = row_that_stays(transaction.get(place, db=database), row, by)
@@ -89,40 +85,45 @@ class LmdbBackend:
                     transaction.put(place, stays, db=database)
                     count += 1
             if count:
-                generations = opened.databases["generations"]
+                generations = databases["generations"]
                 before = int.from_bytes(transaction.get(number, db=generations), "big")
                 transaction.put(number, (before + 1).to_bytes(GENERATION_BYTES, "big"), db=generations)
             return count
 
-        return opened.write(written)
+        return self.opened().write(written)
 
     def rows(self, group: OnlineGroup) -> "LmdbRows":
         return LmdbRows(self, group)
 
     def watermark(self, group: OnlineGroup) -> bytes | None:
-        opened, number = self._opened(), self._number(group)
-        found: bytes | None = opened.read(lambda each: each.get(number, db=opened.databases["watermarks"]))
+        number = self.number(group)
+        found: bytes | None = self.opened().read(
+            lambda each, databases: each.get(number, None, databases["watermarks"])
+        )
         return found
 
     def set_watermark(self, group: OnlineGroup, watermark: bytes) -> None:
-        opened, number = self._opened(), self._number(group)
-        opened.write(lambda each: each.put(number, watermark, db=opened.databases["watermarks"]))
+        number = self.number(group)
+        self.opened().write(lambda each, databases: each.put(number, watermark, db=databases["watermarks"]))
 
-    def _opened(self) -> Environment:
-        if self._environment is None or self._process != os.getpid():
+    def opened(self) -> Environment:
+        """The environment of the folder, opened or made where need be."""
+        if self._environment is None:
             self._environment = environment(self._folder, self._map_bytes)
-            self._process = os.getpid()
         return self._environment
 
     def _exists(self) -> bool:
         return self._environment is not None or (self._folder / DATA_FILE).exists()
 
     def _record(self, name: str, version: str) -> bytes | None:
-        opened, key = self._opened(), _group_key(name, version)
-        record: bytes | None = opened.read(lambda each: each.get(key, db=opened.databases["groups"]))
+        key = _group_key(name, version)
+        record: bytes | None = self.opened().read(
+            lambda each, databases: each.get(key, None, databases["groups"])
+        )
         return record
 
-    def _number(self, group: OnlineGroup) -> bytes:
+    def number(self, group: OnlineGroup) -> bytes:
+        """The group's number, with which its keys begin."""
         record = self._record(group.name, group.version)
         if record is None:
             raise UnknownFeatureGroup(
@@ -141,24 +142,24 @@ class LmdbRows:
         self._backend = backend
         self.place = backend.place
         self._key_type = group.key_type
-        self._number = backend._number(group)
+        self._number = backend.number(group)
 
     def generation(self) -> bytes | None:
-        opened = self._backend._opened()
-        number, generations = self._number, opened.databases["generations"]
-        found: bytes | None = opened.read(lambda transaction: transaction.get(number, None, generations))
+        number = self._number
+        found: bytes | None = self._backend.opened().read(
+            lambda each, databases: each.get(number, None, databases["generations"])
+        )
         return found
 
     def fetch(self, keys: Sequence[Key]) -> tuple[bytes | None, list[bytes | None]]:
-        opened = self._backend._opened()
-        number, generations, rows = self._number, opened.databases["generations"], opened.databases["rows"]
+        number = self._number
         places = [number + key for key in encode_keys(keys, self._key_type)]
 
-        def fetched(transaction: Any) -> tuple[bytes | None, list[bytes | None]]:
-            get = transaction.get
-            return get(number, None, generations), [get(place, None, rows) for place in places]
+        def fetched(transaction: Any, databases: Databases) -> tuple[bytes | None, list[bytes | None]]:
+            get, rows = transaction.get, databases["rows"]
+            return get(number, None, databases["generations"]), [get(place, None, rows) for place in places]
 
-        return opened.read(fetched)
+        return self._backend.opened().read(fetched)
 
 
 def _group_key(name: str, version: str) -> bytes:

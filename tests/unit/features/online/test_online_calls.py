@@ -199,10 +199,9 @@ def test_unknown_names_come_with_those_there_are(store: FeatureStore) -> None:
 
 def test_the_map_grows_by_itself(tmp_path: Path) -> None:
     small = Environment(tmp_path, map_bytes=1 << 16)
-    rows = small.databases["rows"]
     for number in range(64):
-        small.write(lambda each, key=number: each.put(b"%d" % key, bytes(1 << 14), db=rows))
-    assert small.read(lambda each: each.stat(rows)["entries"]) == 64
+        small.write(lambda each, of, key=b"%d" % number: each.put(key, bytes(1 << 14), db=of["rows"]))
+    assert small.read(lambda each, of: each.stat(of["rows"])["entries"]) == 64
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", bytes(8192), b"\xff" * 40960])
