@@ -3,11 +3,14 @@
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from mlinfra.errors import InvalidInputError, MlinfraError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 
@@ -30,6 +33,26 @@ def run(command: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(main())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+@contextmanager
+def interruptible(console: "Console") -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the block in order, and a second one the process at once."""
+
+    def stop(number: int, _frame: object) -> None:
+        # Not a handler of our own: one that is written in Python waits for a library that does not return.
+        signal.signal(number, signal.SIG_DFL)
+        console.show_cursor()
+        console.print("Stopping in order; once more ends it at once.", highlight=False)
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

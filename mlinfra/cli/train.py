@@ -5,13 +5,13 @@ Only what prints is imported up front: PyTorch and MLflow take seconds, and some
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from mlinfra.cli.options import PLACES, Store
-from mlinfra.cli.running import expected_errors
+from mlinfra.cli.running import expected_errors, interruptible
 from mlinfra.cli.train_flags import (
     CONFIGURATION,
     DATA,
@@ -23,14 +23,13 @@ from mlinfra.cli.train_flags import (
     with_spec_flags,
 )
 
-if TYPE_CHECKING:
-    from mlinfra.resources.training_job import TrainingJobSpec
-
 EXAMPLES = r"""[bold]Examples[/]
 
 [dim]# the example data, at its defaults[/]
 python train_model.py
 python train_model.py --epochs 100 --lr 0.0001
+[dim]# data of your own: a column of times, numbers to learn from, a label[/]
+python train_model.py --data prices.parquet --label up --timestamp time
 [dim]# a TrainingJob, or its spec alone; flags win over the file[/]
 python train_model.py --config train.yaml --epochs 5
 [dim]# the same training on Kubernetes[/]
@@ -58,10 +57,39 @@ def train(
             rich_help_panel=CONFIGURATION,
         ),
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parquet or CSV file of your own: its columns become features, its rows a feature group.",
+            metavar="FILE",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    timestamp: Annotated[
+        str | None,
+        typer.Option(
+            help=told("Column of the file that tells the event time.", "the column of times"),
+            metavar="COLUMN",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    entity: Annotated[
+        str | None,
+        typer.Option(
+            help=told("Column of the file that tells whose row it is.", "the column of texts, if any"),
+            metavar="COLUMN",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    one_entity: Annotated[
+        bool,
+        typer.Option("--one-entity", help="All rows of the file are of one entity.", rich_help_panel=DATA),
+    ] = False,
     feature_group: Annotated[
         str | None,
         typer.Option(
-            help=told("Feature group to learn from.", "example data: see mlinfra datasets list"),
+            help=told("Feature group to learn from.", "named after the file; without one example data"),
+            metavar="NAME",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -119,13 +147,15 @@ def train(
     """
     started = time.perf_counter()
     console = Console()
-    with expected_errors():
+    with expected_errors(), interruptible(console):
+        from mlinfra.cli.train_run import OwnData, Places, run
         from mlinfra.cli.train_spec import Wishes, manifest_text, training_spec
         from mlinfra.training.config_file import read_config_file
 
         wishes = Wishes(
             file=read_config_file(config) if config else None,
             changes=tuple(changes_of(spec_flags)),
+            data=data,
             feature_group=feature_group,
             parameters=tuple(parameter or ()),
             patience=patience,
@@ -136,8 +166,12 @@ def train(
         if print_config:
             typer.echo(manifest_text(spec, wishes.file))
             return
-        _train(
-            console, spec, register=register, experiment=experiment, tracking_uri=tracking_uri, store=store
+        run(
+            console,
+            spec,
+            own_data=OwnData(data, timestamp, entity, one_entity) if data else None,
+            register=register,
+            places=Places(store=store, tracking_uri=tracking_uri, experiment=experiment),
         )
         console.print(f"{time.perf_counter() - started:.1f} s in all", style="dim", highlight=False)
 
@@ -147,48 +181,3 @@ def main() -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
     app.command(epilog=EXAMPLES)(train)
     app()
-
-
-def _train(
-    console: Console,
-    spec: "TrainingJobSpec",
-    *,
-    register: bool,
-    experiment: str | None,
-    tracking_uri: str | None,
-    store: str | None,
-) -> None:
-    from mlinfra.cli.train_spec import not_used_here
-    from mlinfra.cli.training_view import TrainingView, result_tables, where_to_look
-
-    if unused := not_used_here(spec):
-        console.print(f"Not used on this machine: {', '.join(unused)}.", style="yellow", highlight=False)
-    loading = "Loading PyTorch and MLflow ..."
-    if not console.is_terminal:
-        console.print(loading)
-    with console.status(loading):
-        from mlinfra.cli.train_spec import registration
-        from mlinfra.features import get_feature_store
-        from mlinfra.training.config import TrainingConfig
-        from mlinfra.training.local import train_locally
-
-        config = TrainingConfig.from_spec(spec)
-        wanted = registration(spec, register=register)
-    console.print(
-        f"{config.model.architecture} learns {config.data.label} of {config.data.feature_group}",
-        style="bold",
-        highlight=False,
-        soft_wrap=True,
-    )
-    with TrainingView(console, epochs=config.training.epochs) as view:
-        training = train_locally(
-            config,
-            wanted,
-            on_progress=view.show,
-            on_step=view.show_step,
-            store=get_feature_store(store),
-            tracking_uri=tracking_uri,
-            experiment_name=experiment,
-        )
-    console.print(result_tables(training))
-    console.print(where_to_look(training.tracking_uri), highlight=False, soft_wrap=True)

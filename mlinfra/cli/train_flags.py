@@ -26,6 +26,9 @@ PANELS = (CONFIGURATION, DATA, NETWORK, TRAINING, VALIDATION, RESULT, PLACES)
 """The groups of flags in the order of the help."""
 
 
+Scheduler = Literal["CosineAnnealingLR", "OneCycleLR", "StepLR", "ExponentialLR"]
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """A flag for a field.
@@ -97,7 +100,24 @@ SPEC_FLAGS = (
          "0.0"),
     Flag("training.classWeights", Literal["None", "Balanced"], TRAINING, ("--class-weights",),
          "Balanced: every class counts the same in the loss, however rare it is.", "None", "None|Balanced"),
+    Flag("training.scheduler.name", Scheduler, TRAINING, ("--scheduler",),
+         "How the learning rate changes: CosineAnnealingLR, OneCycleLR, StepLR or ExponentialLR.",
+         metavar="NAME"),
+    Flag("training.scheduler.warmupEpochs", int, TRAINING, ("--warmup-epochs",),
+         "Epochs in which a scheduler first lets the rate rise."),
+    Flag("training.gradientClipNorm", float, TRAINING, ("--gradient-clip-norm",),
+         "Greatest norm of all gradients together."),
+    Flag("training.precision", Literal["Auto", "FP32", "BF16", "FP16"], TRAINING, ("--precision",),
+         "Number format: FP32, BF16, FP16, or Auto for BF16 where a GPU has it.", "Auto", "FORMAT"),
+    Flag("training.earlyStopping.metric", str, TRAINING, ("--stopping-metric",),
+         "Validation metric that chooses the best epoch, such as val_accuracy.", "val_loss", "METRIC"),
     Flag("training.seed", int, TRAINING, ("--seed",), "Seed of every random generator.", "42"),
+    Flag("validation.strategy", Literal["Holdout", "WalkForward"], VALIDATION, ("--validation",),
+         "Holdout trains once; WalkForward anew for each block of the test rows.", "Holdout", "STRATEGY"),
+    Flag("validation.folds", int, VALIDATION, ("--folds",), "Blocks of the test rows in WalkForward."),
+    Flag("validation.window", Literal["Expanding", "Sliding"], VALIDATION, ("--fold-window",),
+         "A fold trains on all before it (Expanding) or the newest of it (Sliding).",
+         metavar="WINDOW"),
     Flag("validation.validationFraction", float, VALIDATION, ("--validation-fraction",),
          "Share of the rows that choose the best epoch.", "0.15"),
     Flag("validation.testFraction", float, VALIDATION, ("--test-fraction",),

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from mlinfra.features.file_names import group_name
 from mlinfra.resources.training_job import TrainingJobSpec
 from mlinfra.training.config import DEFAULT_ARCHITECTURE, InvalidConfigError, TrainerConfig
 from mlinfra.training.config_file import Change, ConfigFile, effective_spec, manifest, merged, nested
@@ -28,10 +30,12 @@ class Wishes:
 
     Attributes:
         changes: what flags change in the spec field by field.
+        data: a file of one's own, which a feature group is named after.
     """
 
     file: ConfigFile | None = None
     changes: tuple[Change, ...] = ()
+    data: Path | None = None
     feature_group: str | None = None
     parameters: tuple[str, ...] = ()
     patience: int | None = None
@@ -51,7 +55,7 @@ def training_spec(wishes: Wishes) -> TrainingJobSpec:
     asked = dict(wishes.file.spec) if wishes.file else {}
     for change in changes:
         asked = merged(asked, nested(change.path, change.value))
-    defaults = _defaults(asked, with_file=wishes.file is not None)
+    defaults = _defaults(asked, data_file=wishes.data, with_file=wishes.file is not None)
     data = merged(defaults, asked)["data"]
     if isinstance(data, Mapping) and data.get("label") is None and data.get("featureGroup") is not None:
         raise InvalidConfigError(f"--label: name the column of {data['featureGroup']} to predict.")
@@ -100,6 +104,9 @@ def _changes(wishes: Wishes) -> Iterator[Change]:
         yield Change(("data", "featureGroup"), wishes.feature_group, "--feature-group")
     if wishes.parameters:
         yield Change(("model", "parameters"), _parameters(wishes.parameters), "--parameter")
+    metric = ("training", "earlyStopping", "metric")
+    if wishes.patience == 0 and any(change.path == metric for change in wishes.changes):
+        raise InvalidConfigError("--stopping-metric: give --patience above 0, which it belongs to.")
     if wishes.patience == 0:
         yield Change(("training", "earlyStopping"), None, "--patience")
     elif wishes.patience is not None:
@@ -118,11 +125,13 @@ def _gates(file: ConfigFile | None) -> list[dict[str, Any]]:
     return [gate for gate in gates if isinstance(gate, dict)] if isinstance(gates, list) else []
 
 
-def _defaults(asked: Mapping[str, Any], *, with_file: bool) -> dict[str, Any]:
+def _defaults(asked: Mapping[str, Any], *, data_file: Path | None, with_file: bool) -> dict[str, Any]:
     """What nobody has to say."""
     example, validation = example_data()
     data = asked.get("data")
     group = data.get("featureGroup") if isinstance(data, Mapping) else None
+    if data_file is not None:
+        group = group or group_name(data_file)
     architecture = merged({"model": {"architecture": DEFAULT_ARCHITECTURE}}, asked)["model"]
     defaults: dict[str, Any] = {"model": {"architecture": DEFAULT_ARCHITECTURE}}
     if not with_file:
@@ -130,10 +139,12 @@ def _defaults(asked: Mapping[str, Any], *, with_file: bool) -> dict[str, Any]:
         defaults["training"] = {"earlyStopping": stopping.to_wire() if stopping else None}
         if not isinstance(data, Mapping) or data.get("task") != "Regression":
             defaults["promotion"] = {"gates": [{"metric": GATE_METRIC, "min": MIN_ACCURACY}]}
-    if group is None or (group == example.feature_group and not with_file):
+    own = data_file is not None or group not in (None, example.feature_group)
+    if own:
+        defaults["data"] = {"featureGroup": group}
+    elif group is None or not with_file:
         defaults["data"] = {"featureGroup": example.feature_group, "label": example.label}
         defaults["validation"] = {"embargo": validation.embargo}
-    own = group not in (None, example.feature_group)
     named = architecture.get("architecture") if isinstance(architecture, Mapping) else None
     defaults["modelName"] = group if own else named or DEFAULT_ARCHITECTURE
     return {"data": {}, **defaults}

@@ -257,15 +257,18 @@ def _told(error: ValidationError, file: ConfigFile | None, changes: Sequence[Cha
 
 
 def _origin(path: Place, file: ConfigFile | None, changes: Sequence[Change]) -> str:
+    """Who said what is wrong at a path: a change there, else the file, else a change of what is beside it."""
     for change in reversed(changes):
         if path[: len(change.path)] == change.path:
             return f"{change.origin}: "
-    if file is None:
-        return ""
+    lines = file.lines if file else {}
     for length in range(len(path), 0, -1):
-        if path[:length] in file.lines:
-            return f"{file.path}, line {file.lines[path[:length]]}: "
-    return f"{file.path}: "
+        if path[:length] in lines:
+            return f"{file.path}, line {lines[path[:length]]}: " if file else ""
+    for change in reversed(changes):
+        if (len(path) > 1 and change.path[: len(path) - 1] == path[:-1]) or change.path[: len(path)] == path:
+            return f"{change.origin}: "
+    return f"{file.path}: " if file else ""
 
 
 def _unknown(model: type[ResourceModel], path: Place) -> str:

@@ -1,7 +1,7 @@
 """File and flags of ``train`` as the spec of the TrainingJob that trains the same."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -73,6 +73,14 @@ def test_example_data_brings_its_label_and_embargo() -> None:
     assert named == spec
 
 
+def test_values_of_a_flag_are_those_of_its_field() -> None:
+    for flag in SPEC_FLAGS:
+        if get_origin(flag.kind) is Literal:
+            annotation = fields_at(TrainingJobSpec, flag.place[:-1])[flag.place[-1]].annotation
+            allowed = [each for each in (annotation, *get_args(annotation)) if get_origin(each) is Literal]
+            assert [get_args(flag.kind)] == [get_args(each) for each in allowed]
+
+
 def test_values_have_no_accuracy_to_reach() -> None:
     wishes = Wishes(feature_group="g", changes=(change("data.label", "y"), change("data.task", "Regression")))
     assert training_spec(wishes).promotion.gates == []
@@ -81,6 +89,19 @@ def test_values_have_no_accuracy_to_reach() -> None:
 def test_a_group_of_ones_own_needs_a_label() -> None:
     with pytest.raises(InvalidConfigError, match="--label: name the column of mine to predict"):
         training_spec(Wishes(feature_group="mine"))
+
+
+def test_a_file_of_ones_own_names_group_and_model() -> None:
+    data = Path("folder/My prices.csv.gz")
+    spec = training_spec(Wishes(data=data, changes=(change("data.label", "up"),)))
+    assert spec.data is not None
+    assert (spec.data.feature_group, spec.model_name) == ("My_prices", "My_prices")
+    assert spec.validation.embargo == 0
+    named = training_spec(Wishes(data=data, feature_group="g", changes=(change("data.label", "up"),)))
+    assert named.data is not None
+    assert named.data.feature_group == "g"
+    with pytest.raises(InvalidConfigError, match="--label: name the column of My_prices to predict"):
+        training_spec(Wishes(data=data))
 
 
 def test_a_file_has_the_defaults_of_a_training_job() -> None:
@@ -138,6 +159,25 @@ def test_wrong_values_name_the_flag() -> None:
     assert "Error: --epochs: training.epochs: Input should be greater than or equal to 1" in result.stderr
     result = CliRunner().invoke(app, ["train", "--print-config", "--parameter", "hiddenSize"])
     assert (result.exit_code, "write NAME=VALUE" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--folds", "3"),
+            "--folds: validation: folds, window and windowSize belong to",
+        ),
+        (("--warmup-epochs", "3"), "--warmup-epochs: training.scheduler.name is missing"),
+        (
+            ("--patience", "0", "--stopping-metric", "val_accuracy"),
+            "--stopping-metric: give --patience",
+        ),
+    ],
+)
+def test_flags_that_need_another_flag_say_so(arguments: tuple[str, ...], message: str) -> None:
+    result = CliRunner().invoke(app, ["train", "--print-config", *arguments])
+    assert (result.exit_code, message in result.stderr) == (2, True), result.output
 
 
 def test_the_manifest_keeps_the_files_metadata() -> None:
