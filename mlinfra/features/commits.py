@@ -1,27 +1,24 @@
-"""The commit log of a feature group: which files count, and what they hold.
+"""Commits of a feature group: which files count, what they hold, and the group that commits make together.
 
-A write puts its Parquet files in place and then publishes one commit, ``_commits/<number>.json``. A
-file that no commit names is not part of the group, so a reader sees all of a write or nothing of it,
-and a write that died leaves only files that nobody reads. Commits are numbered from 1 without gaps and
-never change. Every `CHECKPOINT_INTERVAL`-th one also lists all files, so that a reader opens no more
-commits than that, however old the group is.
+A write puts its Parquet files in place and then publishes one commit. A file that no commit names is not part
+of the group, so a reader sees all of a write or nothing of it, and a write that died leaves only files that
+nobody reads. Commits never change, and they commute: files are only added under names of their own and
+removed for good, columns are only added. So a group is the same in whatever order its commits are read, and
+on an object store, where a lock cannot be relied upon, writers need none to append.
 """
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from mlinfra.features.errors import CorruptFeatures
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.schema import schema_from_names, schema_to_names
-from mlinfra.features.storage import Storage
 
 FORMAT = 1
-CHECKPOINT_INTERVAL = 64
-COMMIT_NAME = re.compile(r"^([0-9]{20})\.json$")
 
 
 class DataFile(BaseModel):
@@ -35,6 +32,9 @@ class DataFile(BaseModel):
         first_event: earliest event time, ISO 8601 in UTC.
         last_event: latest event time.
         distinct_keys: whether no two rows have the same entity and event time.
+        order: of rows with the same entity, event time and creation time, the one in the file of the highest
+            order counts: the number of the commit that brought the file, or the highest of the files merged
+            in it. None in commits of earlier releases, where `folded` fills it in.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +46,12 @@ class DataFile(BaseModel):
     first_event: str
     last_event: str
     distinct_keys: bool
+    order: int | None = None
+
+    @property
+    def partition(self) -> str:
+        """The folder that the file lies in, such as ``date=2024-03-17``."""
+        return self.path.rpartition("/")[0]
 
 
 class Commit(BaseModel):
@@ -53,14 +59,17 @@ class Commit(BaseModel):
 
     Attributes:
         format: version of this format; a reader refuses one it does not know.
-        commit: number of the commit, from 1.
-        committed_at: when it was made, later than that of every commit before it.
+        commit: number of the commit, from 1; later than all that its writer saw.
+        committed_at: when it was made, later than that of every commit its writer saw.
         operation: what was done, for people; the files alone decide what is read.
         entity_column, time_column, partition_by: as of `FeatureGroup`.
         columns: name and type of each column after the commit.
         add: files that become part of the group.
         remove: paths of files that no longer are.
-        files: in a checkpoint, all files of the group after it, in the order they were added.
+        history_since: as of `GroupState`, where this commit changed it.
+        files: in a checkpoint, all files of the group after it.
+        covers: in a checkpoint, the names of the commits that ``files`` accounts for; without it, those with
+            lower numbers.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,19 +82,40 @@ class Commit(BaseModel):
     time_column: str
     partition_by: PartitionBy
     columns: dict[str, str]
-    add: tuple[DataFile, ...]
+    add: tuple[DataFile, ...] = ()
     remove: tuple[str, ...] = ()
+    history_since: datetime | None = None
     files: tuple[DataFile, ...] | None = None
+    covers: tuple[str, ...] | None = None
+
+    def group(self, name: str) -> FeatureGroup:
+        """The group as this commit describes it."""
+        return FeatureGroup(
+            name=name,
+            entity_column=self.entity_column,
+            time_column=self.time_column,
+            partition_by=self.partition_by,
+            schema=schema_from_names(self.columns),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class GroupState:
-    """A group as of one commit; files are in the order they were added."""
+class Change:
+    """What a commit does to a group.
 
+    Attributes:
+        operation: what is done, for people.
+        group: the group after it.
+        add: files that become part of the group; their order is given to them where they have none.
+        remove: paths of files that no longer are.
+        history_since: as of `GroupState`.
+    """
+
+    operation: str
     group: FeatureGroup
-    commit: int
-    committed_at: datetime
-    files: tuple[DataFile, ...]
+    add: tuple[DataFile, ...] = ()
+    remove: tuple[str, ...] = ()
+    history_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,96 +126,152 @@ class CommitMark:
     committed_at: datetime
 
 
-class CommitLog:
-    """The commits of one group, in ``<group folder>/_commits``."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A group's definition as of its newest commit.
 
-    def __init__(self, group: Storage, name: str) -> None:
-        self._storage = group.at("_commits")
-        self._name = name
+    Attributes:
+        group: key, time, partitions and columns.
+        commit: the highest number of its commits.
+        committed_at: no commit was made later.
+    """
 
-    def exists(self) -> bool:
-        """Whether anything was ever committed."""
-        return bool(self._numbers())
-
-    def load(self) -> GroupState | None:
-        """The group as of its newest commit, or None where there is none.
-
-        Raises:
-            CorruptFeatures: a commit is missing, cannot be read, or has a format of a later release.
-        """
-        numbers = self._numbers()
-        if not numbers:
-            return None
-        newest_first: list[Commit] = []
-        for number in range(numbers[-1], 0, -1):
-            newest_first.append(self._read(number))
-            if newest_first[-1].files is not None:
-                break
-        return _folded(self._name, newest_first[::-1])
-
-    def added_since(self, mark: CommitMark | None, newest: int) -> set[str] | None:
-        """Paths of the files that later commits added, up to the ``newest``.
-
-        None where all files count: there is no mark, or it is of another group that had the same name.
-        """
-        if mark is None or mark.commit > newest or self._read(mark.commit).committed_at != mark.committed_at:
-            return None
-        later = (self._read(number) for number in range(mark.commit + 1, newest + 1))
-        return {file.path for commit in later for file in commit.add}
-
-    def append(
-        self, group: FeatureGroup, added: tuple[DataFile, ...], *, after: GroupState | None, now: datetime
-    ) -> None:
-        """Publish a commit that adds files. The caller holds the group's lock since it loaded ``after``."""
-        number = after.commit + 1 if after else 1
-        before = after.files if after else ()
-        commit = Commit(
-            commit=number,
-            committed_at=now,
-            entity_column=group.entity_column,
-            time_column=group.time_column,
-            partition_by=group.partition_by,
-            columns=schema_to_names(group.schema),
-            add=added,
-            files=before + added if number % CHECKPOINT_INTERVAL == 0 else None,
-        )
-        content = commit.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
-        self._storage.publish(f"{number:020d}.json", content)
-
-    def _numbers(self) -> list[int]:
-        matches = (COMMIT_NAME.match(entry.name) for entry in self._storage.entries())
-        return sorted(int(match.group(1)) for match in matches if match)
-
-    def _read(self, number: int) -> Commit:
-        name = f"{number:020d}.json"
-        path = self._storage.where(name)
-        try:
-            commit = Commit.model_validate_json(self._storage.read(name))
-        except FileNotFoundError as error:
-            raise CorruptFeatures(f"{path} is missing; restore it from a backup of the store") from error
-        except ValidationError as error:
-            raise CorruptFeatures(f"{path} is not a commit of a feature group: {error}") from error
-        if commit.format != FORMAT:
-            raise CorruptFeatures(
-                f"{path} has format {commit.format}, and this release reads format {FORMAT}; upgrade mlinfra"
-            )
-        return commit
+    group: FeatureGroup
+    commit: int
+    committed_at: datetime
 
 
-def _folded(name: str, commits: list[Commit]) -> GroupState:
-    files: dict[str, DataFile] = {}
-    for commit in commits:
-        if commit.files is not None:
-            files = {file.path: file for file in commit.files}
-            continue
-        files |= {file.path: file for file in commit.add}
-        files = {path: file for path, file in files.items() if path not in commit.remove}
-    last = commits[-1]
-    group = FeatureGroup(
-        name=name,
-        entity_column=last.entity_column,
-        time_column=last.time_column,
-        partition_by=last.partition_by,
-        schema=schema_from_names(last.columns),
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """A group as of its newest commit.
+
+    Attributes:
+        group: key, time, partitions and columns.
+        newest: the commit of the highest number.
+        clock: no commit was made later; on an object store this need not be the newest's time.
+        files: sorted by order; a later file's row counts before an earlier one's of the same entity, event
+            time and creation time.
+        history_since: of rows that were superseded before, the older ones may be gone: what was known at an
+            earlier moment cannot be told any more. None where nothing is gone.
+    """
+
+    group: FeatureGroup
+    newest: CommitMark
+    clock: datetime
+    files: tuple[DataFile, ...]
+    history_since: datetime | None = None
+
+    @property
+    def head(self) -> Head:
+        return Head(self.group, self.newest.commit, self.clock)
+
+
+def commit_of(
+    change: Change,
+    *,
+    number: int,
+    committed_at: datetime,
+    before: GroupState | None = None,
+    covers: Sequence[str] = (),
+) -> Commit:
+    """The commit that makes a change.
+
+    Args:
+        change: what it does.
+        number: its number.
+        committed_at: when it is made.
+        before: the group before it, to make it a checkpoint.
+        covers: the names of the commits that ``before`` is made of, where numbers alone do not tell.
+    """
+    added = tuple(
+        file if file.order is not None else file.model_copy(update={"order": number}) for file in change.add
     )
-    return GroupState(group, last.commit, last.committed_at, tuple(files.values()))
+    checkpoint = None
+    if before:
+        gone = set(change.remove)
+        checkpoint = (*(file for file in before.files if file.path not in gone), *added)
+    since = change.history_since
+    if before and before.history_since:
+        since = max(since, before.history_since) if since else before.history_since
+    return Commit(
+        commit=number,
+        committed_at=committed_at,
+        operation=change.operation,
+        entity_column=change.group.entity_column,
+        time_column=change.group.time_column,
+        partition_by=change.group.partition_by,
+        columns=schema_to_names(change.group.schema),
+        add=added,
+        remove=change.remove,
+        history_since=since,
+        files=checkpoint,
+        covers=tuple(covers) if covers else None,
+    )
+
+
+def folded(name: str, commits: Sequence[Commit]) -> GroupState:
+    """The group that the commits make together.
+
+    Args:
+        name: the group's name.
+        commits: at least one, a checkpoint first if there is any, then the others by their numbers.
+
+    Raises:
+        CorruptFeatures: two commits contradict each other.
+    """
+    files: dict[str, DataFile] = {}
+    removed: set[str] = set()
+    group, described = commits[0].group(name), commits[0]
+    for commit in commits:
+        if commit.columns != described.columns or _keys(commit) != _keys(described):
+            group, described = _merged(group, commit), commit
+        files |= {file.path: file for file in _ordered(commit)}
+        removed.update(commit.remove)
+    kept = [file for path, file in files.items() if path not in removed]
+    forgotten = [commit.history_since for commit in commits if commit.history_since]
+    number, committed_at = max((commit.commit, commit.committed_at) for commit in commits)
+    return GroupState(
+        group=group,
+        newest=CommitMark(number, committed_at),
+        clock=max(commit.committed_at for commit in commits),
+        files=tuple(sorted(kept, key=lambda file: (file.order or 0, file.path))),
+        history_since=max(forgotten, default=None),
+    )
+
+
+def _ordered(commit: Commit) -> list[DataFile]:
+    """The files of a commit with their order, which those of earlier releases have by their place."""
+    if commit.files is None:
+        return [_with_order(file, commit.commit) for file in commit.add]
+    first = -len(commit.files)
+    return [_with_order(file, first + place) for place, file in enumerate(commit.files)]
+
+
+def _with_order(file: DataFile, order: int) -> DataFile:
+    return file if file.order is not None else file.model_copy(update={"order": order})
+
+
+def _keys(commit: Commit) -> tuple[str, str, PartitionBy]:
+    return commit.entity_column, commit.time_column, commit.partition_by
+
+
+def _merged(group: FeatureGroup, commit: Commit) -> FeatureGroup:
+    """With the columns of one more commit."""
+    other = commit.group(group.name)
+    for what in ("entity_column", "time_column", "partition_by"):
+        one, two = getattr(group, what), getattr(other, what)
+        if one != two:
+            raise CorruptFeatures(
+                f"feature group {group.name!r}: its commits disagree on {what.replace('_', ' ')}: {one!r} "
+                f"and, in commit {commit.commit} of {commit.committed_at}, {two!r}; move the commit that is "
+                "wrong out of the folder _commits"
+            )
+    for field in other.schema:
+        known = group.schema.get_field_index(field.name)
+        if known >= 0 and group.schema.field(known).type != field.type:
+            raise CorruptFeatures(
+                f"feature group {group.name!r}: its commits disagree on the type of column {field.name!r}: "
+                f"{group.schema.field(known).type} and, in commit {commit.commit} of {commit.committed_at}, "
+                f"{field.type}; move the commit that is wrong out of the folder _commits"
+            )
+    return group.with_columns(other.schema)

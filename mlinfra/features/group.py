@@ -1,6 +1,6 @@
 """A feature group as its files describe it: key, time, partitions and columns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -32,6 +32,11 @@ class FeatureGroup:
     time_column: str
     partition_by: PartitionBy
     schema: pa.Schema
+
+    def with_columns(self, schema: pa.Schema) -> "FeatureGroup":
+        """The group with the columns of the schema that it lacks, behind its own."""
+        added = [field for field in schema if field.name not in self.schema.names]
+        return replace(self, schema=pa.schema([*self.schema, *added])) if added else self
 
     @property
     def columns(self) -> list[str]:

@@ -56,7 +56,11 @@ class GroupFiles:
     def within(self, period: TimeRange, created_before: int | None = None) -> "GroupFiles":
         """Those that have rows in a period, of which only rows created in time count."""
         cut_offs = [each for each in (self.created_before, created_before) if each is not None]
-        chosen = self.only([period.overlaps(file.first_event, file.last_event) for file in self.files])
+        chosen = self.only(
+            period.overlapping(
+                [file.first_event for file in self.files], [file.last_event for file in self.files]
+            ).tolist()
+        )
         return replace(
             chosen, period=self.period & period, created_before=min(cut_offs) if cut_offs else None
         )

@@ -66,15 +66,9 @@ def grown_group(
                 f"{given}; convert the column, or write it under a new name"
             )
     _checked_entity(table, before.entity_column, group=name)
-    added = pa.schema([field for field in table.schema if field.name not in before.schema.names])
-    _check_types_known(added, group=name)
-    return FeatureGroup(
-        name=name,
-        entity_column=before.entity_column,
-        time_column=before.time_column,
-        partition_by=before.partition_by,
-        schema=pa.schema([*before.schema, *added]),
-    )
+    grown = before.with_columns(table.schema)
+    _check_types_known(grown.schema, group=name)
+    return grown
 
 
 def fits(given: pa.DataType, stored: pa.DataType) -> bool:

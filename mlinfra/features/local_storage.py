@@ -54,6 +54,12 @@ class LocalStorage(Storage):
                 found += self.entries(place, recursive=True)
         return found
 
+    def names(self) -> list[str]:
+        try:
+            return os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+
     def size(self, name: str) -> int | None:
         try:
             return (self.folder / name).stat().st_size

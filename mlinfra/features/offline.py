@@ -1,16 +1,24 @@
 """The offline store: the history of each feature group in Parquet, written whole or not at all."""
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pandas as pd
 import pyarrow as pa
 
 from mlinfra.errors import suggestion
-from mlinfra.features.commits import CommitLog, CommitMark, GroupState
-from mlinfra.features.errors import InvalidFeatures, UnknownFeature, UnknownFeatureGroup
+from mlinfra.features.commit_log import CommitLog, later_than, lock_name
+from mlinfra.features.commits import Change, Commit, CommitMark, GroupState, Head
+from mlinfra.features.errors import (
+    CorruptFeatures,
+    FeatureStoreUnavailable,
+    InvalidFeatures,
+    UnknownFeature,
+    UnknownFeatureGroup,
+)
 from mlinfra.features.files import storage_errors
 from mlinfra.features.frame import to_table, with_creation_time
 from mlinfra.features.group import FeatureGroup, PartitionBy
@@ -24,6 +32,8 @@ from mlinfra.features.storage import StillHeld, Storage
 from mlinfra.features.timerange import Moment, TimeRange, time_range
 
 MAX_NAME_LENGTH = 128
+LONGEST_WRITE_SECONDS = 12 * 3600.0
+"""Half of how long a vacuum leaves files alone that no commit names."""
 
 
 Select = Callable[[pa.Table, FeatureGroup], pa.Table]
@@ -35,6 +45,7 @@ class OfflineStore:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        self._known: dict[str, dict[str, Commit]] = {}
 
     def groups(self) -> list[str]:
         """Names of the groups that something was written to."""
@@ -52,7 +63,7 @@ class OfflineStore:
 
     def lock(self, name: str) -> AbstractContextManager[StillHeld]:
         """Hold a group against all other writers."""
-        return self._storage.exclusive(f"_locks/{name}")
+        return self._storage.exclusive(lock_name(name))
 
     def files_of(self, name: str) -> GroupFiles:
         """A group's files as of now; raises `UnknownFeatureGroup`."""
@@ -66,11 +77,10 @@ class OfflineStore:
         """
         state = self._state(name)
         with storage_errors(self._storage.where(name)):
-            added = self._log(name).added_since(mark, state.commit)
+            added = self._log(name).added_since(mark)
         files = self._files(name, state)
-        if added is not None:
-            files = files.only([file.path in added for file in files.files])
-        return files, CommitMark(state.commit, state.committed_at)
+        chosen = files.only([added is None or file.path in added for file in files.files])
+        return chosen, state.newest
 
     def write(
         self,
@@ -104,45 +114,73 @@ class OfflineStore:
         select: Select | None = None,
     ) -> int:
         """Append the rows of a table that `to_table` made, or those of them that ``select`` lets through."""
-        folder = self._storage.at(name)
-        with storage_errors(folder.where()), self.lock(name):
-            log = self._log(name)
-            before = log.load()
-            now = _later_than(before)
-            table = with_creation_time(table, now)
-            if before is None:
-                group = new_group(name, table, time_column, entity_column, partition_by)
-            else:
-                table = _with_time_column(table, time_column, before.group)
-                group = grown_group(before.group, table, entity_column, partition_by)
-            fitting = cast(table, group)
-            if select is not None:
-                fitting = select(fitting, group)
-                if not len(fitting):
-                    return 0
-            rows = sorted_rows(fitting, group)
-            added = write_files(folder, group, rows)
-            try:
-                log.append(group, added, after=before, now=now)
-            except BaseException:
-                remove_files(folder, (file.path for file in added))
-                raise
-        return len(rows)
+        with storage_errors(self._storage.where(name)):
+            while True:
+                before = self._log(name).head()
+                now = later_than(before, datetime.now(UTC))
+                rows = with_creation_time(table, now)
+                if before is None:
+                    group = new_group(name, rows, time_column, entity_column, partition_by)
+                else:
+                    rows = _with_time_column(rows, time_column, before.group)
+                    group = grown_group(before.group, rows, entity_column, partition_by)
+                rows = cast(rows, group)
+                if select is not None:
+                    rows = select(rows, group)
+                    if not len(rows):
+                        return 0
+                if self._appended(sorted_rows(rows, group), group, after=before, now=now):
+                    return len(rows)
+
+    def _appended(self, rows: pa.Table, group: FeatureGroup, *, after: Head | None, now: datetime) -> bool:
+        """Write and commit; False where another writer altered the group meanwhile: nothing was written."""
+        folder, log = self._storage.at(group.name), self._log(group.name)
+        started = time.monotonic()
+        added = write_files(folder, group, rows)
+        paths = [file.path for file in added]
+        try:
+            if time.monotonic() - started > LONGEST_WRITE_SECONDS:
+                raise FeatureStoreUnavailable(
+                    f"feature store: writing {len(paths)} files to {folder.where()} took so long that a "
+                    "vacuum may have removed some; nothing was changed, write fewer rows at once"
+                )
+            published = log.append(Change("append", group, added), after=after, now=now)
+        except BaseException:
+            # An object store may have taken a commit although no answer came: its files must stay.
+            if folder.locks_exclude and not log.names_any(paths):
+                remove_files(folder, paths)
+            raise
+        if not published:
+            remove_files(folder, paths)
+        return published
 
     def read(
         self, name: str, *, start: Moment | None, end: Moment | None, columns: Sequence[str] | None
     ) -> pd.DataFrame:
         """Rows of a group; see `FeatureStore.read_offline_features`."""
-        files = self.files_of(name)
-        wanted = requested_columns(files.group, columns)
-        return to_pandas(files.within(time_range(start, end, files.group.time_type)).read(wanted))
+        return to_pandas(self.read_table(name, start=start, end=end, columns=columns))
+
+    def read_table(
+        self, name: str, *, start: Moment | None, end: Moment | None, columns: Sequence[str] | None
+    ) -> pa.Table:
+        """Rows of a group, as `read` gives them."""
+        while True:
+            files = self.files_of(name)
+            period = time_range(start, end, files.group.time_type)
+            try:
+                return files.within(period).read(requested_columns(files.group, columns))
+            except CorruptFeatures:
+                # A vacuum removes files that a compaction replaced, also under a reader that is slow enough.
+                there = {file.path for file in self.files_of(name).files}
+                if all(file.path in there for file in files.files):
+                    raise
 
     def _files(self, name: str, state: GroupState) -> GroupFiles:
         everything = TimeRange(None, None, state.group.time_type)
-        return GroupFiles(self._storage.at(name), state.group, state.commit, state.files, everything)
+        return GroupFiles(self._storage.at(name), state.group, state.newest.commit, state.files, everything)
 
     def _log(self, name: str) -> CommitLog:
-        return CommitLog(self._storage.at(name), name)
+        return CommitLog(self._storage, name, self._known.setdefault(name, {}))
 
     def _state(self, name: str) -> GroupState:
         with storage_errors(self._storage.where(name)):
@@ -161,12 +199,6 @@ def _check_arguments(name: str, partition_by: PartitionBy | None) -> None:
         )
     if partition_by is not None and partition_by not in UNITS:
         raise InvalidFeatures(f"partition_by is one of {', '.join(UNITS)}, not {partition_by!r}")
-
-
-def _later_than(before: GroupState | None) -> datetime:
-    """Now, or just after the last commit where a clock went back: the newest write must win."""
-    now = datetime.now(UTC)
-    return max(now, before.committed_at + timedelta(microseconds=1)) if before else now
 
 
 def _with_time_column(table: pa.Table, time_column: str, group: FeatureGroup) -> pa.Table:

@@ -1,10 +1,12 @@
 """The period of a read: dates count whole, moments count exactly, both ends are included."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -36,6 +38,15 @@ class TimeRange:
         if self.stop is not None and np.datetime64(first_event) >= self.stop:
             return False
         return self.start is None or bool(np.datetime64(last_event) >= self.start)
+
+    def overlapping(self, first_events: Sequence[str], last_events: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """`overlaps` of many at once, shape (events,)."""
+        chosen, dtype = np.ones(len(first_events), dtype=np.bool_), f"datetime64[{self.type.unit}]"
+        if self.stop is not None:
+            chosen &= np.array(first_events, dtype=dtype) < self.stop
+        if self.start is not None:
+            chosen &= np.array(last_events, dtype=dtype) >= self.start
+        return chosen
 
     def contains(self, first_event: str, last_event: str) -> bool:
         """Whether every moment from the first to the last event, ISO 8601 in UTC, is in the range."""

@@ -6,17 +6,28 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from mlinfra.features import FeatureStore
 
 BATCHES = """
 import sys, pandas as pd
-from pathlib import Path
 from mlinfra.features import FeatureStore
 for batch in range(8):
     times = pd.date_range("2024-01-01", periods=8, freq="h") + pd.Timedelta(days=batch)
     frame = pd.DataFrame({"timestamp": times, "symbol": sys.argv[2], "batch": batch})
-    FeatureStore(Path(sys.argv[1])).write_offline_features("g", frame)
+    FeatureStore(sys.argv[1]).write_offline_features("g", frame)
+"""
+GROWING = """
+import sys, pandas as pd
+from mlinfra.features import FeatureConflict, FeatureStore
+name, kind = sys.argv[2], sys.argv[3]
+frame = pd.DataFrame({"timestamp": pd.to_datetime(["2024-01-01"]), "symbol": name, "x": 1})
+frame["new"] = pd.Series([1]).astype(kind)
+try:
+    FeatureStore(sys.argv[1]).write_offline_features("g", frame)
+except FeatureConflict as error:
+    print(error)
 """
 KILLED = """
 import sys, pandas as pd
@@ -28,15 +39,44 @@ FeatureStore(Path(sys.argv[1])).write_offline_features("g", frame, partition_by=
 """
 
 
-def test_two_writers_lose_nothing_and_readers_see_whole_batches(tmp_path: Path) -> None:
-    writers = [subprocess.Popen([sys.executable, "-c", BATCHES, str(tmp_path), symbol]) for symbol in "AB"]
-    store = FeatureStore(tmp_path)
+@pytest.fixture(params=["folder", "s3"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path) if request.param == "folder" else str(request.getfixturevalue("s3_uri"))
+
+
+def test_writers_lose_nothing_and_readers_see_whole_batches(location: str) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", BATCHES, location, symbol]) for symbol in "ABC"]
+    store = FeatureStore(location)
     while any(writer.poll() is None for writer in writers):
         if store.list_feature_groups():
             seen = store.read_offline_features("g").groupby(["symbol", "batch"]).size()
             assert set(seen) == {8}
-    assert [writer.returncode for writer in writers] == [0, 0]
-    assert len(store.read_offline_features("g")) == 2 * 8 * 8
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert len(FeatureStore(location).read_offline_features("g")) == 3 * 8 * 8
+
+
+def test_of_writers_that_add_a_column_in_two_types_at_once_one_is_refused(location: str) -> None:
+    store = FeatureStore(location)
+    store.write_offline_features(
+        "g", pd.DataFrame({"timestamp": pd.to_datetime(["2024-01-01"]), "symbol": "first", "x": 1})
+    )
+    kinds = ["int64", "str", "int64", "str"]
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", GROWING, location, f"writer {number}", kind],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number, kind in enumerate(kinds)
+    ]
+    told = [writer.communicate(timeout=120)[0] for writer in writers]
+    assert [writer.returncode for writer in writers] == [0] * 4
+    written = [kind for kind, text in zip(kinds, told, strict=True) if not text]
+    assert len(written) == 2
+    assert len(set(written)) == 1
+    refused = [text for text in told if text]
+    assert all("column 'new' of feature group 'g' is" in text for text in refused)
+    assert len(store.read_offline_features("g")) == 3
 
 
 def test_a_writer_killed_between_its_files_leaves_the_group_as_it_was(tmp_path: Path) -> None:

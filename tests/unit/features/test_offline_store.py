@@ -345,11 +345,11 @@ def test_a_damaged_file_is_named(store: FeatureStore) -> None:
 def test_a_damaged_or_missing_commit_is_named(store: FeatureStore) -> None:
     for day in range(1, 4):
         store.write_offline_features("g", rows(f"2024-01-0{day}", days=1, rsi=[1.0]))
-    commit_files(store)[1].unlink()
-    with pytest.raises(CorruptFeatures, match=r"00000000000000000002\.json is missing"):
-        store.read_offline_features("g")
     commit_files(store)[-1].write_text("{")
     with pytest.raises(CorruptFeatures, match=r"00000000000000000003\.json is not a commit"):
+        store.read_offline_features("g")
+    commit_files(store)[1].unlink()
+    with pytest.raises(CorruptFeatures, match=r"00000000000000000002\.json is missing"):
         store.read_offline_features("g")
 
 
