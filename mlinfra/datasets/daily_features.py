@@ -18,13 +18,14 @@ from mlinfra.datasets.indicators import (
     relative_strength,
     volume_ratio,
 )
-from mlinfra.features import FeatureMetadata
+from mlinfra.features import Expectations, FeatureMetadata
 
 LABEL = "turbulent"
 LABEL_DAYS = 5
 """How many days the label looks ahead: an embargo must be at least as long."""
 TURBULENT_DAILY_RETURN = 0.01
 SOURCE = "mlinfra.datasets.daily_features"
+NOT_NEGATIVE = Expectations(minimum=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,13 @@ class DailyFeature:
     compute: Callable[[Prices], Values]
 
 
-def _feature(name: str, description: str, uses: str, compute: Callable[[Prices], Values]) -> DailyFeature:
+def _feature(
+    name: str,
+    description: str,
+    uses: str,
+    compute: Callable[[Prices], Values],
+    expectations: Expectations | None = None,
+) -> DailyFeature:
     definition = FeatureMetadata(
         name=name,
         version="1.1",
@@ -44,6 +51,7 @@ def _feature(name: str, description: str, uses: str, compute: Callable[[Prices],
         data_type="float",
         source=SOURCE,
         dependencies=tuple(uses.split()),
+        expectations=expectations,
     )
     return DailyFeature(definition, compute)
 
@@ -63,6 +71,7 @@ def _volatility(days: int) -> DailyFeature:
         f"Realised volatility: root mean square daily log return over {days} days.",
         "log_return",
         lambda prices: realised_volatility(prices, days),
+        NOT_NEGATIVE,
     )
 
 
@@ -84,6 +93,7 @@ FEATURES = (
         "Wilder's relative strength index over 14 days, 0 to 100.",
         "raw:close",
         lambda prices: relative_strength(prices, 14),
+        Expectations(minimum=0, maximum=100),
     ),
     _volatility(5),
     _volatility(10),
@@ -94,39 +104,48 @@ FEATURES = (
         "Realised volatility over 5 days over that of 60: above 1 while turbulence rises.",
         "volatility_5 volatility_60",
         lambda prices: realised_volatility(prices, 5) / realised_volatility(prices, 60),
+        NOT_NEGATIVE,
     ),
     _feature(
-        "range", "Log of the day's high over its low.", "raw:high raw:low", lambda prices: prices.log_range
+        "range",
+        "Log of the day's high over its low.",
+        "raw:high raw:low",
+        lambda prices: prices.log_range,
+        NOT_NEGATIVE,
     ),
     _feature(
         "range_10",
         "Mean of the range over 10 days.",
         "range",
         lambda prices: prices.log_range.rolling(10).mean(),
+        NOT_NEGATIVE,
     ),
     _feature(
         "volume_ratio",
         "The day's volume over its mean of the last 20 days.",
         "raw:volume",
         lambda prices: volume_ratio(prices, 20),
+        NOT_NEGATIVE,
     ),
     _feature(
         "drawdown_60",
         "Log of the close over the highest close of the last 60 days, 0 or below.",
         "raw:close",
         lambda prices: drawdown(prices, 60),
+        Expectations(maximum=0),
     ),
 )
 
 LABEL_DEFINITION = FeatureMetadata(
     name=LABEL,
-    version="1.0",
+    version="1.1",
     description=f"Label: 1 where the root mean square daily log return of the next {LABEL_DAYS} days is "
     f"above {TURBULENT_DAILY_RETURN:.0%}, else 0.",
     feature_type="label",
     data_type="int",
     source=SOURCE,
     dependencies=("log_return",),
+    expectations=Expectations(allowed_values=(0, 1)),
 )
 
 

@@ -18,6 +18,7 @@ On disk, under the store's root:
 """
 
 from mlinfra.features.asof import JoinSettings
+from mlinfra.features.catalogue import FeatureDescription
 from mlinfra.features.errors import (
     CorruptFeatures,
     CyclicDependency,
@@ -54,6 +55,7 @@ __all__ = [
     "Expectations",
     "FeatureChange",
     "FeatureConflict",
+    "FeatureDescription",
     "FeatureGroup",
     "FeatureInUse",
     "FeatureMetadata",

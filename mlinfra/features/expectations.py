@@ -38,6 +38,21 @@ class Expectations(BaseModel):
     allowed_values: Annotated[tuple[Value, ...], Field(min_length=1)] | None = None
     on_violation: Policy = "reject"
 
+    def __str__(self) -> str:
+        """In a few words, for tables."""
+        rules = []
+        if self.minimum is not None and self.maximum is not None:
+            rules.append(f"{self.minimum} to {self.maximum}")
+        elif self.minimum is not None:
+            rules.append(f"at least {self.minimum}")
+        elif self.maximum is not None:
+            rules.append(f"at most {self.maximum}")
+        if self.allowed_values is not None:
+            rules.append(f"one of {', '.join(map(str, self.allowed_values))}")
+        if self.max_null_share is not None:
+            rules.append(f"at most {self.max_null_share:.4g} null")
+        return f"{'; '.join(rules)} ({self.on_violation})"
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         rules = (self.minimum, self.maximum, self.max_null_share, self.allowed_values)

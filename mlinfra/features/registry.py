@@ -21,6 +21,7 @@ from mlinfra.features.files import storage_errors
 from mlinfra.features.lineage import Lineage, lineage_of
 from mlinfra.features.metadata import FeatureMetadata, changes, is_name, version_order
 from mlinfra.features.storage import StillHeld, Storage
+from mlinfra.features.validation import mistakes
 
 DELETED_FOLDER = "_deleted"
 DEFINITION_FILE = re.compile(r"(?P<name>[^/_][^/]*)/(?P<version>[^/_][^/]*)\.json")
@@ -78,8 +79,7 @@ class FeatureRegistry:
         """
         with self._locked() as still_held:
             record = self.record(name, version)
-            everything = self.all()
-            dependents = dependents_of(record.feature, everything, _indexed(everything))
+            dependents = self.dependents(name, version)
             if dependents:
                 users = ", ".join(full_name(each) for each in dependents)
                 raise FeatureInUse(
@@ -132,6 +132,12 @@ class FeatureRegistry:
             )
         return self._load(f"{name}/{version or numbers[-1]}.json")
 
+    def dependents(self, name: str, version: str) -> list[FeatureMetadata]:
+        """The definitions that depend on a version directly; raises `UnknownFeature`."""
+        definition = self.record(name, version).feature
+        everything = self.all()
+        return dependents_of(definition, everything, _indexed(everything))
+
     def lineage(self, name: str, version: str | None = None) -> Lineage:
         """What a feature is computed from and what is computed from it; raises `UnknownFeature`."""
         definition = self.record(name, version).feature
@@ -181,7 +187,7 @@ class FeatureRegistry:
             with storage_errors(where):
                 return RegisteredFeature.model_validate_json(self._storage.read(file))
         except ValidationError as error:
-            raise CorruptFeatures(f"{where} is not a feature definition: {error}") from error
+            raise CorruptFeatures(f"{where} is not a feature definition: {mistakes(error)}") from error
 
 
 def _file_of(definition: FeatureMetadata, *, folder: str | None = None) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from pyarrow.fs import FileSystem
 
 from mlinfra.features.asof import JoinSettings
-from mlinfra.features.catalogue import delete_definition
+from mlinfra.features.catalogue import FeatureDescription, delete_definition, describe
 from mlinfra.features.checked_rows import CheckedRows
 from mlinfra.features.entity_rows import Frame
 from mlinfra.features.errors import FeatureStoreUnavailable
@@ -25,7 +25,7 @@ from mlinfra.features.online.calls import OnlineCalls
 from mlinfra.features.online.location import ONLINE_STORE_URI_ENV
 from mlinfra.features.online.store import Clock
 from mlinfra.features.point_in_time import Ttl, training_features
-from mlinfra.features.registry import FeatureRegistry, RegisteredFeature
+from mlinfra.features.registry import FeatureRegistry
 from mlinfra.features.reports import CheckReport, OnReport, warn_of_violations
 from mlinfra.features.snapshot_calls import SnapshotCalls
 from mlinfra.features.snapshots import Snapshots
@@ -115,9 +115,9 @@ class FeatureStore(OnlineCalls, SnapshotCalls):
         """
         return self._registry.record(name, version).feature
 
-    def get_registered_feature(self, name: str, version: str | None = None) -> RegisteredFeature:
-        """One definition as `get_feature` gives it, with the time it was registered."""
-        return self._registry.record(name, version)
+    def describe_feature(self, name: str, version: str | None = None) -> FeatureDescription:
+        """One definition as `get_feature` gives it, with when it was registered and where it is used."""
+        return describe(self._registry, self._offline, name, version)
 
     def diff_features(self, name: str, before: str, after: str) -> tuple[FeatureChange, ...]:
         """The fields in which two versions of a feature differ; raises `UnknownFeature`."""
