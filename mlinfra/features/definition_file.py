@@ -7,7 +7,8 @@
         dependencies: [raw:close]
         expectations: {minimum: 0, maximum: 100, on_violation: quarantine}
 
-The file holds a list of definitions, such a list under ``features``, or one definition.
+The file holds a list of definitions, such a list under ``features``, or one definition; a file of a feature
+store is one, too.
 """
 
 from pathlib import Path
@@ -35,8 +36,8 @@ def read_definitions(path: Path) -> list[FeatureMetadata]:
     except yaml.YAMLError as error:
         told = " ".join(str(error).split())
         raise InvalidDefinition(f"{path} is neither JSON nor YAML: {told}") from error
-    if isinstance(content, dict) and "features" in content:
-        content = content["features"]
+    if isinstance(content, dict):
+        content = content.get("features", content.get("feature", content))
     definitions = content if isinstance(content, list) else [content]
     if not definitions or not all(isinstance(each, dict) for each in definitions):
         raise InvalidDefinition(

@@ -21,6 +21,8 @@ def read_row_file(path: Path, timestamp: str | None = None) -> pd.DataFrame:
         InvalidFeatures: the file cannot be read, or its event time; the message names both.
     """
     try:
+        with path.open("rb"):
+            pass
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
         elif path.suffix == ".csv":
