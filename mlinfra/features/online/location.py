@@ -23,6 +23,14 @@ def open_backend(location: str | Path) -> Backend:
     uri = urlsplit(location)
     if uri.scheme == "file" and uri.netloc in ("", "localhost"):
         return LmdbBackend(Path(url2pathname(uri.path)))
+    if uri.scheme in REDIS_SCHEMES:
+        try:
+            from mlinfra.features.online.redis_backend import RedisBackend
+        except ModuleNotFoundError as error:
+            raise FeatureStoreUnavailable(
+                "an online store in Redis needs the package redis: pip install 'mlinfra[redis]'"
+            ) from error
+        return RedisBackend(location)
     raise FeatureStoreUnavailable(
-        f"online store {location!r}: give a folder, file:///absolute/path, or redis://host:port/database"
+        f"online store {uri.scheme}://...: give a folder, file:///absolute/path, or redis://host:port/database"
     )
