@@ -88,6 +88,8 @@ SPEC_FLAGS = (
     Flag("data.startDate", str, DATA, ("--start-date",), "First date of the data.", metavar="YYYY-MM-DD"),
     Flag("data.endDate", str, DATA, ("--end-date",), "Last date of the data, included.",
          metavar="YYYY-MM-DD"),
+    Flag("data.snapshot", str, DATA, ("--snapshot",),
+         "Snapshot of the feature store, by ID or name, to learn from instead of dates."),
     Flag("data.windowLength", int, DATA, ("--window",),
          "How many consecutive rows, the newest last, make one sample.", "20"),
     Flag("model.architecture", str, NETWORK, ("--architecture",), "Kind of network.", "hybrid_cnn_lstm"),

@@ -75,6 +75,12 @@ class GroupSnapshot(BaseModel):
             files=files.files,
         )
 
+    @property
+    def features(self) -> list[str]:
+        """The columns that are neither keys nor the time of creation."""
+        keys = (self.time_column, self.entity_column, CREATED_COLUMN)
+        return [name for name in self.columns if name not in keys]
+
     def files_in(self, folder: Storage) -> GroupFiles:
         """The same rows of the files in the group's folder."""
         schema = schema_from_names(self.columns)

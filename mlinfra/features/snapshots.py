@@ -82,6 +82,8 @@ class Snapshots:
         """Keep a snapshot, such as one from an MLflow run, unless it is there."""
         names = sorted(each.group for each in snapshot.groups)
         with storage_errors(self._storage.where()), ExitStack() as stack:
+            if self._storage.exists(snapshot.id + SUFFIX):
+                return self._load(snapshot.id)
             # Vacuum holds the groups' locks: it sees this manifest, or has taken its files before the check.
             for name in names:
                 stack.enter_context(self._offline.lock(name))

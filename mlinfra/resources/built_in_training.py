@@ -32,6 +32,9 @@ Task = Literal["Classification", "Regression"]
 ClassWeights = Literal["None", "Balanced"]
 
 
+SNAPSHOT_WITH_DATES = "a snapshot says which rows there are: leave out startDate and endDate"
+
+
 class ModelArchitecture(ResourceModel):
     """The network that the built-in trainer builds."""
 
@@ -63,6 +66,10 @@ class TrainingData(ResourceModel):
                 {
                     "rule": "!has(self.features) || !(self.label in self.features)",
                     "message": "the label must not be one of the features",
+                },
+                {
+                    "rule": "!has(self.snapshot) || !(has(self.startDate) || has(self.endDate))",
+                    "message": SNAPSHOT_WITH_DATES,
                 },
             ]
         }
@@ -97,6 +104,17 @@ class TrainingData(ResourceModel):
     end_date: Annotated[Date | None, Field(description="Last date of the data (inclusive), YYYY-MM-DD.")] = (
         None
     )
+    snapshot: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+            description="ID or name of a snapshot in the feature store: learn from its rows, whatever was "
+            "written since. The run of a training names the snapshot of the rows it learnt from in the tag "
+            "mlinfra.io/feature-snapshot.",
+        ),
+    ] = None
     window_length: Annotated[
         Integer,
         Field(ge=1, le=10000, description="How many consecutive rows, the newest last, make one sample."),
@@ -108,6 +126,8 @@ class TrainingData(ResourceModel):
             raise ValueError("startDate must not be after endDate")
         if self.features and self.label in self.features:
             raise ValueError("the label must not be one of the features")
+        if self.snapshot and (self.start_date or self.end_date):
+            raise ValueError(SNAPSHOT_WITH_DATES)
         return self
 
 

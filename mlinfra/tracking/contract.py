@@ -21,6 +21,11 @@ MODEL_TAG = "mlinfra.io/model"
 """``"true"`` on the logged model that is the result of the run, where a run logs several."""
 NAMESPACE_TAG = "mlinfra.io/namespace"
 """On a registered model: the Kubernetes namespace that owns it."""
+FEATURE_SNAPSHOT_TAG = "mlinfra.io/feature-snapshot"
+"""ID of the snapshot of the rows that the run learnt from; a TrainingJob that names it in
+``spec.data.snapshot`` learns from the very same."""
+FEATURE_SNAPSHOT_PROBLEM_TAG = "mlinfra.io/feature-snapshot-problem"
+"""Why the feature store does not hold that snapshot: only the run's own manifest tells of it then."""
 STAGE_TAG = "mlinfra.io/stage"
 """On a model version: its stage, since MLflow deprecates its own."""
 STAGE_ALIASES = {"Production": "production", "Staging": "staging"}

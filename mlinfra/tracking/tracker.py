@@ -1,5 +1,6 @@
 """One MLflow run as a training sees it: parameters, metrics, plots, models, registry and stages."""
 
+import json
 import os
 import tempfile
 import time
@@ -31,6 +32,7 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 OUTAGE_SECONDS = 120.0
 """How long the end of a run waits for an MLflow that is away, before it fails."""
+DATASET_SOURCE_TYPE = "mlinfra_feature_store"
 MAX_PARAMS_IN_BATCH = 100
 
 
@@ -133,6 +135,20 @@ class MlflowTracker:
     def log_dict(self, content: Mapping[str, Any], file: str) -> None:
         """Log a dictionary as an artifact, such as ``config.json``."""
         self._ask(self.client.log_dict, self.run_id, dict(content), file)
+
+    def log_dataset(self, name: str, digest: str, source: Mapping[str, Any]) -> None:
+        """Log what the run learns from as a data set of the run; logging it again changes nothing.
+
+        Args:
+            name: what people call it, such as the feature group.
+            digest: which state of it, at most 36 characters.
+            source: where it can be found again.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(name, digest, source_type=DATASET_SOURCE_TYPE, source=json.dumps(source))
+        entry = DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
+        self._ask(self.client.log_inputs, self.run_id, [entry])
 
     def log_model(
         self,

@@ -71,14 +71,18 @@ def train_job(job: PodJob, tracker: "MlflowTracker") -> "TrainingResult":
     from mlinfra.training.champion import find_champion
     from mlinfra.training.config import TrainingConfig
     from mlinfra.training.core import train
-    from mlinfra.training.data import read_rows
+    from mlinfra.training.data import read_rows, record_snapshot
 
     config = TrainingConfig.from_spec(job.spec)
     champion = find_champion(tracker, job.spec.model_name)
     store = get_feature_store(feature_store_uri(os.environ))
-    frame, keys = read_rows(store, config.data, also=champion.features if champion else ())
-    say(f"{len(frame)} rows of {config.data.feature_group}")
-    return train(config, frame, keys=keys, champion=champion, tracker=tracker, on_progress=say_epoch)
+    rows = read_rows(store, config.data, also=champion.features if champion else ())
+    say(f"{len(rows.frame)} rows of {config.data.feature_group}, {rows.snapshot.id}")
+    if problem := record_snapshot(rows.snapshot, store, tracker):
+        say(f"the feature store does not keep that snapshot, the run does: {problem}")
+    return train(
+        config, rows.frame, keys=rows.keys, champion=champion, tracker=tracker, on_progress=say_epoch
+    )
 
 
 def leave(tracker: "MlflowTracker", *, failed: bool) -> None:

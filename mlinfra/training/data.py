@@ -1,40 +1,62 @@
-"""Reads the rows of a training from the feature store."""
+"""Reads the rows of a training from the feature store, and records which they were."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
-from mlinfra.features import FeatureStore
+from mlinfra.features import CorruptFeatures, FeatureStore, FeatureStoreUnavailable, Snapshot
 from mlinfra.resources.built_in_training import TrainingData
+from mlinfra.tracking.contract import FEATURE_SNAPSHOT_PROBLEM_TAG, FEATURE_SNAPSHOT_TAG
+from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.errors import EmptyDateRangeError
 from mlinfra.training.rows import RowKeys
 
+SNAPSHOT_FILE = "feature_snapshot.json"
+MAX_PROBLEM_LENGTH = 1000
 
-def read_rows(
-    store: FeatureStore, data: TrainingData, *, also: Collection[str] = ()
-) -> tuple[pd.DataFrame, RowKeys]:
-    """The rows of a feature group between its dates, and which columns are their keys.
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """What a training learns from.
+
+    Attributes:
+        frame: the rows.
+        keys: which of its columns are the time and the entity.
+        snapshot: which rows they are; the feature store holds it only after `record_snapshot`.
+    """
+
+    frame: pd.DataFrame
+    keys: RowKeys
+    snapshot: Snapshot
+
+
+def read_rows(store: FeatureStore, data: TrainingData, *, also: Collection[str] = ()) -> TrainingRows:
+    """The rows of a feature group between its dates, or those of a snapshot.
 
     Args:
         store: where the group is.
-        data: group, dates, features and label.
+        data: group, dates or snapshot, features and label.
         also: further columns to read, where the group has them.
 
     Raises:
-        UnknownFeatureGroup: nothing was written under this name.
+        UnknownFeatureGroup: nothing was written under this name, or the snapshot does not hold it.
+        UnknownSnapshot: there is no such snapshot.
         EmptyDateRangeError: no row lies between the dates; the message tells which dates there are.
-        CorruptFeatures: a file is missing or damaged.
+        CorruptFeatures: a file is missing or damaged, or no longer what it was when the snapshot was taken.
     """
-    group = store.get_feature_group(data.feature_group)
+    if data.snapshot is not None:
+        snapshot = store.get_snapshot(data.snapshot)
+        columns = _columns(data, also, snapshot.of_group(data.feature_group).features)
+        frame = store.read_snapshot(snapshot, data.feature_group, columns)
+    else:
+        columns = _columns(data, also, store.get_feature_group(data.feature_group).features)
+        snapshot = store.describe_snapshot(
+            data.feature_group, start_date=data.start_date, end_date=data.end_date, columns=columns
+        )
+        frame = store.read_snapshot(snapshot, verify=False)
+    group = snapshot.of_group(data.feature_group)
     keys = RowKeys(time=group.time_column, entity=group.entity_column)
-    wanted = [*data.features, data.label] if data.features is not None else None
-    # Of unknown names the checks tell more when they see every column.
-    columns = None
-    if wanted is not None and set(wanted) <= set(group.features):
-        columns = [*wanted, *(name for name in also if name in group.features and name not in wanted)]
-    frame = store.read_offline_features(
-        data.feature_group, start_date=data.start_date, end_date=data.end_date, columns=columns
-    )
     if frame.empty:
         times = store.read_offline_features(data.feature_group, columns=[])[keys.time]
         there_is = f"It has {times.min():%Y-%m-%d} to {times.max():%Y-%m-%d}" if len(times) else "It is empty"
@@ -42,4 +64,39 @@ def read_rows(
             f'Feature group "{data.feature_group}" has no rows between {data.start_date or "its beginning"} '
             f"and {data.end_date or 'its end'}. {there_is}."
         )
-    return frame, keys
+    return TrainingRows(frame, keys, snapshot)
+
+
+def record_snapshot(snapshot: Snapshot, store: FeatureStore, tracker: MlflowTracker) -> str | None:
+    """Have the feature store keep what a training learns from, and the active run tell of it.
+
+    A store that cannot be written, such as one on a read-only volume, is no reason not to train: the run
+    holds the whole manifest in any case.
+
+    Returns:
+        Why the store does not keep the snapshot; None where it does.
+    """
+    problem = None
+    try:
+        store.publish_snapshot(snapshot)
+    except (FeatureStoreUnavailable, CorruptFeatures) as error:
+        problem = str(error)
+    tags = {FEATURE_SNAPSHOT_TAG: snapshot.id}
+    if problem or tracker.attempt > 1:
+        tags[FEATURE_SNAPSHOT_PROBLEM_TAG] = (problem or "")[:MAX_PROBLEM_LENGTH]
+    tracker.set_tags(tags)
+    tracker.log_dict(snapshot.to_dict(), SNAPSHOT_FILE)
+    for group in snapshot.groups:
+        source = {"store": store.uri, "featureGroup": group.group, "snapshot": snapshot.id}
+        tracker.log_dataset(group.group, snapshot.id, source)
+    return problem
+
+
+def _columns(data: TrainingData, also: Collection[str], known: Collection[str]) -> Sequence[str] | None:
+    if data.features is None:
+        return None
+    wanted = [*data.features, data.label]
+    # Of unknown names the checks tell more when they see every column.
+    if not set(wanted) <= set(known):
+        return None
+    return [*wanted, *(name for name in also if name in known and name not in wanted)]

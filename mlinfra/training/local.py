@@ -17,7 +17,7 @@ from mlinfra.tracking import get_mlflow_tracker
 from mlinfra.training.champion import find_champion
 from mlinfra.training.config import InvalidConfigError, TrainingConfig
 from mlinfra.training.core import OnStep, TrainingResult, train
-from mlinfra.training.data import read_rows
+from mlinfra.training.data import read_rows, record_snapshot
 from mlinfra.training.example import write_example_if_absent
 from mlinfra.training.promotion import PromotionDecision, PromotionRule, decide_promotion
 from mlinfra.training.run_log import OnProgress
@@ -97,14 +97,15 @@ def train_locally(
     write_example_if_absent(store, config.data.feature_group)
     with get_mlflow_tracker(tracking_uri, experiment_name=experiment_name) as tracker:
         champion = find_champion(tracker, registration.model_name)
-        frame, keys = read_rows(store, config.data, also=champion.features if champion else ())
+        rows = read_rows(store, config.data, also=champion.features if champion else ())
         seconds = {"features": time.perf_counter() - started}
         run_id = tracker.start_run(registration.model_name)
         seconds["start"] = time.perf_counter() - started - seconds["features"]
+        record_snapshot(rows.snapshot, store, tracker)
         result = train(
             config,
-            frame,
-            keys=keys,
+            rows.frame,
+            keys=rows.keys,
             champion=champion,
             tracker=tracker,
             on_progress=on_progress,

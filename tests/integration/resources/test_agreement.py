@@ -81,6 +81,9 @@ GOOD_JOBS: dict[str, Any] = {
     "whole number with a fraction of zero": built_in(training={"epochs": 5.0}),
     "integer for a number": built_in(training={"learningRate": 1}),
     "same start and end": data(startDate="2020-02-29", endDate="2020-02-29"),
+    "snapshot by its ID": data(snapshot="snapshot-0123456789abcdef01234567"),
+    "snapshot by a name": data(snapshot="Prices_of.2024-Q1"),
+    "null beside a snapshot": data(snapshot="s", startDate=None),
     "gate with one bound": gate(min=0.8),
     "gate with equal bounds": gate(min=0.8, max=0.8),
     "every training field": built_in(
@@ -182,6 +185,10 @@ BAD_JOBS: dict[str, Any] = {
     "year zero": data(startDate="0000-01-01"),
     "label among the features": data(features=["rsi", "turbulent"]),
     "empty list of features": data(features=[]),
+    "snapshot and start": data(snapshot="s", startDate="2020-01-01"),
+    "snapshot and end": data(snapshot="s", endDate="2020-01-01"),
+    "snapshot with a slash": data(snapshot="a/b"),
+    "empty snapshot": data(snapshot=""),
     "architecture with a capital": built_in(model={"architecture": "MLP"}),
     "gate without bounds": gate(),
     "gate with nulls for bounds": gate(min=None, max=None),
@@ -354,6 +361,7 @@ FIELDS = st.fixed_dictionaries(
                 "startDate": st.dates().map(str),
                 "endDate": st.dates().map(str),
                 "features": st.lists(st.sampled_from(["rsi", "momentum"]), max_size=2),
+                "snapshot": st.sampled_from(["", "s", "snapshot-1"]),
             },
         ),
         "training": st.fixed_dictionaries(

@@ -159,6 +159,11 @@ BAD_INPUT: dict[str, tuple[dict[str, Any], str, str]] = {
         "EmptyDateRange",
         "It has 1999-",
     ),
+    "snapshot": (
+        {"data": {"featureGroup": "sp500_daily", "label": "turbulent", "snapshot": "lost"}},
+        "UnknownSnapshot",
+        "no snapshot 'lost'",
+    ),
 }
 
 
