@@ -19,7 +19,7 @@ from mlinfra.features.errors import (
     UnknownFeature,
 )
 from mlinfra.features.expectations import Policy
-from mlinfra.features.frame import to_table
+from mlinfra.features.frame import Rows, to_table
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.inspection import REASON_COLUMN, Inspection, Violation, inspect
 from mlinfra.features.offline import OfflineStore
@@ -39,7 +39,7 @@ class CheckedRows:
     def write(
         self,
         feature_group: str,
-        frame: pd.DataFrame,
+        frame: Rows,
         *,
         entity_column: str | None,
         partition_by: PartitionBy | None,

@@ -1,7 +1,9 @@
-"""A DataFrame as the Arrow table that is stored: checked, in UTC, and sorted."""
+"""Rows in pandas, Arrow or Polars as the Arrow table that is stored: checked, and in UTC."""
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -16,30 +18,65 @@ from mlinfra.features.group import (
 )
 from mlinfra.features.schema import PLAIN_TYPES
 
+if TYPE_CHECKING:
+    import polars
+
+Rows: TypeAlias = "pd.DataFrame | pa.Table | pa.RecordBatchReader | polars.DataFrame"
 CREATED_TYPE = pa.timestamp("us", "UTC")
 
 
-def to_table(frame: pd.DataFrame, *, group: str) -> tuple[pa.Table, str]:
+def to_table(frame: Rows, *, group: str) -> tuple[pa.Table, str]:
     """The frame's columns in types that a group can hold, and which of them is the event time.
 
-    A named index becomes columns; an index of times becomes the event time. NaN becomes null.
+    A named index of pandas becomes columns; an index of times becomes the event time. NaN becomes null.
 
     Raises:
         InvalidFeatures: no rows, no event time, or a column that cannot be stored.
     """
-    if frame.empty:
-        raise InvalidFeatures(
-            f"nothing to write to feature group {group!r}: the frame has no rows or no columns"
+    if isinstance(frame, pd.DataFrame):
+        if frame.empty:
+            raise InvalidFeatures(_nothing(group))
+        columns = _with_index_as_columns(frame, group=group)
+        _check_names(list(columns.columns), group=group)
+        table = pa.table({name: _array(columns[name], group=group) for name in columns.columns})
+    else:
+        given = arrow_table(frame, group=group)
+        if not len(given) or not given.num_columns:
+            raise InvalidFeatures(_nothing(group))
+        _check_names(given.column_names, group=group)
+        table = pa.table(
+            {name: _arrow_array(given.column(name), name, group=group) for name in given.column_names}
         )
-    columns = _with_index_as_columns(frame, group=group)
-    _check_names(columns, group=group)
-    time_column = _time_column(columns, group=group)
-    arrays = {name: _array(columns[name], group=group) for name in columns.columns}
-    table = pa.table(arrays)
+    time_column = _time_column(table.column_names, group=group)
     for name in (time_column, CREATED_COLUMN):
         if name in table.column_names:
             _check_time(table, name, group=group)
     return table, time_column
+
+
+def arrow_table(frame: Any, *, group: str) -> pa.Table:
+    """What speaks Arrow as a table; Polars and others are never imported for it.
+
+    Raises:
+        InvalidFeatures: it does not speak Arrow, or cannot be read to its end.
+    """
+    if isinstance(frame, pa.Table):
+        return frame
+    try:
+        if isinstance(frame, pa.RecordBatchReader):
+            return frame.read_all()
+        if isinstance(frame, pa.RecordBatch) or hasattr(frame, "__arrow_c_stream__"):
+            return pa.table(frame)
+    except pa.ArrowException as error:
+        raise InvalidFeatures(f"rows for feature group {group!r} cannot be read: {error}") from error
+    raise InvalidFeatures(
+        f"rows for feature group {group!r} come as a pandas DataFrame, a pyarrow Table or RecordBatchReader, "
+        f"or a Polars DataFrame (collect a LazyFrame first), not as {type(frame).__name__}"
+    )
+
+
+def _nothing(group: str) -> str:
+    return f"nothing to write to feature group {group!r}: the frame has no rows or no columns"
 
 
 def _with_index_as_columns(frame: pd.DataFrame, *, group: str) -> pd.DataFrame:
@@ -57,29 +94,29 @@ def _with_index_as_columns(frame: pd.DataFrame, *, group: str) -> pd.DataFrame:
     return frame
 
 
-def _check_names(frame: pd.DataFrame, *, group: str) -> None:
-    for name in frame.columns:
+def _check_names(names: Sequence[object], *, group: str) -> None:
+    for name in names:
         if not isinstance(name, str) or not name:
             raise InvalidFeatures(f"feature group {group!r}: column name {name!r} is not a text; rename it")
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
         raise InvalidFeatures(
             f"feature group {group!r}: column {twice[0]!r} is there more than once; rename or drop one"
         )
-    if PARTITION_COLUMN in frame.columns:
+    if PARTITION_COLUMN in names:
         raise InvalidFeatures(
             f"feature group {group!r}: {PARTITION_COLUMN!r} is the name of the partition folders; rename the "
             f"column, to {DEFAULT_TIME_COLUMN!r} if it is the time of the event"
         )
 
 
-def _time_column(frame: pd.DataFrame, *, group: str) -> str:
+def _time_column(names: Sequence[str], *, group: str) -> str:
     for name in TIME_COLUMNS:
-        if name in frame.columns:
+        if name in names:
             return name
     raise InvalidFeatures(
         f"feature group {group!r}: no event time; name its column {' or '.join(TIME_COLUMNS)}, or index the "
-        f"frame by time. The columns are: {', '.join(frame.columns)}"
+        f"frame by time. The columns are: {', '.join(names)}"
     )
 
 
@@ -93,16 +130,42 @@ def _array(series: "pd.Series[Any]", *, group: str) -> pa.Array:
         array = _plain(_converted(series))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise InvalidFeatures(f"{where} cannot be stored: {error}") from error
-    if pa.types.is_timestamp(array.type):
-        return array
+    _check_storable(array, where, str(series.dtype))
+    return array
+
+
+def _arrow_array(column: pa.ChunkedArray, name: str, *, group: str) -> pa.Array:
+    where = f"column {name!r} for feature group {group!r}"
+    try:
+        if pa.types.is_dictionary(column.type):
+            column = _decoded(column)
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        array = _plain(column)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise InvalidFeatures(f"{where} cannot be stored: {error}") from error
+    _check_storable(array, where, str(column.type))
+    return array
+
+
+def _decoded(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    values = array.dictionary
+    if pa.types.is_string_view(values.type):
+        # As Polars' categories come; pyarrow 25 decodes no dictionary of them.
+        values = values.cast(pa.string())
+    return pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode()
+
+
+def _check_storable(array: pa.Array, where: str, given: str) -> None:
+    if pa.types.is_timestamp(array.type) or pa.types.is_null(array.type):
+        return
+    if array.type not in PLAIN_TYPES:
+        raise InvalidFeatures(
+            f"{where} has type {given}, which cannot be stored; convert it to a number, text, boolean or time"
+        )
     if pa.types.is_floating(array.type):
         _check_finite(array, where)
-    if array.type not in PLAIN_TYPES and not pa.types.is_null(array.type):
-        raise InvalidFeatures(
-            f"{where} has type {series.dtype}, which cannot be stored; convert it to a number, text, "
-            "boolean or time"
-        )
-    return array
 
 
 def _check_texts(series: "pd.Series[Any]", where: str) -> None:
@@ -161,7 +224,7 @@ def _check_time(table: pa.Table, name: str, *, group: str) -> None:
     if not pa.types.is_timestamp(column.type):
         raise InvalidFeatures(
             f"column {name!r} for feature group {group!r} holds {column.type}, not times; convert it with "
-            "pandas.to_datetime"
+            "pandas.to_datetime, or cast it to a timestamp"
         )
     if column.null_count:
         raise InvalidFeatures(

@@ -20,7 +20,7 @@ from mlinfra.features.errors import (
     UnknownFeatureGroup,
 )
 from mlinfra.features.files import storage_errors
-from mlinfra.features.frame import to_table, with_creation_time
+from mlinfra.features.frame import Rows, to_table, with_creation_time
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.growth import cast, grown_group, new_group
@@ -85,7 +85,7 @@ class OfflineStore:
     def write(
         self,
         name: str,
-        frame: pd.DataFrame,
+        frame: Rows,
         *,
         entity_column: str | None,
         partition_by: PartitionBy | None,

@@ -15,12 +15,14 @@ from mlinfra.features.checked_rows import CheckedRows
 from mlinfra.features.entity_rows import Frame
 from mlinfra.features.errors import FeatureStoreUnavailable
 from mlinfra.features.expectations import Policy
+from mlinfra.features.frame import Rows
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.lineage import Lineage
 from mlinfra.features.local_storage import LocalStorage
 from mlinfra.features.manifest import Snapshot
 from mlinfra.features.metadata import FeatureChange, FeatureMetadata, changes
 from mlinfra.features.offline import OfflineStore
+from mlinfra.features.offline_calls import OfflineCalls
 from mlinfra.features.online.calls import OnlineCalls
 from mlinfra.features.online.location import ONLINE_STORE_URI_ENV
 from mlinfra.features.online.store import Clock
@@ -36,7 +38,7 @@ from mlinfra.resources.names import FEATURE_STORE_URI_ENV
 DEFAULT_ROOT = Path("data") / "feature_store"
 
 
-class FeatureStore(OnlineCalls, SnapshotCalls):
+class FeatureStore(OfflineCalls, OnlineCalls, SnapshotCalls):
     """Definitions, offline history and online rows of features under one folder.
 
     Args:
@@ -146,7 +148,7 @@ class FeatureStore(OnlineCalls, SnapshotCalls):
     def write_offline_features(
         self,
         feature_group: str,
-        df: pd.DataFrame,
+        df: Rows,
         *,
         entity_column: str | None = None,
         partition_by: PartitionBy | None = None,
@@ -160,7 +162,8 @@ class FeatureStore(OnlineCalls, SnapshotCalls):
 
         Args:
             feature_group: name of the group; its first write creates it.
-            df: one row for each entity and event time. The event time is the column ``event_timestamp``,
+            df: one row for each entity and event time, as a pandas or Polars DataFrame, or a pyarrow Table or
+                RecordBatchReader. The event time is the column ``event_timestamp``,
                 else ``timestamp``, else the index; with a time zone it is stored in UTC, without one it
                 counts as UTC. ``created_timestamp``, if there, says when a row was known. NaN is null.
             entity_column: the entity's key, texts or integers; needed in the first write unless exactly
@@ -219,32 +222,6 @@ class FeatureStore(OnlineCalls, SnapshotCalls):
     ) -> pd.DataFrame:
         """Rows that writes set aside, as `read_offline_features` gives rows, with ``quarantine_reason``."""
         return self._checked.read_quarantined(feature_group, start=start_date, end=end_date)
-
-    def read_offline_features(
-        self,
-        feature_group: str,
-        start_date: Moment | None = None,
-        end_date: Moment | None = None,
-        columns: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
-        """Rows of a group between two dates, both included, sorted by event time and entity.
-
-        Args:
-            feature_group: name of the group.
-            start_date: first date (YYYY-MM-DD, in UTC) or moment; from the beginning by default.
-            end_date: last date, the whole of it, or moment; to the end by default.
-            columns: the features to read, all by default; entity and event time always come first.
-                ``created_timestamp`` comes only if asked for.
-
-        Returns:
-            One row for each entity and event time. No rows in the range make an empty frame.
-
-        Raises:
-            UnknownFeatureGroup, UnknownFeature: the message names those there are.
-            InvalidDateRange: a date cannot be read, or the start is after the end.
-            CorruptFeatures: a file is missing or damaged; the message names it.
-        """
-        return self._offline.read(feature_group, start=start_date, end=end_date, columns=columns)
 
     def get_training_features(
         self,

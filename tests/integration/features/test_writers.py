@@ -94,3 +94,9 @@ def test_a_writer_killed_between_its_files_leaves_the_group_as_it_was(tmp_path: 
     assert store.read_offline_features("g")["x"].tolist() == [7, 8]
     store.write_offline_features("g", first.assign(x=9))
     assert store.read_offline_features("g")["x"].tolist() == [9, 9]
+
+
+def test_polars_is_imported_only_where_it_is_used(tmp_path: Path) -> None:
+    program = KILLED + "FeatureStore(Path(sys.argv[1])).read_offline_features('g', as_='arrow')\n"
+    program += "assert 'polars' not in sys.modules\n"
+    subprocess.run([sys.executable, "-c", program.replace("periods=3000", "periods=3"), tmp_path], check=True)
