@@ -29,6 +29,7 @@ Date = Annotated[
 
 
 Task = Literal["Classification", "Regression"]
+INT8_WITHOUT_ONNX = "int8 is a copy of the ONNX graph: leave onnx on, or int8 off"
 ClassWeights = Literal["None", "Balanced"]
 
 
@@ -336,9 +337,30 @@ class Validation(ResourceModel):
 class Export(ResourceModel):
     """In which forms the trained model is kept."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {"rule": "self.onnx || !self.int8", "message": INT8_WITHOUT_ONNX},
+            ]
+        }
+    )
+
     onnx: Annotated[
         bool,
         Field(
             description="Keep the model as an ONNX graph, which can be served; its weights only where false."
         ),
     ] = True
+    int8: Annotated[
+        bool,
+        Field(
+            description="Also keep a copy of the graph with 8-bit weights, and measure what it costs; "
+            "the version that is registered and served stays the full one."
+        ),
+    ] = False
+
+    @model_validator(mode="after")
+    def _copy_of_a_graph(self) -> "Export":
+        if self.int8 and not self.onnx:
+            raise ValueError(INT8_WITHOUT_ONNX)
+        return self

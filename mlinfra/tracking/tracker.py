@@ -150,6 +150,14 @@ class MlflowTracker:
         entry = DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "training")])
         self._ask(self.client.log_inputs, self.run_id, [entry])
 
+    def log_bytes(self, content: bytes, file: str) -> None:
+        """Log a file's content as an artifact, such as ``report.html``."""
+        with tempfile.TemporaryDirectory(prefix="mlinfra-artifact-") as folder:
+            path = Path(folder, Path(file).name)
+            path.write_bytes(content)
+            place = str(Path(file).parent) if Path(file).parent.name else None
+            self._ask(self.client.log_artifact, self.run_id, str(path), place)
+
     def log_model(
         self,
         model: "onnx.ModelProto | nn.Module",

@@ -81,7 +81,13 @@ def train_job(job: PodJob, tracker: "MlflowTracker") -> "TrainingResult":
     if problem := record_snapshot(rows.snapshot, store, tracker):
         say(f"the feature store does not keep that snapshot, the run does: {problem}")
     return train(
-        config, rows.frame, keys=rows.keys, champion=champion, tracker=tracker, on_progress=say_epoch
+        config,
+        rows.frame,
+        keys=rows.keys,
+        model_name=job.spec.model_name,
+        champion=champion,
+        tracker=tracker,
+        on_progress=say_epoch,
     )
 
 

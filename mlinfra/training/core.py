@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -21,13 +20,11 @@ from mlinfra.training.folds import (
     train_folds,
     walk_forward_metrics,
 )
-from mlinfra.training.onnx_check import export_verified
+from mlinfra.training.metadata import model_metadata
+from mlinfra.training.onnx_check import Exported, export
 from mlinfra.training.rows import RowKeys
 from mlinfra.training.run_log import EpochReporter, OnProgress, log_model, log_plots, log_start
 from mlinfra.training.runtime import Runtime, choose_device
-
-if TYPE_CHECKING:
-    import onnx
 
 OnStep = Callable[[str], None]
 
@@ -44,7 +41,7 @@ class TrainingResult:
         folds: test metrics of each fold of walk-forward validation, oldest first; of hold-out none.
         periods: first and last date of each part, as ``2015-01-02/2018-12-31``.
         model_uri: URI of the logged model.
-        onnx_model: the exported model; None where none was asked for.
+        exported: the model as graphs; None where none was asked for.
         seconds: wall time of each step.
     """
 
@@ -55,7 +52,7 @@ class TrainingResult:
     folds: tuple[Mapping[str, float], ...]
     periods: Mapping[str, str]
     model_uri: str
-    onnx_model: "onnx.ModelProto | None"
+    exported: Exported | None
     seconds: Mapping[str, float]
 
 
@@ -80,6 +77,7 @@ def train(
     frame: pd.DataFrame,
     *,
     keys: RowKeys,
+    model_name: str | None = None,
     champion: Champion | None = None,
     tracker: MlflowTracker,
     on_progress: OnProgress,
@@ -92,6 +90,7 @@ def train(
         config: model, data, training parameters, validation, export.
         frame: rows of the feature group in the range of dates.
         keys: which of its columns are the time and the entity.
+        model_name: registered model that the result is for.
         champion: the model in Production, scored on the same test rows; None where there is none.
         tracker: its run is started.
         on_progress: called after each epoch.
@@ -140,17 +139,18 @@ def train(
     if len(preparation.folds) > 1:
         folds.append(evaluation.test_metrics())
         metrics |= fold_metrics(fold.number, folds[-1]) | walk_forward_metrics(folds)
-    onnx_model = None
+    metadata = model_metadata(config, samples, fold.objective, model_name=model_name)
+    exported = None
     if config.export.onnx:
         with watch.step("export"):
-            onnx_model, difference = export_verified(
-                served, fold.objective, config, samples, expected=predictions
+            exported = export(
+                served, fold.objective, config, samples, expected=predictions, metadata=metadata
             )
-        metrics["onnx_max_abs_difference"] = difference
+        metrics |= exported.metrics
     with watch.step("log model"):
         # The last epoch's step, a later time: MLflow's latest values are then those of the best epoch.
         tracker.log_metrics(metrics, step=reporter.epoch)
-        model_uri = log_model(tracker, served, onnx_model, config=config, samples=samples)
+        model_uri = log_model(tracker, served, exported, config=config, samples=samples, metadata=metadata)
         reporter.finish(metrics)
         tracker.flush()
     return TrainingResult(
@@ -161,6 +161,6 @@ def train(
         folds=tuple(folds),
         periods=samples.periods(),
         model_uri=model_uri,
-        onnx_model=onnx_model,
+        exported=exported,
         seconds=watch.seconds,
     )

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -21,9 +20,6 @@ from mlinfra.training.data import read_rows, record_snapshot
 from mlinfra.training.example import write_example_if_absent
 from mlinfra.training.promotion import PromotionDecision, PromotionRule, decide_promotion
 from mlinfra.training.run_log import OnProgress
-
-if TYPE_CHECKING:
-    import onnx
 
 EXPORT_FOLDER = Path("data") / "models"
 
@@ -58,6 +54,7 @@ class LocalTraining:
         stage: the stage it has.
         promotion_reason: why it is in Production, or why not.
         onnx_path: the exported model; None where none was exported.
+        int8_path: its copy with 8-bit weights; None where none was asked for.
         seconds: wall time of each step.
     """
 
@@ -69,6 +66,7 @@ class LocalTraining:
     stage: Stage
     promotion_reason: str
     onnx_path: Path | None
+    int8_path: Path | None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -106,6 +104,7 @@ def train_locally(
             config,
             rows.frame,
             keys=rows.keys,
+            model_name=registration.model_name,
             champion=champion,
             tracker=tracker,
             on_progress=on_progress,
@@ -120,10 +119,7 @@ def train_locally(
         if registration.register:
             version = tracker.register_model(result.model_uri, registration.model_name)
             tracker.transition_model_stage(registration.model_name, version, stage)
-    onnx_path = None
-    if result.onnx_model is not None:
-        onnx_path = export_folder / registration.model_name / run_id / "model.onnx"
-        write_onnx(onnx_path, result.onnx_model)
+    files = write_files(export_folder / registration.model_name / run_id, result)
     return LocalTraining(
         result=result,
         run_id=run_id,
@@ -132,7 +128,8 @@ def train_locally(
         version=version,
         stage=stage,
         promotion_reason=decision.reason,
-        onnx_path=onnx_path,
+        onnx_path=files.get("model.onnx"),
+        int8_path=files.get("model.int8.onnx"),
         seconds={**seconds, **result.seconds, "register": time.perf_counter() - before},
     )
 
@@ -165,13 +162,29 @@ def promotion_of(
     )
 
 
-def write_onnx(path: Path, model: "onnx.ModelProto") -> None:
-    """Write a model so that a file of that name is always whole."""
+def write_files(folder: Path, result: TrainingResult) -> dict[str, Path]:
+    """Write what a training leaves besides its run.
+
+    Returns:
+        The path of each file that was written, by its name.
+    """
+    contents: dict[str, bytes] = {}
+    if result.exported is not None:
+        contents["model.onnx"] = result.exported.graph.SerializeToString()
+        if result.exported.int8 is not None:
+            contents["model.int8.onnx"] = result.exported.int8.SerializeToString()
+    for name, content in contents.items():
+        write_whole(folder / name, content)
+    return {name: folder / name for name in contents}
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that one of that name is always whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("wb") as file:
-            file.write(model.SerializeToString())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -73,6 +73,7 @@ class TrainingOrchestrator:
         model_name: str = DEFAULT_ARCHITECTURE,
         *,
         export_onnx: bool = True,
+        export_int8: bool = False,
         auto_promote: bool = True,
         min_accuracy_for_promotion: float = 0.80,
         min_improvement_for_promotion: float = 0.0,
@@ -85,6 +86,7 @@ class TrainingOrchestrator:
         Args:
             model_name: registered model in MLflow; also the name of the run.
             export_onnx: whether the model is exported; without it the next challenger cannot be compared.
+            export_int8: whether a copy with 8-bit weights is kept as well, which is never served.
             auto_promote: whether the version may take Production.
             min_accuracy_for_promotion: the least test accuracy for that.
             min_improvement_for_promotion: how much better than the version in Production it must be, in
@@ -96,8 +98,14 @@ class TrainingOrchestrator:
             ``baseline_metrics`` of an answer without learning, ``baseline_accuracy`` (None for values),
             ``champion`` (None, or its ``version``, ``test_metrics`` and ``problem``), ``periods``,
             ``run_id``, ``model_name``, ``version``, ``stage``, ``promoted``, ``promotion_reason``,
-            ``onnx_path``, ``epochs``, ``seconds``. Where ``success`` is False: ``error`` and its ``reason``.
+            ``onnx_path``, ``int8_path``, ``epochs``, ``seconds``. Where ``success`` is False: ``error`` and
+            its ``reason``.
         """
+        wanted = {"onnx": export_onnx, "int8": export_int8 or self.export_config.int8}
+        try:
+            export = changed(self.export_config, wanted)
+        except InvalidConfigError as error:
+            return failure(error)
         return await self._train(
             self.trainer_config,
             Registration(
@@ -106,7 +114,7 @@ class TrainingOrchestrator:
                 min_accuracy=min_accuracy_for_promotion,
                 min_improvement=min_improvement_for_promotion,
             ),
-            changed(self.export_config, {"onnx": export_onnx}),
+            export,
         )
 
     async def quick_train(
@@ -210,6 +218,7 @@ def outcome(training: LocalTraining) -> dict[str, Any]:
         if champion
         else None,
         "onnx_path": str(training.onnx_path) if training.onnx_path else None,
+        "int8_path": str(training.int8_path) if training.int8_path else None,
         "epochs": len(result.fit.epochs),
         "seconds": dict(training.seconds),
     }

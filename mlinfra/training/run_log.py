@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,15 @@ from mlinfra.training.config import TrainingConfig
 from mlinfra.training.epochs import Epoch
 from mlinfra.training.folds import Preparation, fold_metrics
 from mlinfra.training.measures import confusion_matrix
-from mlinfra.training.metadata import model_metadata
 from mlinfra.training.objective import PrimaryMetric
+from mlinfra.training.onnx_check import Exported
 from mlinfra.training.plots import confusion_matrix_figure
 from mlinfra.training.progress import Progress, progress_tag, remaining_seconds
 from mlinfra.training.samples import Samples
 
-if TYPE_CHECKING:
-    import onnx
-
 OnProgress = Callable[[Epoch, Progress], None]
 MODEL_ARTIFACT = "model"
+INT8_ARTIFACT = "int8/model.onnx"
 
 
 class EpochReporter:
@@ -174,18 +172,22 @@ def log_plots(
 def log_model(
     tracker: MlflowTracker,
     served: nn.Module,
-    onnx_model: "onnx.ModelProto | None",
+    exported: Exported | None,
     *,
     config: TrainingConfig,
     samples: Samples,
+    metadata: Mapping[str, str],
 ) -> str:
     """Log the model as the run's result: ONNX where it was exported, else the weights.
+
+    A copy with 8-bit weights is an artifact of the run, not a model of its own: it is never registered.
 
     Returns:
         The URI of the logged model.
     """
-    if onnx_model is None:
-        described = {**config.to_wire(), **model_metadata(config, samples)}
-        return tracker.log_model(served, MODEL_ARTIFACT, config=described, result=True)
+    if exported is None:
+        return tracker.log_model(served, MODEL_ARTIFACT, config={**config.to_wire(), **metadata}, result=True)
+    if exported.int8 is not None:
+        tracker.log_bytes(exported.int8.SerializeToString(), INT8_ARTIFACT)
     example = samples.windows(samples.test.last_rows[-1:])
-    return tracker.log_model(onnx_model, MODEL_ARTIFACT, input_example=example, result=True)
+    return tracker.log_model(exported.graph, MODEL_ARTIFACT, input_example=example, result=True)

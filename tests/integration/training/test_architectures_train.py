@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from mlflow import MlflowClient
 
 from mlinfra.features import FeatureStore
 from mlinfra.models import architecture_names
@@ -54,7 +55,11 @@ def linear_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("linear_package")
 @pytest.mark.parametrize("name", sorted(SMALL))
 async def test_architecture_trains(
-    name: str, feature_store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    feature_store: FeatureStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mlflow_server: Any,
 ) -> None:
     monkeypatch.setenv("MLINFRA_FEATURE_STORE_URI", str(feature_store.root))
     orchestrator = TrainingOrchestrator(
@@ -67,7 +72,7 @@ async def test_architecture_trains(
         experiment_name="architectures",
         export_folder=tmp_path / "export",
     )
-    result = await orchestrator.train_model(model_name=name)
+    result = await orchestrator.train_model(model_name=name, export_int8=True)
     assert result["success"], result
     assert result["test_metrics"]["accuracy"] > 0.3
     assert np.isfinite(list(result["test_metrics"].values())).all()
@@ -75,6 +80,21 @@ async def test_architecture_trains(
     features = session.get_inputs()[0].shape[2]
     (probabilities,) = session.run(None, {"features": np.zeros((7, 5, features), dtype=np.float32)})
     np.testing.assert_allclose(probabilities.sum(axis=1), np.ones(7), atol=1e-5)
+    properties = session.get_modelmeta().custom_metadata_map
+    assert (properties["mlinfra.architecture"], properties["mlinfra.model_name"]) == (name, name)
+    client = MlflowClient(mlflow_server.uri)
+    metrics = client.get_run(result["run_id"]).data.metrics
+    assert abs(metrics["int8_test_accuracy"] - metrics["test_accuracy"]) < 0.1
+    assert metrics["onnx_max_abs_difference"] < 1e-4
+    assert metrics["int8_bytes"] < metrics["onnx_bytes"]
+    onnxruntime.InferenceSession(result["int8_path"], providers=["CPUExecutionProvider"])
+    assert [file.path for file in client.list_artifacts(result["run_id"], "int8")] == ["int8/model.onnx"]
+
+
+async def test_8_bit_weights_need_a_graph() -> None:
+    result = await TrainingOrchestrator().train_model(export_onnx=False, export_int8=True)
+    assert (result["success"], result["reason"]) == (False, "InvalidConfig")
+    assert "int8 is a copy of the ONNX graph" in result["error"]
 
 
 @pytest.mark.usefixtures("linear_package")

@@ -148,7 +148,7 @@ def test_classes_are_brought_into_the_rows_order(
 
 
 def test_metadata_are_read_back_as_they_were_written() -> None:
-    written = model_metadata(CONFIG, samples(frame()))
+    written = model_metadata(CONFIG, samples(frame()), Classification(classes=2))
     assert learnt_model(written) == LearntModel(features=("a",), window=4, label="up", classes=(0, 1))
 
 
@@ -163,7 +163,7 @@ def test_metadata_are_read_back_as_they_were_written() -> None:
     ],
 )
 def test_foreign_or_damaged_metadata_are_told(key: str, value: str | None, problem: str) -> None:
-    properties = model_metadata(CONFIG, samples(frame()))
+    properties = model_metadata(CONFIG, samples(frame()), Classification(classes=2))
     if value is None:
         del properties[key]
     else:
