@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -98,6 +99,15 @@ def without_password(uri: str) -> str:
     if "@" not in parts.netloc:
         return uri
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def lasting_uri(uri: str) -> str:
+    """The URI as it may be kept: without a password, and the same from any working folder."""
+    for prefix in ("sqlite:///", "file://"):
+        path = uri.removeprefix(prefix)
+        if path != uri and path and not Path(path).is_absolute():
+            return f"{prefix}{Path(path).absolute()}"
+    return without_password(uri)
 
 
 def root_cause(error: BaseException) -> BaseException:

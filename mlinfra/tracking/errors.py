@@ -1,6 +1,6 @@
 """What can go wrong between a training and MLflow."""
 
-from mlinfra.errors import MlinfraError
+from mlinfra.errors import InvalidInputError, MlinfraError
 
 
 class TrackingUnavailableError(MlinfraError):
@@ -17,3 +17,21 @@ class NoActiveRunError(MlinfraError):
 
 class UnusableModelError(MlinfraError):
     """A model in MLflow cannot be read: not ONNX, too large, damaged or changed."""
+
+
+class InvalidTrackingValueError(InvalidInputError):
+    """A name or a value that MLflow does not take."""
+
+    reason = "InvalidTrackingValue"
+
+
+class UnsupportedModelError(InvalidInputError):
+    """A model that could only be kept as a pickle."""
+
+    reason = "UnsupportedModel"
+
+
+class UnknownRunError(InvalidInputError):
+    """There is no such run, experiment, model, metric or parameter in MLflow."""
+
+    reason = "UnknownRun"

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from mlinfra.tracking.errors import UnsupportedModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +19,50 @@ if TYPE_CHECKING:
 WEIGHTS_FLAVOR = "mlinfra_safetensors"
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+
+
+def is_onnx(model: object) -> bool:
+    """Whether a model is an ``onnx.ModelProto``."""
+    return hasattr(model, "SerializeToString") and hasattr(model, "graph")
+
+
+def refuse_unsupported(model: object) -> None:
+    """Let ONNX models and torch networks pass.
+
+    Raises:
+        UnsupportedModelError: it is neither.
+    """
+    if is_onnx(model):
+        return
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        kind = f"{type(model).__module__}.{type(model).__qualname__}"
+        raise UnsupportedModelError(
+            f"log_model keeps ONNX models and torch networks, not {kind}: that would have to be a pickle, "
+            "which runs code when it is read. Convert it to ONNX, for example with skl2onnx or onnxmltools."
+        )
+
+
+def write_model(
+    folder: Path,
+    description: "Model",
+    model: "onnx.ModelProto | nn.Module",
+    *,
+    input_example: "NDArray[np.float32] | None",
+    config: Mapping[str, Any] | None,
+) -> None:
+    """Write a model into ``folder``: as ONNX where it is or can become so, else its weights."""
+    if is_onnx(model):
+        save_onnx(folder, description, model=cast("onnx.ModelProto", model), input_example=input_example)
+        return
+    network = cast("nn.Module", model)
+    if input_example is None:
+        save_weights(folder, description, network=network, config=config)
+        return
+    from mlinfra.models.onnx_export import export_onnx
+
+    save_onnx(folder, description, model=export_onnx(network, input_example, {}), input_example=input_example)
 
 
 def save_onnx(

@@ -131,7 +131,7 @@ def production_version(client: "MlflowClient", name: str) -> str | None:
         return None
     if (holder := aliases.get(STAGE_ALIASES["Production"])) is not None:
         return str(holder)
-    staged = [each for each in _versions(client, name) if each.current_stage == "Production"]
+    staged = [each for each in model_versions(client, name) if each.current_stage == "Production"]
     return max((str(each.version) for each in staged), key=int, default=None)
 
 
@@ -140,12 +140,12 @@ def _claimants(client: "MlflowClient", name: str) -> list[str]:
     holder = client.get_registered_model(name).aliases.get(STAGE_ALIASES["Production"])
     return [
         str(each.version)
-        for each in _versions(client, name)
+        for each in model_versions(client, name)
         if "Production" in (each.current_stage, each.tags.get(STAGE_TAG)) or str(each.version) == holder
     ]
 
 
-def _versions(client: "MlflowClient", name: str) -> "Iterator[ModelVersion]":
+def model_versions(client: "MlflowClient", name: str) -> "Iterator[ModelVersion]":
     """All versions of a model. Their aliases are absent: a search leaves them out."""
     quote = '"' if "'" in name else "'"
     token = None

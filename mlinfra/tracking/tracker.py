@@ -1,7 +1,10 @@
 """One MLflow run as a training sees it: parameters, metrics, plots, models, registry and stages."""
 
+import atexit
 import json
+import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -10,12 +13,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, cast
 
-from mlinfra.tracking.connection import connect, persistently, translated_errors
+from mlinfra.errors import MlinfraError
+from mlinfra.tracking.batches import Batch, MetricPoint
+from mlinfra.tracking.connection import connect, lasting_uri, persistently, translated_errors
 from mlinfra.tracking.contract import ATTEMPT_TAG, MODEL_TAG, PROGRESS_TAG, SHA256_TAG
-from mlinfra.tracking.errors import NoActiveRunError, TrackingRefusedError
+from mlinfra.tracking.errors import NoActiveRunError, TrackingRefusedError, TrackingUnavailableError
 from mlinfra.tracking.onnx_files import MODELS_PREFIX, load_onnx_model, sha256_of_model
+from mlinfra.tracking.replay import replay_at_start, send_batch
+from mlinfra.tracking.session import RunSession
+from mlinfra.tracking.spool import SpooledRun, open_spool
+from mlinfra.tracking.spool import spool_root as default_spool_root
 from mlinfra.tracking.stages import STAGES, move_to_stage, production_version
-from mlinfra.tracking.writer import BackgroundWriter, Batch, MetricPoint, Pace
+from mlinfra.tracking.values import MAX_PARAM_LENGTH, flat_params, metric_points
+from mlinfra.tracking.writer import Pace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +40,12 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
+logger = logging.getLogger(__name__)
+
 OUTAGE_SECONDS = 120.0
-"""How long the end of a run waits for an MLflow that is away, before it fails."""
+"""How long a call, and the end of a run, wait for an MLflow that is away, before they fail."""
+EXIT_SECONDS = 10.0
+"""How long the end of a script that did not end its run does."""
 DATASET_SOURCE_TYPE = "mlinfra_feature_store"
 MAX_PARAMS_IN_BATCH = 100
 
@@ -39,13 +53,16 @@ MAX_PARAMS_IN_BATCH = 100
 class MlflowTracker:
     """Tracks one run at a time. Use it as a context manager: leaving the block ends an open run.
 
-    Metrics and progress are written in the background; all else is written before the call returns,
-    and tried again for two minutes where MLflow is away.
+    Metrics and tags are written in the background, and kept in files until they are written; all else is
+    written before the call returns, and tried again for two minutes where MLflow is away. A script that
+    ends without `end_run` ends its run as well.
 
     Args:
         tracking_uri: where MLflow runs; MLFLOW_TRACKING_URI, else MLflow's own default, where absent.
         experiment_name: experiment of new runs; MLFLOW_EXPERIMENT_NAME, else "Default", where absent.
         pace: how often metrics are sent.
+        spool_root: folder of the files that outlive a crash; one in the user's state folder where absent.
+        patience: how long a call and the end of the run wait for an MLflow that is away, in seconds.
 
     Raises:
         TrackingUnavailableError: MLflow does not answer.
@@ -57,13 +74,18 @@ class MlflowTracker:
         *,
         experiment_name: str | None = None,
         pace: Pace | None = None,
+        spool_root: Path | None = None,
+        patience: float = OUTAGE_SECONDS,
     ) -> None:
         self.client: MlflowClient = connect(tracking_uri)
         self.tracking_uri = str(self.client.tracking_uri)
         self._experiment_name = experiment_name
         self._pace = pace
+        self._spool_root = spool_root or default_spool_root()
+        self._patience = patience
         self._run: Run | None = None
-        self._writer: BackgroundWriter | None = None
+        self._session: RunSession | None = None
+        self._known_names: set[str] = set()
         self.attempt = 0
 
     def __enter__(self) -> Self:
@@ -98,35 +120,62 @@ class MlflowTracker:
         resumed = run_id or os.environ.pop("MLFLOW_RUN_ID", None)
         run = self._ask(self._resume, resumed) if resumed else self._ask(self._create, run_name)
         self.attempt = int(run.data.tags.get(ATTEMPT_TAG, "0")) + 1
+        spooled = SpooledRun(lasting_uri(self.tracking_uri), str(run.info.run_id), self.attempt)
+        # Before the attempt is raised: what an earlier attempt said last is still true.
+        self._ask(replay_at_start, self.client, self._spool_root, spooled)
         self._ask(self.client.set_tag, run.info.run_id, ATTEMPT_TAG, str(self.attempt))
         self._run = run
-        self._writer = BackgroundWriter(partial(self._send, self.run_id), pace=self._pace)
+        self._session = RunSession(
+            partial(self._send, self.run_id), open_spool(self._spool_root, spooled), self._pace
+        )
+        self._continues = resumed is not None
+        atexit.register(self._end_at_exit, os.getpid())
         return self.run_id
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log parameters. Logging the same value again is allowed, another value is refused."""
+        """Log parameters; a dictionary in them becomes ``outer.inner``.
+
+        Logging the same value again is allowed, another value is refused. A value beyond MLflow's 6,000
+        characters is cut, and kept whole as the artifact ``params/<name>.txt``.
+
+        Raises:
+            InvalidTrackingValueError: MLflow does not take a name.
+            TrackingRefusedError: a parameter was logged with another value.
+        """
         from mlflow.entities import Param
 
-        entries = [Param(key, str(value)) for key, value in params.items()]
+        self._active()
+        flat = flat_params(params)
+        for name in [name for name, value in flat.items() if len(value) > MAX_PARAM_LENGTH]:
+            file = f"params/{name}.txt"
+            self._ask(self.client.log_text, self.run_id, flat[name], file)
+            logger.warning('parameter "%s" has %d characters: all are in %s', name, len(flat[name]), file)
+            flat[name] = flat[name][:MAX_PARAM_LENGTH]
+        entries = [Param(name, value) for name, value in flat.items()]
         for start in range(0, len(entries), MAX_PARAMS_IN_BATCH):
             chunk = entries[start : start + MAX_PARAMS_IN_BATCH]
             self._ask(self.client.log_batch, self.run_id, params=chunk)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics at a step, in the background."""
-        now = time.time_ns() // 1_000_000
-        points = [MetricPoint(key, float(value), now, step) for key, value in metrics.items()]
-        self._active_writer().put(points)
+    def log_metrics(self, metrics: Mapping[str, Any], step: int = 0) -> None:
+        """Log metrics at a step, in the background.
 
-    def log_epoch(self, metrics: Mapping[str, float], step: int, *, progress: str) -> None:
+        Args:
+            metrics: numbers by name; numpy and torch scalars too. NaN is kept; MLflow keeps an infinity as
+                the largest number there is.
+            step: a whole number.
+
+        Raises:
+            InvalidTrackingValueError: MLflow does not take a name or a value.
+        """
+        self._session_of_run().writer.put(self._points(metrics, step))
+
+    def log_epoch(self, metrics: Mapping[str, Any], step: int, *, progress: str) -> None:
         """Log an epoch's metrics and the new value of the progress tag together, in the background."""
-        now = time.time_ns() // 1_000_000
-        points = [MetricPoint(key, float(value), now, step) for key, value in metrics.items()]
-        self._active_writer().put(points, {PROGRESS_TAG: progress})
+        self._session_of_run().writer.put(self._points(metrics, step), {PROGRESS_TAG: progress})
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags of the run, in the background."""
-        self._active_writer().put(tags=tags)
+        self._session_of_run().writer.put(tags={str(name): str(value) for name, value in tags.items()})
 
     def log_figure(self, figure: "Figure", file: str) -> None:
         """Log a matplotlib figure as an artifact, such as ``plots/confusion_matrix.png``."""
@@ -178,8 +227,15 @@ class MlflowTracker:
 
         Returns:
             The URI of the logged model, for `register_model`.
+
+        Raises:
+            UnsupportedModelError: it is neither; nothing is ever kept as a pickle.
         """
         from mlflow.entities import LoggedModelOutput
+
+        from mlinfra.tracking.model_files import refuse_unsupported, write_model
+
+        refuse_unsupported(model)
         from mlflow.models.model import Model
 
         run = self._active()
@@ -194,7 +250,7 @@ class MlflowTracker:
         )
         with tempfile.TemporaryDirectory(prefix="mlinfra-model-") as temporary:
             folder = Path(temporary, "model")
-            _write_model(folder, description, model, input_example=input_example, config=config)
+            write_model(folder, description, model, input_example=input_example, config=config)
             digest = sha256_of_model(folder)
             self._ask(self.client.log_model_artifacts, logged.model_id, str(folder))
         output = LoggedModelOutput(logged.model_id, step=0)
@@ -264,34 +320,75 @@ class MlflowTracker:
         """
         return self._ask(load_onnx_model, self.client, model_uri)
 
-    def flush(self, timeout: float = OUTAGE_SECONDS) -> None:
+    def flush(self, timeout: float | None = None) -> None:
         """Wait until all metrics and tags are written.
 
         Raises:
             TrackingUnavailableError: MLflow was away for all of ``timeout`` seconds.
         """
-        self._active_writer().flush(timeout)
+        self._session_of_run().writer.flush(self._patience if timeout is None else timeout)
 
     def end_run(self, status: RunStatus = "FINISHED") -> None:
-        """Write what is left and end the run."""
-        run_id = self.run_id
-        self.detach()
-        self._ask(self.client.set_terminated, run_id, status)
+        """Write what is left and end the run.
 
-    def detach(self, timeout: float = OUTAGE_SECONDS) -> None:
-        """Write what is left and let go of the run, which goes on: another attempt may continue it."""
-        writer, self._writer = self._active_writer(), None
-        self._run = None
-        writer.close(timeout)
+        Raises:
+            TrackingUnavailableError: MLflow was away for too long; what is missing is kept for
+                ``mlinfra runs sync``, and for the next start of a run.
+        """
+        self._finish(self._patience, status)
+
+    def detach(self, timeout: float | None = None) -> None:
+        """Write what is left and let go of the run, which goes on: another attempt may continue it.
+
+        Raises:
+            TrackingUnavailableError: as `end_run`.
+        """
+        self._finish(self._patience if timeout is None else timeout, None)
+
+    def _finish(self, timeout: float, status: RunStatus | None) -> None:
+        run_id, session = self.run_id, self._session_of_run()
+        self._run = self._session = None
+        atexit.unregister(self._end_at_exit)
+        try:
+            session.writer.close(timeout)
+            if status is not None:
+                self._ask(self.client.set_terminated, run_id, status)
+        except TrackingUnavailableError as error:
+            if (folder := session.leave(status)) is None:
+                raise
+            raise TrackingUnavailableError(
+                f"{error} What is missing is kept in {folder}; when MLflow is back: mlinfra runs sync"
+            ) from error
+        except BaseException:
+            session.leave(status)
+            raise
+        session.remove()
+
+    def _end_at_exit(self, process: int) -> None:
+        """End the run of a script that did not; a forked process has no part in it."""
+        if self._run is None or os.getpid() != process:
+            return
+        failed = hasattr(sys, "last_value") and not hasattr(sys, "ps1")
+        # A run that was continued may be continued again: who started it ends it.
+        status: RunStatus = "FAILED" if failed else "FINISHED"
+        self._patience = EXIT_SECONDS
+        try:
+            self._finish(self._patience, None if failed and self._continues else status)
+        except MlinfraError as error:
+            logger.error("%s", error)
 
     def _active(self) -> "Run":
         if self._run is None:
             raise NoActiveRunError("No run is active: call start_run() first.")
         return self._run
 
-    def _active_writer(self) -> BackgroundWriter:
+    def _session_of_run(self) -> RunSession:
         self._active()
-        return cast("BackgroundWriter", self._writer)
+        return cast(RunSession, self._session)
+
+    def _points(self, metrics: Mapping[str, Any], step: Any) -> list[MetricPoint]:
+        now = time.time_ns() // 1_000_000
+        return metric_points(metrics, step, timestamp=now, known=self._known_names)
 
     def _ask(
         self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -300,7 +397,7 @@ class MlflowTracker:
             with translated_errors(self.tracking_uri):
                 return call(*args, **kwargs)
 
-        return persistently(once, timeout=OUTAGE_SECONDS)
+        return persistently(once, timeout=self._patience)
 
     def _is_local_and_not_default(self) -> bool:
         """Whether MLflow, which asks the process's default store for logged models, would miss this one."""
@@ -310,12 +407,8 @@ class MlflowTracker:
         return not remote and self.tracking_uri != mlflow.get_tracking_uri()
 
     def _send(self, run_id: str, batch: Batch) -> None:
-        from mlflow.entities import Metric, RunTag
-
-        metrics = [Metric(point.key, point.value, point.timestamp, point.step) for point in batch.metrics]
-        tags = [RunTag(key, value) for key, value in batch.tags.items()]
         with translated_errors(self.tracking_uri):
-            self.client.log_batch(run_id, metrics=metrics, tags=tags)
+            send_batch(self.client, run_id, batch)
 
     def _resume(self, run_id: str) -> "Run":
         self.client.update_run(run_id, status="RUNNING")
@@ -347,25 +440,3 @@ def _logged_model_id(model_uri: str) -> str | None:
     """The ID in ``models:/<ID>``; None for ``models:/<name>/<version>`` and other URIs."""
     target = model_uri.removeprefix(MODELS_PREFIX)
     return target if model_uri.startswith(MODELS_PREFIX) and "/" not in target else None
-
-
-def _write_model(
-    folder: Path,
-    description: Any,
-    model: "onnx.ModelProto | nn.Module",
-    *,
-    input_example: "NDArray[np.float32] | None",
-    config: Mapping[str, Any] | None,
-) -> None:
-    from mlinfra.tracking.model_files import save_onnx, save_weights
-
-    if hasattr(model, "SerializeToString"):
-        save_onnx(folder, description, model=cast("onnx.ModelProto", model), input_example=input_example)
-        return
-    network = cast("nn.Module", model)
-    if input_example is None:
-        save_weights(folder, description, network=network, config=config)
-        return
-    from mlinfra.models.onnx_export import export_onnx
-
-    save_onnx(folder, description, model=export_onnx(network, input_example, {}), input_example=input_example)

@@ -1,36 +1,16 @@
 """Writes metrics and tags to a run in the background, in batches, so that training never waits for MLflow.
 
 Everything handed over before `flush` returns is written. While the server is away the same batch is
-tried again, ever more slowly; what arrives meanwhile waits in memory.
+tried again, ever more slowly; what arrives meanwhile waits in the backlog, and in its files.
 """
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from mlinfra.tracking.backlog import Backlog
+from mlinfra.tracking.batches import Batch, MetricPoint
 from mlinfra.tracking.errors import TrackingUnavailableError
-
-MAX_METRICS_IN_BATCH = 800
-MAX_TAGS_IN_BATCH = 100
-
-
-@dataclass(frozen=True, slots=True)
-class MetricPoint:
-    """One value of one metric; ``timestamp`` in milliseconds since 1970."""
-
-    key: str
-    value: float
-    timestamp: int
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one request writes; of a tag that was set several times only the newest value."""
-
-    metrics: tuple[MetricPoint, ...]
-    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +32,16 @@ class BackgroundWriter:
     Args:
         send: writes one batch; called from the thread only. Any error but TrackingUnavailableError
             stops the writer and is raised by the next call.
+        backlog: where it waits meanwhile.
         pace: how often it sends.
     """
 
-    def __init__(self, send: Send, *, pace: Pace | None = None) -> None:
+    def __init__(self, send: Send, *, backlog: Backlog | None = None, pace: Pace | None = None) -> None:
         self._send = send
+        self._backlog = Backlog() if backlog is None else backlog
         self._pace = pace or Pace()
         self._changed = threading.Condition()
-        self._metrics: deque[MetricPoint] = deque()
-        self._tags: dict[str, str] = {}
-        self._sending = False
+        self._idle = False
         self._urgent = False
         self._closed = False
         self._failure: Exception | None = None
@@ -79,9 +59,10 @@ class BackgroundWriter:
             self._raise_failure()
             if self._closed:
                 raise RuntimeError("the writer is closed")
-            self._metrics.extend(metrics)
-            self._tags.update(tags or {})
-            self._changed.notify_all()
+            self._backlog.put(metrics, tags or {})
+            # A thread that sleeps between two requests is not to be woken by each point.
+            if self._idle:
+                self._changed.notify_all()
 
     def flush(self, timeout: float) -> None:
         """Wait until everything handed over so far is written.
@@ -93,14 +74,14 @@ class BackgroundWriter:
         with self._changed:
             self._urgent = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._failure or not self._pending(), timeout)
+            self._changed.wait_for(lambda: self._failure or not self._backlog, timeout)
+            self._urgent = False
             self._raise_failure()
-            if self._pending():
+            if self._backlog:
                 raise TrackingUnavailableError(
-                    f"{len(self._metrics)} metrics could not be written within {timeout:g} s: "
+                    f"{self._backlog.points} metrics could not be written within {timeout:g} s: "
                     f"{self._unavailable or 'the server is slow'}"
                 )
-            self._urgent = False
 
     def close(self, timeout: float) -> None:
         """Flush, then end the thread. A second call does nothing.
@@ -118,9 +99,6 @@ class BackgroundWriter:
                 self._closed = True
                 self._changed.notify_all()
 
-    def _pending(self) -> bool:
-        return bool(self._metrics or self._tags or self._sending)
-
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
@@ -128,40 +106,37 @@ class BackgroundWriter:
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
             try:
-                self._send_until_done(batch)
+                if not self._send_until_done(batch):
+                    return
             except Exception as error:  # handed to the thread that trains, by the next call
                 with self._changed:
                     self._failure = error
-                    self._sending = False
                     self._changed.notify_all()
                 return
             with self._changed:
-                self._sending = False
+                self._backlog.done()
+                self._unavailable = None
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._urgent or self._closed, self._pace.interval)
+                if not self._backlog.is_full_batch:
+                    self._changed.wait_for(lambda: self._urgent or self._closed, self._pace.interval)
 
     def _next_batch(self) -> Batch | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._metrics or self._tags)
-            if self._closed:
-                return None
-            self._sending = True
-            count = min(len(self._metrics), MAX_METRICS_IN_BATCH)
-            metrics = tuple(self._metrics.popleft() for _ in range(count))
-            # Tags tell of the newest metrics: they go with the last of them.
-            tags = {} if self._metrics else dict(list(self._tags.items())[:MAX_TAGS_IN_BATCH])
-            for key in tags:
-                del self._tags[key]
-            return Batch(metrics, tags)
+            self._idle = True
+            self._changed.wait_for(lambda: self._closed or self._backlog)
+            self._idle = False
+            return None if self._closed else self._backlog.take()
 
-    def _send_until_done(self, batch: Batch) -> None:
+    def _send_until_done(self, batch: Batch) -> bool:
+        """Whether it was sent before the writer was closed."""
         delay = self._pace.first_delay
         while not self._closed:
             try:
                 self._send(batch)
-                return
+                return True
             except TrackingUnavailableError as error:
                 with self._changed:
                     self._unavailable = error
                     self._changed.wait_for(lambda: self._closed, delay)
                 delay = min(2 * delay, self._pace.max_delay)
+        return False

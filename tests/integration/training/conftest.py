@@ -1,6 +1,7 @@
 """A real MLflow server, and a feature store with the example data."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from servers.mlflow_server import MlflowServer, free_port
@@ -20,8 +21,9 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSe
 
 
 @pytest.fixture(autouse=True)
-def _mlflow_environment(mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def _mlflow_environment(mlflow_server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow's own calls go to the server of these tests, never to a store in the working folder."""
+    monkeypatch.setenv("MLINFRA_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.uri)
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
 

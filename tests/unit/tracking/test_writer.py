@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
+from mlinfra.tracking.batches import MAX_METRICS_IN_BATCH, Batch, MetricPoint
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
-from mlinfra.tracking.writer import MAX_METRICS_IN_BATCH, BackgroundWriter, Batch, MetricPoint, Pace
+from mlinfra.tracking.writer import BackgroundWriter, Pace
 
 FAST = Pace(interval=0.0, first_delay=0.001, max_delay=0.002)
 PATIENCE = 10.0
