@@ -62,8 +62,8 @@ crds: install ## Generate crds/ from the resource models
 	@$(BIN)/python -m mlinfra.resources.crd crds/
 
 .PHONY: bench
-bench: install ## Measure the operator's overhead on this machine
-	@$(BIN)/python -m benchmarks.operator_overhead
+bench: install ## Measure side by side on this machine: all, or make bench NAME="online_store import_time"
+	@$(BIN)/python -m benchmarks $(NAME)
 
 .PHONY: lock
 lock: install ## Compile the lock files anew from pyproject.toml

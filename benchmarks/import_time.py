@@ -22,8 +22,12 @@ BARE = "python -c pass"
 LIMITS_SECONDS: Mapping[str, float | None] = {BARE: None, "import mlinfra": 0.1, "mlinfra --help": 0.5}
 
 
-def main(rounds: Annotated[int, typer.Option(min=1, help="Processes of each kind.")] = 20) -> None:
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Processes of each kind.")] = 20,
+    small: Annotated[bool, typer.Option(help="Three of each: whether it runs, not how fast.")] = False,
+) -> None:
     """Measure the start of the library and of the command line."""
+    rounds = 3 if small else rounds
     console = Console()
     timings = alternate(
         {

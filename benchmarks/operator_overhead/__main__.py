@@ -1,6 +1,6 @@
 """The operator's overhead: from apply to the pod running, and from the pod's end to Production.
 
-Usage: python -m benchmarks.operator_overhead [--jobs N]
+Usage: python -m benchmarks.operator_overhead [--jobs N] [--small]
 
 A private platform is started in a temporary folder and deleted at the end. All TrainingJobs train the
 same model, so each new version also takes Production from the one before. The exit code is 1 where a
@@ -58,8 +58,10 @@ class Summary:
 
 def main(
     jobs: Annotated[int, typer.Option(min=1, help="How many TrainingJobs are timed.")] = 10,
+    small: Annotated[bool, typer.Option(help="Two of them: whether it runs, not how fast.")] = False,
 ) -> None:
     """Measure the operator's overhead on this machine."""
+    jobs = 2 if small else jobs
     console = Console()
     with expected_errors(), tempfile.TemporaryDirectory(prefix="mlinfra-bench-") as folder:
         load = os.getloadavg()[0]
