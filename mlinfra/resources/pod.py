@@ -146,6 +146,12 @@ class EnvFromSource(ResourceModel):
         return self
 
 
+class LocalObjectReference(ResourceModel):
+    """An object in the TrainingJob's namespace, by name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253, description="Name of the object.")]
+
+
 class VolumeMount(ResourceModel):
     """Where a volume appears in the training container."""
 

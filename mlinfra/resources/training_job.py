@@ -2,7 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic.alias_generators import to_camel
 
 from mlinfra.resources.base import (
     API_VERSION,
@@ -24,6 +25,8 @@ from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.pod import (
     EnvFromSource,
     EnvVar,
+    FreeFormObject,
+    LocalObjectReference,
     ResourceRequirements,
     Toleration,
     Volume,
@@ -60,6 +63,15 @@ __all__ = [
     "Validation",
 ]
 
+ALWAYS_MUTABLE = ("suspend", "ttl_seconds_after_finished")
+MUTABLE_WHILE_SUSPENDED = (
+    "resources_per_node",
+    "node_selector",
+    "tolerations",
+    "affinity",
+    "backoff_limit",
+    "active_deadline_seconds",
+)
 MAX_NAME_LENGTH = 52
 """Of a TrainingJob: its Job's pods append their own suffix."""
 MODEL_WITHOUT_DATA = "model and data belong together: give both, or neither and your own image or command"
@@ -82,7 +94,7 @@ class Promotion(ResourceModel):
 
 
 class TrainingJobSpec(ResourceModel):
-    """Desired state of a TrainingJob; immutable once created."""
+    """Desired state of a TrainingJob; most of it is immutable once created."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -190,6 +202,37 @@ class TrainingJobSpec(ResourceModel):
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = None
+    affinity: Annotated[
+        FreeFormObject | None,
+        Field(description="Where pods may and should run, as in a pod."),
+    ] = None
+    priority_class_name: Annotated[
+        str | None,
+        Field(min_length=1, max_length=253, description="PriorityClass of the pods."),
+    ] = None
+    runtime_class_name: Annotated[
+        str | None,
+        Field(min_length=1, max_length=253, description="RuntimeClass of the pods."),
+    ] = None
+    image_pull_secrets: Annotated[
+        list[LocalObjectReference] | None,
+        Field(max_length=16, description="Secrets that hold the credentials to pull the image."),
+        UniqueBy("name"),
+    ] = None
+    pod_security_context: Annotated[
+        FreeFormObject | None,
+        Field(
+            description="Security context of the pods, as in a pod: its fields go before the defaults, "
+            "which are those of restricted Pod Security."
+        ),
+    ] = None
+    security_context: Annotated[
+        FreeFormObject | None,
+        Field(
+            description="Security context of the training container, as in a pod: its fields go before the "
+            "defaults, no privilege escalation, no capabilities and a root file system that is read only."
+        ),
+    ] = None
     service_account_name: Annotated[
         str | None,
         Field(
@@ -197,6 +240,22 @@ class TrainingJobSpec(ResourceModel):
             max_length=253,
             description="ServiceAccount of the training pod; the namespace's default where absent. "
             "Its token is not mounted: training needs no access to Kubernetes.",
+        ),
+    ] = None
+    suspend: Annotated[
+        bool,
+        Field(
+            description="Stop the pods, which write a checkpoint, and start none until false again; "
+            "the time before does not count for activeDeadlineSeconds."
+        ),
+    ] = False
+    ttl_seconds_after_finished: Annotated[
+        Integer | None,
+        Field(
+            ge=0,
+            le=2147483647,
+            description="Seconds after its end when the TrainingJob is deleted; kept where absent. "
+            "Its ModelVersion stays.",
         ),
     ] = None
     backoff_limit: Annotated[
@@ -229,6 +288,26 @@ class TrainingJobSpec(ResourceModel):
         return self
 
 
+def immutability_rules() -> list[JsonValue]:
+    """One rule a field: which part of a spec may change, and when."""
+    rules: list[JsonValue] = []
+    for field in TrainingJobSpec.model_fields:
+        if field in ALWAYS_MUTABLE:
+            continue
+        name = to_camel(field)
+        same = (
+            f"has(self.spec.{name}) == has(oldSelf.spec.{name})"
+            f" && (!has(self.spec.{name}) || self.spec.{name} == oldSelf.spec.{name})"
+        )
+        if field in MUTABLE_WHILE_SUSPENDED:
+            rule, when = f"oldSelf.spec.suspend || ({same})", f"{name} may change only while suspended"
+        else:
+            rule, when = same, f"{name} is immutable"
+        message = f"{when}: delete the TrainingJob and apply it again, or use another name"
+        rules.append({"rule": rule, "message": message, "fieldPath": f".spec.{name}"})
+    return rules
+
+
 class TrainingJob(ResourceModel):
     """Trains one model once, registers it in MLflow as a new version and asks for its stage."""
 
@@ -236,12 +315,7 @@ class TrainingJob(ResourceModel):
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
-                {
-                    "rule": "self.spec == oldSelf.spec",
-                    "message": "spec is immutable: delete the TrainingJob and apply it again, "
-                    "or use another name",
-                    "fieldPath": ".spec",
-                },
+                *immutability_rules(),
                 {
                     "rule": f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
                     "message": NAME_TOO_LONG,

@@ -56,7 +56,7 @@ class ModelVersionReference(ResourceModel):
     name: Annotated[str, Field(description="Name of the ModelVersion in the same namespace.")]
 
 
-Phase = Literal["Pending", "Running", "Registering", "Succeeded", "Failed"]
+Phase = Literal["Pending", "Running", "Suspended", "Registering", "Succeeded", "Failed"]
 
 
 class TrainingJobStatus(ResourceModel):

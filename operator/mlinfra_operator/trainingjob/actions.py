@@ -35,6 +35,18 @@ class CreateChild:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteChild:
+    """Delete this very child Job, after its pods."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTrainingJob:
+    """Delete the TrainingJob itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class ListPods:
     """List the child Job's pods."""
 
@@ -67,6 +79,8 @@ Action = (
     | EnsureRun
     | ReadRun
     | CreateChild
+    | DeleteChild
+    | DeleteTrainingJob
     | ListPods
     | ReadModels
     | RegisterVersion

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from mlinfra.kube import ApiError, KubernetesClient
-from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, PODS
+from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, PODS, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, TrainingJob
 from mlinfra.resources.names import FIELD_MANAGER, TRAINING_JOB_UID_LABEL
 from mlinfra.tracking.contract import (
@@ -34,6 +34,8 @@ from mlinfra_operator.trainingjob.actions import (
     Action,
     CreateChild,
     CreateModelVersion,
+    DeleteChild,
+    DeleteTrainingJob,
     EnsureRun,
     FindOwner,
     ListPods,
@@ -94,7 +96,7 @@ class TrainingJobController:
             Retry: to be tried again with a growing delay.
         """
         obj = self._context.jobs.get(key)
-        if obj is None:
+        if obj is None or "deletionTimestamp" in obj["metadata"]:
             return None
         try:
             job = TrainingJob.model_validate(obj)
@@ -102,7 +104,7 @@ class TrainingJobController:
             await tell_invalid(self._context.events, obj, error)
             return None
         if is_terminal(job):
-            return None
+            return await self._outlive(job)
         observed, decided = await self._act(job)
         await self._tell(obj, observed, decided)
         self._follow(key, job, observed, decided)
@@ -118,6 +120,13 @@ class TrainingJobController:
         if run_id:
             self._context.runs.leave(run_id)
             self._context.finish(Finish(run_id, "KILLED"))
+
+    async def _outlive(self, job: TrainingJob) -> float | None:
+        """Nothing follows an end but, in time, the deletion."""
+        decided = plan(job, Observed(), self._context.clock())
+        for action in decided.actions:
+            await self._perform(action, job, Observed())
+        return decided.requeue_after
 
     async def _act(self, job: TrainingJob) -> tuple[Observed, Plan]:
         context = self._context
@@ -153,6 +162,13 @@ class TrainingJobController:
 
     async def _perform(self, action: Action, job: TrainingJob, observed: Observed) -> Observed:
         match action:
+            case DeleteChild():
+                return await self._delete_child(action, job, observed)
+            case DeleteTrainingJob():
+                name, namespace = job.metadata.name, job.metadata.namespace
+                await self._context.client.delete(TRAINING_JOBS, name, namespace, uid=job.metadata.uid)
+                logger.info("TrainingJob %s/%s deleted: its time to live is over", namespace, name)
+                return observed
             case CreateChild():
                 return await self._create_child(action, job, observed)
             case ListPods():
@@ -224,6 +240,19 @@ class TrainingJobController:
             raise
         context.children.created(created)
         return replace(observed, child=child_job(created))
+
+    async def _delete_child(self, action: DeleteChild, job: TrainingJob, observed: Observed) -> Observed:
+        client, name, namespace = self._context.client, job.metadata.name, job.metadata.namespace
+        # The Job stays until its pods have ended: two attempts must not write to one run.
+        try:
+            await client.delete(JOBS, name, namespace, uid=action.uid, propagation="Foreground")
+        except ApiError as error:
+            # Another Job has the name by now: the one that was meant is gone.
+            if error.status != CONFLICT:
+                raise
+        if observed.child is None:
+            raise ValueError("a child is observed before it is deleted")
+        return replace(observed, child=replace(observed.child, deleting=True))
 
     async def _create_model_version(
         self, action: CreateModelVersion, job: TrainingJob, observed: Observed

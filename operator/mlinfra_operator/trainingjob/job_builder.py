@@ -18,6 +18,15 @@ from mlinfra_operator.trainingjob.observed import CONTAINER
 
 SCRATCH_VOLUME = "mlinfra-scratch"
 SCRATCH_PATH = "/mlinfra/scratch"
+SHARED_MEMORY_VOLUME = "mlinfra-shm"
+SHARED_MEMORY_PATH = "/dev/shm"
+POD_SECURITY: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+CONTAINER_SECURITY: dict[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+"""Both are what restricted Pod Security asks for, and a root file system that nobody can write to."""
 TERMINATION_LOG = f"{SCRATCH_PATH}/termination-log"
 BUILT_IN_COMMAND = ["python", "-m", "mlinfra.training"]
 CONTRACT_ENVIRONMENT = (
@@ -29,6 +38,8 @@ CONTRACT_ENVIRONMENT = (
     TERMINATION_LOG_ENV,
 )
 """Set by the operator on every training container."""
+WRITABLE_FOLDERS = ("HOME", "TMPDIR")
+"""Set to the scratch volume where the user does not set them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +112,9 @@ def _pod_spec(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": _pod_security(own_image=spec.image is not None),
+        "securityContext": POD_SECURITY | (spec.pod_security_context or {}),
         "containers": [_container(job, run_id=run_id, defaults=defaults)],
-        "volumes": [*volumes, {"name": SCRATCH_VOLUME, "emptyDir": {}}],
+        "volumes": [*volumes, {"name": SCRATCH_VOLUME, "emptyDir": {}}, *_shared_memory_volume(job)],
     }
     if spec.service_account_name is not None:
         pod["serviceAccountName"] = spec.service_account_name
@@ -111,20 +122,31 @@ def _pod_spec(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
         pod["nodeSelector"] = spec.node_selector
     if spec.tolerations:
         pod["tolerations"] = [toleration.to_wire() for toleration in spec.tolerations]
+    if spec.affinity:
+        pod["affinity"] = spec.affinity
+    if spec.priority_class_name is not None:
+        pod["priorityClassName"] = spec.priority_class_name
+    if spec.runtime_class_name is not None:
+        pod["runtimeClassName"] = spec.runtime_class_name
+    if spec.image_pull_secrets:
+        pod["imagePullSecrets"] = [secret.to_wire() for secret in spec.image_pull_secrets]
     return pod
 
 
 def _container(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[str, Any]:
     spec = job.spec
     mounts = [mount.to_wire() for mount in spec.volume_mounts or ()]
+    shared_memory = [
+        {"name": volume["name"], "mountPath": SHARED_MEMORY_PATH} for volume in _shared_memory_volume(job)
+    ]
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": spec.image or defaults.image,
         "env": _environment(job, run_id=run_id, defaults=defaults),
-        "volumeMounts": [*mounts, {"name": SCRATCH_VOLUME, "mountPath": SCRATCH_PATH}],
+        "volumeMounts": [*mounts, {"name": SCRATCH_VOLUME, "mountPath": SCRATCH_PATH}, *shared_memory],
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": CONTAINER_SECURITY | (spec.security_context or {}),
     }
     command = spec.command or (BUILT_IN_COMMAND if spec.model is not None else None)
     if command is not None:
@@ -153,12 +175,16 @@ def _environment(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> lis
         FEATURE_STORE_URI_ENV: defaults.feature_store_uri,
         TERMINATION_LOG_ENV: TERMINATION_LOG,
     }
+    own = {variable.name for variable in job.spec.env or ()}
+    # Nothing but the scratch volume can be written to: libraries keep their files there.
+    values |= {name: SCRATCH_PATH for name in WRITABLE_FOLDERS if name not in own}
     contract = [{"name": name, "value": value} for name, value in values.items() if value is not None]
     # The contract comes first, so that a user's value may refer to it by $(NAME).
     return [*contract, *(variable.to_wire() for variable in job.spec.env or ())]
 
 
-def _pod_security(*, own_image: bool) -> dict[str, Any]:
-    """What restricted Pod Security asks for; a user's image may need root, the trainer's does not."""
-    security: dict[str, Any] = {"seccompProfile": {"type": "RuntimeDefault"}}
-    return security if own_image else {"runAsNonRoot": True, **security}
+def _shared_memory_volume(job: TrainingJob) -> list[dict[str, Any]]:
+    """PyTorch's data loaders pass batches through it, and 64 MiB, as containers have it, are soon too few."""
+    if any(mount.mount_path.rstrip("/") == SHARED_MEMORY_PATH for mount in job.spec.volume_mounts or ()):
+        return []
+    return [{"name": SHARED_MEMORY_VOLUME, "emptyDir": {"medium": "Memory"}}]

@@ -4,7 +4,7 @@ The plan is made anew after each action, from what is known by then. Nothing is 
 what the cluster and MLflow hold, so a restarted operator goes on where another one stopped.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mlinfra.resources import TrainingJob
@@ -23,6 +23,8 @@ from mlinfra_operator.trainingjob.actions import (
     Action,
     CreateChild,
     CreateModelVersion,
+    DeleteChild,
+    DeleteTrainingJob,
     EnsureRun,
     FindOwner,
     ListPods,
@@ -43,6 +45,8 @@ POD_PATIENCE_SECONDS = 10.0
 OLD_JOB_POLL_SECONDS = 5.0
 RUN_POLL_SECONDS = 5.0
 """How often a run that could not be read is asked for."""
+LONGEST_SLEEP_SECONDS = 3600.0
+"""A clock that is set anew must not put off a deletion for longer."""
 REFUSED_FOR_GOOD = (400, 422)
 """Answers of the API server that no retry changes."""
 
@@ -57,8 +61,22 @@ def plan(job: TrainingJob, observed: Observed, now: datetime, *, run_url: str | 
         run_url: page of the run in MLflow.
     """
     if is_terminal(job):
+        return _after_the_end(job, now)
+    decided = _Planner(job, observed, now, run_url).plan()
+    ttl = job.spec.ttl_seconds_after_finished
+    if ttl is not None and not decided.actions and decided.status.phase in TERMINAL_PHASES:
+        return replace(decided, requeue_after=min(ttl, LONGEST_SLEEP_SECONDS))
+    return decided
+
+
+def _after_the_end(job: TrainingJob, now: datetime) -> Plan:
+    ttl, completed = job.spec.ttl_seconds_after_finished, job.status.completion_time
+    if ttl is None or completed is None:
         return Plan(job.status)
-    return _Planner(job, observed, now, run_url).plan()
+    left = (datetime.fromisoformat(completed) - now).total_seconds() + ttl
+    if left > 0:
+        return Plan(job.status, requeue_after=min(left, LONGEST_SLEEP_SECONDS))
+    return Plan(job.status, actions=(DeleteTrainingJob(),))
 
 
 def is_terminal(job: TrainingJob) -> bool:
@@ -92,9 +110,18 @@ class _Planner:
             return self._failed(child)
         if child.complete:
             return self._complete(child)
+        if self.job.spec.suspend:
+            return self._suspend(child)
         return self._active(child)
 
+    def _suspend(self, child: ChildJob) -> Plan:
+        if not child.deleting:
+            return self._next(DeleteChild(child.uid))
+        return self._go_on(self._phase(child), "Suspending", "the pods write a checkpoint and end")
+
     def _without_child(self, other: ChildJob | None) -> Plan:
+        if self.job.spec.suspend:
+            return self._suspended()
         if other is not None:
             return self._blocked_by(other)
         if self.observed.refusal is not None:
@@ -111,6 +138,18 @@ class _Planner:
         if self.observed.run is None:
             return self._next(EnsureRun())
         return self._next(CreateChild(self.observed.run.run_id))
+
+    def _suspended(self) -> Plan:
+        message = "spec.suspend is true: no pods run"
+        status = self._status(
+            "Suspended",
+            (
+                *conditions.ready("Suspended", message),
+                Observation("Suspended", "True", "Suspended", message),
+            ),
+        )
+        told = self.job.status.phase == "Suspended"
+        return Plan(status, events=() if told else (Event("Normal", "Suspended", message),))
 
     def _blocked_by(self, other: ChildJob) -> Plan:
         name = self.job.metadata.name
@@ -162,8 +201,12 @@ class _Planner:
         return self._go_on(phase, _camel(reason), message or reason, requeue_after=POD_PATIENCE_SECONDS)
 
     def _phase(self, child: ChildJob) -> Phase:
-        started = child.started > 0 or attempt_of(self.observed.run) > 0
-        return "Running" if started or self.job.status.phase == "Running" else "Pending"
+        if self.job.status.phase == "Running":
+            return "Running"
+        # After a suspension the run's attempts are those of the Job before.
+        resumed = self.job.status.phase == "Suspended" or (self.job.status.attempts or 0) > 0
+        started = child.started > 0 or (attempt_of(self.observed.run) > 0 and not resumed)
+        return "Running" if started else "Pending"
 
     def _complete(self, child: ChildJob) -> Plan:
         observed = self.observed
@@ -258,6 +301,8 @@ class _Planner:
         old = self.job.status
         known = conditions.reason_of(old.conditions, "Reconciling")
         events = []
+        if old.phase == "Suspended" and not self.job.spec.suspend:
+            events.append(Event("Normal", "Resumed", "spec.suspend is false: the training goes on"))
         if (
             old.job_name is None
             and self.observed.child is not None
@@ -297,7 +342,9 @@ class _Planner:
             observed_generation=generation,
             start_time=old.start_time or self._start_time(phase, mine),
             completion_time=old.completion_time,
-            attempts=max(old.attempts or 0, mine.started) if mine else old.attempts,
+            attempts=max(old.attempts or 0, mine.started, attempt_of(self.observed.run))
+            if mine
+            else old.attempts,
             job_name=self.job.metadata.name if mine else old.job_name,
             trainer_status=self._trainer_status(phase) or old.trainer_status,
             mlflow=self._mlflow() or old.mlflow,

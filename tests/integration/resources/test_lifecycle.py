@@ -52,7 +52,37 @@ def test_a_changed_spec_is_refused(api: Any, name: str, change: dict[str, Any]) 
     assert api.apply(training_job(name)).status_code == 201
     answer = api.patch(TRAINING_JOBS, name, {"spec": change})
     assert answer.status_code == 422
-    assert "spec is immutable: delete the TrainingJob and apply it again" in answer.json()["message"]
+    assert f"{next(iter(change))} is immutable: delete the TrainingJob" in answer.json()["message"]
+
+
+def test_what_schedules_the_pods_may_change_only_while_suspended(api: Any, name: str) -> None:
+    changes = {
+        "resourcesPerNode": {"limits": {"cpu": "2"}},
+        "nodeSelector": {"zone": "a"},
+        "tolerations": [{"key": "gpu"}],
+        "affinity": {"nodeAffinity": {}},
+        "backoffLimit": 5,
+        "activeDeadlineSeconds": 60,
+    }
+    assert api.apply(training_job(name)).status_code == 201
+    for field, value in changes.items():
+        answer = api.patch(TRAINING_JOBS, name, {"spec": {field: value}})
+        assert answer.status_code == 422
+        assert f"{field} may change only while suspended" in answer.json()["message"]
+    assert api.patch(TRAINING_JOBS, name, {"spec": {"suspend": True}}).status_code == 200
+    assert api.patch(TRAINING_JOBS, name, {"spec": changes}).status_code == 200
+    refused = api.patch(TRAINING_JOBS, name, {"spec": {"image": "other"}})
+    assert refused.status_code == 422
+    # Both at once is what a file in Git does that resumes with a larger machine.
+    both = {"suspend": False, "nodeSelector": {"zone": "b"}}
+    assert api.patch(TRAINING_JOBS, name, {"spec": both}).status_code == 200
+
+
+def test_the_time_to_live_may_always_change(api: Any, name: str) -> None:
+    assert api.apply(training_job(name)).status_code == 201
+    for value in (60, 0, None):
+        answer = api.patch(TRAINING_JOBS, name, {"spec": {"ttlSecondsAfterFinished": value}})
+        assert answer.status_code == 200
 
 
 def test_metadata_and_status_change_while_the_spec_stays(api: Any, name: str) -> None:

@@ -49,6 +49,7 @@ EVENTS = (
     "training fails",
     "user asks for a stage",
     "user deletes",
+    "user suspends or resumes",
     "garbage is collected",
     "operator restarts",
     "MLflow goes or comes",
@@ -159,6 +160,16 @@ class Api:
         if found is None:
             raise ApiError(404, "NotFound", f"{name} not found")
         return found
+
+    async def delete(self, resource: ResourceType, name: str, namespace: str, *, uid: str, **_: Any) -> None:
+        self._ask(lambda: self.begin_deletion(resource, name, uid), write=True)
+
+    def begin_deletion(self, resource: ResourceType, name: str, uid: str) -> None:
+        obj = self.objects.get((resource.plural, name))
+        if obj is not None and obj["metadata"]["uid"] != uid:
+            raise ApiError(409, "Conflict", "the UID differs")
+        if obj is not None:
+            obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 
     async def list(self, *_: Any, **__: Any) -> tuple[Objects, str]:
         return [], "1"
@@ -395,6 +406,7 @@ class Interleavings(RuleBasedStateMachine):
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.loop = asyncio.new_event_loop()
         self.terminal: dict[str, str] = {}
+        self.suspensions: dict[str, int] = {}
         self.operator = Operator(self.api, self.remote, lambda: self.now)
 
     def teardown(self) -> None:
@@ -427,6 +439,8 @@ class Interleavings(RuleBasedStateMachine):
                 self.user_deletes(name)
             case "user asks for a stage":
                 self.user_asks_for_a_stage(1 + JOB_NAMES.index(name), stage)
+            case "user suspends or resumes":
+                self.user_suspends_or_resumes(name)
             case "garbage is collected":
                 self.garbage_is_collected()
             case "operator restarts":
@@ -448,6 +462,15 @@ class Interleavings(RuleBasedStateMachine):
     def user_deletes(self, name: str) -> None:
         self.api.objects.pop(("trainingjobs", name), None)
 
+    def user_suspends_or_resumes(self, name: str) -> None:
+        obj = self.api.objects.get(("trainingjobs", name))
+        if obj is not None:
+            suspend = not obj["spec"].get("suspend", False)
+            self.suspensions[obj["metadata"]["uid"]] = (
+                self.suspensions.get(obj["metadata"]["uid"], 0) + suspend
+            )
+            self.api.change(TRAINING_JOBS, name, {"spec": {"suspend": suspend}}, "user")
+
     def user_asks_for_a_stage(self, number: int, stage: str) -> None:
         if ("modelversions", f"model-{number}") in self.api.objects:
             patch = {"spec": {"stage": stage}}
@@ -456,7 +479,8 @@ class Interleavings(RuleBasedStateMachine):
     def garbage_is_collected(self) -> None:
         living = {obj["metadata"]["uid"] for obj in self.api.of(TRAINING_JOBS)}
         for job in self.api.of(JOBS):
-            if job["metadata"]["ownerReferences"][0]["uid"] not in living:
+            orphaned = job["metadata"]["ownerReferences"][0]["uid"] not in living
+            if orphaned or "deletionTimestamp" in job["metadata"]:
                 del self.api.objects["jobs", job["metadata"]["name"]]
 
     def training(self, name: str, step: str, accuracy: float) -> None:
@@ -529,8 +553,8 @@ class Interleavings(RuleBasedStateMachine):
 
     def all_settles(self) -> None:
         self.remote.away = False
-        self.garbage_is_collected()
         for _ in range(SETTLE_ROUNDS):
+            self.garbage_is_collected()
             before = self.faults.writes
             self.operator.deliver(self.api)
             for kind, key in self._keys():
@@ -546,8 +570,12 @@ class Interleavings(RuleBasedStateMachine):
 
     def _check_settled(self) -> None:
         for obj in self.api.of(TRAINING_JOBS):
-            child = self.api.objects["jobs", obj["metadata"]["name"]]
             phase = obj["status"]["phase"]
+            child = self.api.objects.get(("jobs", obj["metadata"]["name"]))
+            if child is None:
+                assert phase in ("Suspended", "Succeeded", "Failed"), obj["status"]
+                continue
+            assert phase != "Suspended"
             ended = {item["type"] for item in (child.get("status") or {}).get("conditions", [])}
             expected = {"Complete": "Succeeded", "Failed": "Failed"}.get(next(iter(ended), ""))
             assert expected in (None, phase), obj["status"]
@@ -567,7 +595,8 @@ class Interleavings(RuleBasedStateMachine):
     def one_job_one_run_one_version(self) -> None:
         if not hasattr(self, "api"):
             return
-        assert all(count == 1 for count in self.api.children_created.values())
+        for uid, count in self.api.children_created.items():
+            assert count <= 1 + self.suspensions.get(uid, 0)
         runs = [run.data.tags[TRAINING_JOB_UID_TAG] for run in self.store.runs.values()]
         assert len(runs) == len(set(runs))
         versions = [

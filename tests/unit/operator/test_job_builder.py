@@ -122,11 +122,41 @@ def test_a_pod_has_no_token_and_no_rights_that_it_does_not_need() -> None:
     assert only["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
     }
 
 
-def test_an_image_of_the_users_own_may_run_as_the_user_it_names() -> None:
-    assert pod_spec()["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+def test_security_contexts_of_the_users_own_go_before_the_defaults_field_by_field() -> None:
+    job = training_job(
+        podSecurityContext={"runAsNonRoot": False, "fsGroup": 1000},
+        securityContext={"readOnlyRootFilesystem": False},
+    )
+    assert pod_spec(job)["securityContext"] == {
+        "runAsNonRoot": False,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "fsGroup": 1000,
+    }
+    assert container(job)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": False,
+    }
+
+
+def test_what_libraries_write_goes_to_the_scratch_volume_unless_the_user_says_where() -> None:
+    assert (environment()["HOME"], environment()["TMPDIR"]) == ("/mlinfra/scratch", "/mlinfra/scratch")
+    own = environment(training_job(env=[{"name": "TMPDIR", "value": "/fast"}]))
+    assert (own["HOME"], own["TMPDIR"]) == ("/mlinfra/scratch", "/fast")
+
+
+def test_data_loaders_have_shared_memory_unless_the_user_mounts_some() -> None:
+    assert {"name": "mlinfra-shm", "emptyDir": {"medium": "Memory"}} in pod_spec()["volumes"]
+    assert {"name": "mlinfra-shm", "mountPath": "/dev/shm"} in container()["volumeMounts"]
+    own = training_job(
+        volumes=[{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}],
+        volumeMounts=[{"name": "shm", "mountPath": "/dev/shm"}],
+    )
+    assert [mount["name"] for mount in container(own)["volumeMounts"]] == ["shm", "mlinfra-scratch"]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +186,8 @@ def test_the_contracts_variables_come_first_and_the_users_after_them() -> None:
         TRAINING_JOB_ENV,
         FEATURE_STORE_URI_ENV,
         TERMINATION_LOG_ENV,
+        "HOME",
+        "TMPDIR",
         "RUN",
     ]
     assert found["MLFLOW_TRACKING_URI"] == "http://mlflow"
@@ -192,10 +224,12 @@ def test_last_words_are_written_where_the_pod_may_write() -> None:
     assert spec["volumes"] == [
         {"name": "data", "hostPath": {"path": "/data"}},
         {"name": "mlinfra-scratch", "emptyDir": {}},
+        {"name": "mlinfra-shm", "emptyDir": {"medium": "Memory"}},
     ]
     assert only["volumeMounts"] == [
         {"name": "data", "mountPath": "/data", "readOnly": True},
         {"name": "mlinfra-scratch", "mountPath": "/mlinfra/scratch"},
+        {"name": "mlinfra-shm", "mountPath": "/dev/shm"},
     ]
     assert only["terminationMessagePath"] == "/mlinfra/scratch/termination-log"
     assert environment()[TERMINATION_LOG_ENV] == only["terminationMessagePath"]
@@ -210,11 +244,18 @@ def test_scheduling_resources_and_sources_are_passed_on() -> None:
         resourcesPerNode={"limits": {"nvidia.com/gpu": 1}},
         envFrom=[{"secretRef": {"name": "credentials"}}],
         args=["--fast"],
+        affinity={"nodeAffinity": {}},
+        priorityClassName="urgent",
+        runtimeClassName="nvidia",
+        imagePullSecrets=[{"name": "registry"}],
     )
     spec, only = pod_spec(job), container(job)
     assert spec["nodeSelector"] == {"disk": "fast"}
     assert spec["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert spec["serviceAccountName"] == "trainer"
+    assert spec["affinity"] == {"nodeAffinity": {}}
+    assert (spec["priorityClassName"], spec["runtimeClassName"]) == ("urgent", "nvidia")
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
     assert only["resources"] == {"limits": {"nvidia.com/gpu": 1}}
     assert only["envFrom"] == [{"secretRef": {"name": "credentials"}}]
     assert only["args"] == ["--fast"]

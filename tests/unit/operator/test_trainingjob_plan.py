@@ -16,6 +16,8 @@ from mlinfra_operator.trainingjob.actions import (
     Action,
     CreateChild,
     CreateModelVersion,
+    DeleteChild,
+    DeleteTrainingJob,
     EnsureRun,
     FindOwner,
     ListPods,
@@ -75,6 +77,63 @@ def test_the_run_that_the_pods_are_told_counts_not_the_one_in_the_status() -> No
     job = training_job(status={"mlflow": {"runID": "other", "experimentID": "7"}})
     decided = planned(Observed(child=child(active=1, run_id="of-the-pods")), job)
     assert decided.actions == (ReadRun("of-the-pods"),)
+
+
+def test_a_suspended_training_has_no_pods_and_says_so() -> None:
+    suspended = training_job(suspend=True)
+    assert planned(Observed(child=child(active=1)), suspended).actions == (DeleteChild("job-uid"),)
+    going = planned(Observed(child=child(active=1, deleting=True)), suspended)
+    assert condition(going, "Reconciling").reason == "Suspending"
+    at_rest = planned(Observed(), suspended)
+    assert at_rest.actions == ()
+    assert at_rest.status.phase == "Suspended"
+    assert condition(at_rest, "Ready").status == condition(at_rest, "Suspended").status == "True"
+    assert [event.reason for event in at_rest.events] == ["Suspended"]
+
+
+def test_a_resumed_training_goes_on_with_its_run_in_a_new_job() -> None:
+    status = {"phase": "Suspended", "attempts": 1, "mlflow": {"runID": RUN_ID, "experimentID": "7"}}
+    resumed = training_job(status=status)
+    seen = run(tags={ATTEMPT_TAG: "1"})
+    assert planned(Observed(model_owner=UNOWNED, run=seen), resumed).actions == (CreateChild(RUN_ID),)
+    waiting = planned(Observed(child=child(active=1), run=seen), resumed)
+    assert waiting.status.phase == "Pending"
+    assert [event.reason for event in waiting.events] == ["Resumed", "JobCreated"]
+    again = planned(Observed(child=child(active=1, ready=1), run=run(tags={ATTEMPT_TAG: "2"})), resumed)
+    assert (again.status.phase, again.status.attempts) == ("Running", 2)
+
+
+@pytest.mark.parametrize("facts", [{"complete": True}, {"failure": ("BackoffLimitExceeded", "")}])
+def test_what_has_ended_is_not_suspended(facts: dict[str, Any]) -> None:
+    decided = planned(Observed(child=child(**facts)), training_job(suspend=True))
+    assert not any(isinstance(action, DeleteChild) for action in decided.actions)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "age", "actions", "requeue"),
+    [
+        (None, 10**6, (), None),
+        (60, 0, (), 60),
+        (60, 59, (), 1),
+        (60, 60, (DeleteTrainingJob(),), None),
+        (0, 0, (DeleteTrainingJob(),), None),
+        (10**6, 0, (), 3600),
+    ],
+)
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_training_goes_when_its_time_to_live_is_over(
+    phase: str, ttl: int | None, age: int, actions: tuple[Action, ...], requeue: float | None
+) -> None:
+    completed = (NOW - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    job = training_job(ttlSecondsAfterFinished=ttl, status={"phase": phase, "completionTime": completed})
+    decided = planned(Observed(), job)
+    assert (decided.actions, decided.requeue_after) == (actions, requeue)
+
+
+def test_the_end_itself_asks_to_be_looked_at_when_the_time_to_live_is_over() -> None:
+    failed = Observed(child=child(failure=("Failed", "")), pods=())
+    assert planned(failed, training_job(ttlSecondsAfterFinished=90)).requeue_after == 90
+    assert planned(failed, training_job()).requeue_after is None
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])

@@ -17,6 +17,7 @@ from mlinfra.resources.crd import (
 
 REPOSITORY = Path(__file__).parents[3]
 DEFINITIONS = custom_resource_definitions()
+FREE_FORM = (".parameters", ".affinity", ".podSecurityContext", ".securityContext")
 
 
 def schema_of(definition: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def test_fields_are_bounded_by_the_schema_alone(definition: dict[str, Any]) -> N
     """Unknown fields survive only where a model says so, and every list has a bound."""
     for path, each in properties_of(schema_of(definition)):
         if each.get("x-kubernetes-preserve-unknown-fields"):
-            assert path.endswith(".parameters"), path
+            assert path.endswith(FREE_FORM), path
         if each.get("type") == "array":
             assert "maxItems" in each, path
             assert "x-kubernetes-list-type" in each, path

@@ -1,0 +1,76 @@
+"""A training is suspended and goes on, on another machine if need be, and goes when its time is over."""
+
+import time
+from typing import Any
+
+import pytest
+from integration.operator.manifests import condition, gated, training_job
+
+from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, TRAINING_JOBS
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses: MLflow is one for all of them."""
+    return f"s{time.time_ns():x}"
+
+
+async def change(world: Any, name: str, **spec: Any) -> None:
+    await world.kube.merge_patch(TRAINING_JOBS, name, {"spec": spec}, world.namespace)
+
+
+async def test_a_suspended_training_goes_on_in_its_run_with_what_was_changed_meanwhile(
+    world, operator, tracking, unique
+) -> None:
+    await world.apply(training_job(unique, **gated(0.8)))
+    run_id = await world.run_id(unique)
+    first = await world.job(unique)
+    await world.run_pod(unique)
+    await world.phase(unique, "Running")
+    await change(world, unique, suspend=True)
+    suspended = await world.phase(unique, "Suspended")
+    assert condition(suspended, "Suspended")["status"] == "True"
+    assert condition(suspended, "Ready")["status"] == "True"
+    assert await world.kube.find(JOBS, unique, world.namespace) is None
+    assert tracking.get_run(run_id).info.status == "RUNNING"
+
+    await change(world, unique, nodeSelector={"size": "large"}, activeDeadlineSeconds=600)
+    await change(world, unique, suspend=False)
+    second = await world.job(unique)
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    assert second["spec"]["template"]["spec"]["nodeSelector"] == {"size": "large"}
+    assert second["spec"]["activeDeadlineSeconds"] == 600
+    assert await world.run_id(unique) == run_id
+    await world.train(tracking, unique, 0.9)
+    await world.phase(unique, "Succeeded")
+    await world.version_phase(f"{unique}-1", "Production")
+    assert len(tracking.search_model_versions(f"name='{unique}'")) == 1
+    reasons = {event["reason"] for event in await world.events(unique)}
+    assert {"Suspended", "Resumed"} <= reasons
+
+
+async def test_a_training_that_begins_suspended_waits_without_a_job(world, operator, unique) -> None:
+    await world.apply(training_job(unique, suspend=True))
+    await world.phase(unique, "Suspended")
+    assert await world.kube.find(JOBS, unique, world.namespace) is None
+    operator.kill()
+    await change(world, unique, suspend=False)
+    operator.start()
+    await operator.ready()
+    await world.job(unique)
+
+
+async def test_a_training_goes_in_time_and_its_version_stays(
+    world, operator, tracking, unique, eventually
+) -> None:
+    await world.apply(training_job(unique, ttlSecondsAfterFinished=1, **gated(0.8)))
+    await world.train(tracking, unique, 0.9)
+
+    async def gone() -> bool:
+        return await world.kube.find(TRAINING_JOBS, unique, world.namespace) is None
+
+    await eventually(gone, "the TrainingJob is deleted")
+    await world.version_phase(f"{unique}-1", "Production")
+    assert await world.kube.find(MODEL_VERSIONS, f"{unique}-1", world.namespace)
