@@ -11,7 +11,10 @@ from mlinfra.tracking.errors import InvalidTrackingValueError
 MAX_NAME_LENGTH = 250
 MAX_PARAM_LENGTH = 6000
 NAME_PATTERN = re.compile(r"[/\w.\- :]+")
-NAME_RULE = f"up to {MAX_NAME_LENGTH} letters, digits, spaces and _ - . : /, and no path such as ../a, ..a, /a or a//b"
+NAME_RULE = (
+    f"up to {MAX_NAME_LENGTH} letters, digits, spaces and _ - . : /, and no path such as ../a, ..a, /a or "
+    "a//b"
+)
 
 
 def metric_points(
