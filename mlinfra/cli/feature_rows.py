@@ -75,7 +75,9 @@ def write(
     file: Annotated[Path, typer.Argument(help="Parquet or CSV file with the rows.")],
     timestamp: Annotated[
         str | None,
-        typer.Option(help="Column of the event time; event_timestamp or timestamp by default."),
+        typer.Option(
+            help="Column of the event time; by default event_timestamp, timestamp, or the one of times."
+        ),
     ] = None,
     entity: Annotated[
         str | None, typer.Option(help="Column of the entity's key; by default the one column of text.")
@@ -96,9 +98,12 @@ def write(
     reports: list[WriteReport] = []
     with expected_errors():
         feature_store = _open(store)
+        there = group in feature_store.list_feature_groups()
+        before = feature_store.get_feature_group(group) if there else None
+        rows = read_row_file(file, timestamp, group=before)
         feature_store.write_offline_features(
             group,
-            read_row_file(file, timestamp),
+            rows.table,
             entity_column=entity,
             partition_by=partition_by.value if partition_by else None,
             on_violation=on_violation.value if on_violation else None,
@@ -110,8 +115,8 @@ def write(
         return
     aside = f", {report.rows_quarantined} quarantined" if report.rows_quarantined else ""
     typer.echo(f"{report.rows_written} rows written{aside}: feature group {group} of {feature_store.uri}")
-    for violation in report.violations:
-        typer.echo(f"Warning: {violation}", err=True)
+    for notice in (*rows.notices, *map(str, report.violations)):
+        typer.echo(f"Warning: {notice}", err=True)
 
 
 def read(

@@ -19,9 +19,9 @@ from mlinfra.features.errors import (
     UnknownFeature,
 )
 from mlinfra.features.expectations import Policy
-from mlinfra.features.frame import Rows, to_table
+from mlinfra.features.frame import Rows
 from mlinfra.features.group import FeatureGroup, PartitionBy
-from mlinfra.features.inspection import REASON_COLUMN, Inspection, Violation, inspect
+from mlinfra.features.inspection import REASON_COLUMN, Inspection, inspect
 from mlinfra.features.offline import OfflineStore
 from mlinfra.features.registry import FeatureRegistry
 from mlinfra.features.reports import CheckReport, OnReport, WriteReport, told
@@ -86,14 +86,11 @@ class CheckedRows:
         checked = [
             name for name in asked if name in definitions and definitions[name].expectations is not None
         ]
-        frame = self._offline.read(feature_group, start=start, end=end, columns=checked)
-        violations: tuple[Violation, ...] = ()
-        if not frame.empty:
-            table, _ = to_table(frame, group=feature_group)
-            violations = inspect(table, group, {name: definitions[name] for name in checked}).violations
+        table = self._offline.read_table(feature_group, start=start, end=end, columns=checked)
+        violations = inspect(table, group, {name: definitions[name] for name in checked}).violations
         return CheckReport(
             feature_group=feature_group,
-            rows=len(frame),
+            rows=len(table),
             features=tuple(checked),
             unchecked=tuple(name for name in asked if name not in checked),
             violations=violations,

@@ -1,10 +1,13 @@
-"""The event times of a file of one's own, as instants in UTC, however they are written."""
+"""The event times of a file of one's own: which column tells them, as instants in UTC, however written."""
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlinfra.errors import suggestion
+from mlinfra.features.data_file import DataFile
 from mlinfra.features.errors import InvalidFeatures
+from mlinfra.features.group import DEFAULT_TIME_COLUMN, PARTITION_COLUMN, TIME_COLUMNS
 
 CLOCK_WITH_ZONE = r"[0-9]:[0-9]{2}.*(?:[Zz]|[+-][0-9]{2}:?[0-9]{2}|[+-][0-9]{2})$"
 UNITS = {
@@ -16,6 +19,54 @@ UNITS = {
 FIRST_SECOND, LAST_SECOND = 946_684_800, 4_102_444_800
 """2000 and 2100: in this span a number tells of itself in which unit it counts from 1970."""
 REMEDY = "write times as ISO 8601, such as 2024-03-17 09:30:00 or 2024-03-17T09:30:00Z"
+
+
+def time_column_of(file: DataFile, timestamp: str | None) -> str:
+    """The column of a file that tells the event time.
+
+    Args:
+        file: the file.
+        timestamp: its name, if a person said it.
+
+    Raises:
+        InvalidFeatures: it is not there, or cannot be told; the message names the columns.
+    """
+    names: list[str] = file.table.column_names
+    if timestamp is not None:
+        if timestamp not in names:
+            raise InvalidFeatures(
+                f"{file.path} has no column {timestamp!r} for the event time; {suggestion(timestamp, names)}"
+            )
+        return timestamp
+    usual = next((name for name in TIME_COLUMNS if name in names), None)
+    if usual is not None:
+        return usual
+    of_times = [name for name in names if pa.types.is_timestamp(file.table.column(name).type)]
+    if len(of_times) == 1:
+        return of_times[0]
+    found = f"the columns {', '.join(of_times)} all do" if of_times else "no column does by its type"
+    raise InvalidFeatures(
+        f"{file.path}: which column tells the event time? {found}; name it with --timestamp (timestamp=). "
+        f"The columns are: {', '.join(names)}"
+    )
+
+
+def with_times(file: DataFile, time_from: str, instants: pa.Array) -> tuple[pa.Table, str]:
+    """The table with its event times under a name that the store knows, and that name.
+
+    Raises:
+        InvalidFeatures: another column has a name that the store keeps for itself.
+    """
+    time_column = time_from if time_from in TIME_COLUMNS else DEFAULT_TIME_COLUMN
+    position = file.table.column_names.index(time_from)
+    table = file.table.remove_column(position)
+    for name in (*TIME_COLUMNS, PARTITION_COLUMN):
+        if name in table.column_names:
+            raise InvalidFeatures(
+                f"{file.path}: column {name!r} has a name that the store keeps for itself, and "
+                f"{time_from!r} is the event time; rename or drop it"
+            )
+    return table.add_column(0, time_column, instants), time_column
 
 
 def event_times(column: pa.ChunkedArray, where: str) -> tuple[pa.Array, str | None]:

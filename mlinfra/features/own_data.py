@@ -19,12 +19,10 @@ from numpy.typing import NDArray
 from mlinfra.errors import suggestion
 from mlinfra.features.data_file import DataFile, infinite_columns, read_data_file
 from mlinfra.features.errors import FeatureConflict, InvalidFeatures
-from mlinfra.features.event_times import event_times
+from mlinfra.features.event_times import event_times, time_column_of, with_times
 from mlinfra.features.file_names import group_name
 from mlinfra.features.group import (
     CREATED_COLUMN,
-    DEFAULT_TIME_COLUMN,
-    PARTITION_COLUMN,
     TIME_COLUMNS,
     FeatureGroup,
 )
@@ -93,10 +91,10 @@ def import_file(
     """
     group = feature_group or group_name(path)
     file = read_data_file(path, as_text=(timestamp,) if timestamp else TIME_COLUMNS)
-    time_from = _time_column(file, timestamp)
+    time_from = time_column_of(file, timestamp)
     _check_label(file, label, time_from)
     instants, how = event_times(file.table.column(time_from), f"{path}: column {time_from!r}")
-    table, time_column = _with_times(file, time_from, instants)
+    table, time_column = with_times(file, time_from, instants)
     before = store.get_feature_group(group) if group in store.list_feature_groups() else None
     if entity is None and before is not None and before.entity_column in table.column_names:
         entity = before.entity_column
@@ -125,27 +123,6 @@ def import_file(
     )
 
 
-def _time_column(file: DataFile, timestamp: str | None) -> str:
-    names: list[str] = file.table.column_names
-    if timestamp is not None:
-        if timestamp not in names:
-            raise InvalidFeatures(
-                f"{file.path} has no column {timestamp!r} for the event time; {suggestion(timestamp, names)}"
-            )
-        return timestamp
-    usual = next((name for name in TIME_COLUMNS if name in names), None)
-    if usual is not None:
-        return usual
-    of_times = [name for name in names if pa.types.is_timestamp(file.table.column(name).type)]
-    if len(of_times) == 1:
-        return of_times[0]
-    found = f"the columns {', '.join(of_times)} all do" if of_times else "no column does by its type"
-    raise InvalidFeatures(
-        f"{file.path}: which column tells the event time? {found}; name it with --timestamp (timestamp=). "
-        f"The columns are: {', '.join(names)}"
-    )
-
-
 def _check_label(file: DataFile, label: str, time_from: str) -> None:
     names = [name for name in file.table.column_names if name != time_from]
     if label not in names:
@@ -158,20 +135,6 @@ def _check_label(file: DataFile, label: str, time_from: str) -> None:
         raise InvalidFeatures(
             f"{file.path}: label {label!r} is {only!r} in every row, so there is nothing to learn"
         )
-
-
-def _with_times(file: DataFile, time_from: str, instants: pa.Array) -> tuple[pa.Table, str]:
-    """The table with its event times under a name that the store knows."""
-    time_column = time_from if time_from in TIME_COLUMNS else DEFAULT_TIME_COLUMN
-    position = file.table.column_names.index(time_from)
-    table = file.table.remove_column(position)
-    for name in (*TIME_COLUMNS, PARTITION_COLUMN):
-        if name in table.column_names:
-            raise InvalidFeatures(
-                f"{file.path}: column {name!r} has a name that the store keeps for itself, and "
-                f"{time_from!r} is the event time; rename or drop it"
-            )
-    return table.add_column(0, time_column, instants), time_column
 
 
 def _with_entity(

@@ -1,46 +1,46 @@
-"""Rows to write, from a Parquet or CSV file."""
+"""Rows to append to a feature group, from a Parquet or CSV file."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 
-from mlinfra.errors import suggestion
-from mlinfra.features.errors import InvalidFeatures
-from mlinfra.features.group import DEFAULT_TIME_COLUMN, TIME_COLUMNS
+from mlinfra.features.data_file import read_data_file
+from mlinfra.features.event_times import event_times, time_column_of, with_times
+from mlinfra.features.group import TIME_COLUMNS, FeatureGroup
 
 
-def read_row_file(path: Path, timestamp: str | None = None) -> pd.DataFrame:
-    """The rows of a file, with the event time under a name that the store knows.
+@dataclass(frozen=True, slots=True)
+class FileRows:
+    """What a file holds.
+
+    Attributes:
+        table: its rows; the event time is in UTC, under a name that the store knows.
+        notices: what a person should know of how the file was read, a line each.
+    """
+
+    table: pa.Table
+    notices: tuple[str, ...]
+
+
+def read_row_file(path: Path, timestamp: str | None = None, *, group: FeatureGroup | None = None) -> FileRows:
+    """The rows of a file.
 
     Args:
-        path: a ``.parquet`` or ``.csv`` file.
-        timestamp: column of the event time; ``event_timestamp`` or ``timestamp`` by default.
+        path: a Parquet or CSV file; see `mlinfra.features.data_file.read_data_file`.
+        timestamp: column of the event time; by default ``event_timestamp``, ``timestamp``, or the one
+            column of times.
+        group: the group that they are for, where it is there already: its event times may lack a time zone.
 
     Raises:
-        InvalidFeatures: the file cannot be read, or its event time; the message names both.
+        InvalidFeatures: the file cannot be used; the message names file, column and row.
     """
-    try:
-        with path.open("rb"):
-            pass
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        elif path.suffix == ".csv":
-            frame = pd.read_csv(path)
-        else:
-            raise InvalidFeatures(f"{path} is neither .parquet nor .csv")
-    except (OSError, pa.ArrowException, ValueError) as error:
-        told = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise InvalidFeatures(f"{path} cannot be read: {told}") from error
-    if timestamp is not None:
-        if timestamp not in frame.columns:
-            known = suggestion(timestamp, map(str, frame.columns))
-            raise InvalidFeatures(f"{path} has no column {timestamp!r}; {known}")
-        frame = frame.rename(columns={timestamp: DEFAULT_TIME_COLUMN})
-    for name in TIME_COLUMNS:
-        if name in frame.columns and path.suffix == ".csv":
-            try:
-                frame[name] = pd.to_datetime(frame[name], format="ISO8601", utc=True)
-            except ValueError as error:
-                raise InvalidFeatures(f"{path}: column {timestamp or name!r} is no time: {error}") from error
-    return frame
+    file = read_data_file(path, as_text=(timestamp,) if timestamp else TIME_COLUMNS)
+    time_from = time_column_of(file, timestamp)
+    instants, how = event_times(file.table.column(time_from), f"{path}: column {time_from!r}")
+    table, name = with_times(file, time_from, instants)
+    if group is not None and group.time_type.tz is None:
+        plain = instants.cast(pa.timestamp(instants.type.unit))
+        table = table.set_column(table.column_names.index(name), name, plain)
+    notices = (*file.notices, f"column {time_from} is {how}") if how else file.notices
+    return FileRows(table, notices)

@@ -161,6 +161,25 @@ def test_a_csv_with_a_time_column_of_its_own_name(run: Run, store: FeatureStore,
     pd.testing.assert_frame_equal(store.read_offline_features("prices"), rows())
 
 
+def test_a_group_whose_times_have_no_zone_takes_files_too(
+    run: Run, store: FeatureStore, tmp_path: Path
+) -> None:
+    plain = rows().assign(event_timestamp=lambda frame: frame["event_timestamp"].dt.tz_localize(None))
+    store.write_offline_features("prices", plain)
+    path = tmp_path / "rows.csv"
+    rows(5).to_csv(path, index=False)
+    run("write", "prices", path)
+    assert len(store.read_offline_features("prices")) == 5
+
+
+def test_how_times_were_read_is_told(run: Run, store: FeatureStore, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("timestamp,symbol,rsi\n1704067200,BTC,40.0\n1704153600,BTC,41.0\n")
+    told = one_line(run("write", "prices", path))
+    assert told == "Warning: column timestamp is read as seconds since 1970 in UTC\n"
+    assert str(store.read_offline_features("prices")["timestamp"].iloc[1]) == "2024-01-02 00:00:00+00:00"
+
+
 def test_quarantined_rows_are_counted_told_and_read(run: Run, definitions: Path, tmp_path: Path) -> None:
     run("register", definitions)
     path = tmp_path / "rows.parquet"
