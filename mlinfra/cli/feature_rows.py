@@ -67,7 +67,11 @@ def groups(store: Store = None, output: Output = Format.TABLE) -> None:
         rows = (
             (e.name, e.entity_column, e.time_column, e.partition_by, ", ".join(e.features)) for e in found
         )
-        print_table(("group", "entity", "time", "partition", "features"), rows)
+        print_table(
+            ("group", "entity", "time", "partition", "features"),
+            rows,
+            empty=f"there are no feature groups in {feature_store.uri}",
+        )
 
 
 def write(
@@ -178,10 +182,8 @@ def check(
     if output == Format.JSON:
         print_json({**asdict(report), "ok": report.ok})
     else:
-        typer.echo(
-            f"{report.rows} rows of {group}; expectations checked of {len(report.features)} features, "
-            f"{len(report.unchecked)} have none"
-        )
+        checked = ", ".join(report.features) or "nothing, for no feature has expectations"
+        typer.echo(f"{report.rows} rows of {group}, checked: {checked}")
         if report.violations:
             rows = (
                 (f"{e.feature}@{e.version}", e.told, e.rows, f"{e.first_value} ({e.first_key})")
@@ -256,7 +258,8 @@ def snapshot(
 def snapshots(store: Store = None, output: Output = Format.TABLE) -> None:
     """List the snapshots, the oldest first."""
     with expected_errors():
-        found = _open(store).list_snapshots()
+        feature_store = _open(store)
+        found = feature_store.list_snapshots()
     if output == Format.JSON:
         print_json([each.model_dump(mode="json", exclude_none=True) for each in found])
     else:
@@ -269,7 +272,9 @@ def snapshots(store: Store = None, output: Output = Format.TABLE) -> None:
             )
             for each in found
         )
-        print_table(("id", "name", "created", "rows"), rows)
+        print_table(
+            ("id", "name", "created", "rows"), rows, empty=f"there are no snapshots in {feature_store.uri}"
+        )
 
 
 def _open(location: str | None, online: str | None = None) -> "FeatureStore":

@@ -47,7 +47,8 @@ def list_features(
 ) -> None:
     """List the registered features."""
     with expected_errors():
-        found = _open(store).list_features()
+        feature_store = _open(store)
+        found = feature_store.list_features()
         newest = list({each.name: each for each in found}.values())
         shown = found if every_version else newest
         if output == Format.JSON:
@@ -55,7 +56,7 @@ def list_features(
         else:
             columns = ("name", "version", "type", "data type", "expectations", "description")
             rows = ((e.name, e.version, e.feature_type, e.data_type, _rules(e), e.description) for e in shown)
-            print_table(columns, rows)
+            print_table(columns, rows, empty=f"no features are registered in {feature_store.uri}")
 
 
 @app.command(rich_help_panel=DEFINITIONS)

@@ -43,8 +43,14 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under upper-case headings; the last column is the one that wraps."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> None:
+    """Print rows under upper-case headings; the last column is the one that wraps.
+
+    Args:
+        columns: the headings.
+        rows: a cell for each column.
+        empty: printed in place of a table without rows.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -53,6 +59,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_column(column.upper(), no_wrap=column != columns[-1], overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
+    if empty and not table.rows:
+        typer.echo(empty)
+        return
     console().print(table)
 
 

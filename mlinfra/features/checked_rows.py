@@ -21,7 +21,7 @@ from mlinfra.features.errors import (
 from mlinfra.features.expectations import Policy
 from mlinfra.features.frame import Rows
 from mlinfra.features.group import FeatureGroup, PartitionBy
-from mlinfra.features.inspection import REASON_COLUMN, Inspection, inspect
+from mlinfra.features.inspection import REASON_COLUMN, Inspection, expected_columns, inspect
 from mlinfra.features.offline import OfflineStore
 from mlinfra.features.registry import FeatureRegistry
 from mlinfra.features.reports import CheckReport, OnReport, WriteReport, told
@@ -52,7 +52,7 @@ class CheckedRows:
         found: list[Inspection] = []
 
         def good_rows(table: pa.Table, group: FeatureGroup) -> pa.Table:
-            inspection = inspect(table, group, self._registry.newest(group.features), policy=policy)
+            inspection = inspect(table, group, self._registry.newest(expected_columns(group)), policy=policy)
             _refuse_rejected(inspection, feature_group)
             if inspection.set_aside is not None:
                 self._set_aside(inspection.set_aside, group)
@@ -77,11 +77,13 @@ class CheckedRows:
     ) -> CheckReport:
         """Check stored rows; see `FeatureStore.check_features`."""
         group = self._offline.group(feature_group)
+        known = expected_columns(group)
         for name in features or ():
-            if name not in group.features:
-                known = suggestion(name, group.features)
-                raise UnknownFeature(f"feature group {feature_group!r} has no feature {name!r}; {known}")
-        asked = group.features if features is None else list(features)
+            if name not in known:
+                raise UnknownFeature(
+                    f"feature group {feature_group!r} has no feature {name!r}; {suggestion(name, known)}"
+                )
+        asked = known if features is None else list(features)
         definitions = self._registry.newest(asked)
         checked = [
             name for name in asked if name in definitions and definitions[name].expectations is not None

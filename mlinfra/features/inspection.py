@@ -66,6 +66,11 @@ class Inspection:
     set_aside: pa.Table | None
 
 
+def expected_columns(group: FeatureGroup) -> list[str]:
+    """The columns of which something can be expected: the entity's key and the features."""
+    return [group.entity_column, *group.features]
+
+
 def inspect(
     table: pa.Table,
     group: FeatureGroup,
@@ -86,7 +91,7 @@ def inspect(
     """
     violations: list[Violation] = []
     quarantined: list[tuple[str, pa.Array]] = []
-    for name in group.features:
+    for name in expected_columns(group):
         definition = definitions.get(name)
         if definition is None or definition.expectations is None or name not in table.column_names:
             continue

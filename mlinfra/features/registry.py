@@ -49,6 +49,8 @@ class FeatureRegistry:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
+        # A file never changes: what a writer needs at each write is read once.
+        self._read: dict[str, FeatureMetadata] = {}
 
     def register(self, *definitions: FeatureMetadata) -> None:
         """Store definitions, all of them or, if one is refused, none; the same ones again change nothing.
@@ -112,10 +114,11 @@ class FeatureRegistry:
         for match in filter(None, map(DEFINITION_FILE.fullmatch, files)):
             if match["name"] in wanted:
                 numbers.setdefault(match["name"], []).append(match["version"])
-        return {
-            name: self._load(f"{name}/{max(found, key=version_order)}.json").feature
-            for name, found in numbers.items()
-        }
+        newest = {name: f"{name}/{max(found, key=version_order)}.json" for name, found in numbers.items()}
+        for file in newest.values():
+            if file not in self._read:
+                self._read[file] = self._load(file).feature
+        return {name: self._read[file] for name, file in newest.items()}
 
     def record(self, name: str, version: str | None = None) -> RegisteredFeature:
         """One definition with the time it was registered, the newest version by default.

@@ -196,10 +196,9 @@ def test_quarantined_rows_are_counted_told_and_read(run: Run, definitions: Path,
 
 def test_check_ends_with_1_where_expectations_are_broken(run: Run, parquet: Path) -> None:
     run("write", "prices", parquet)
+    assert "nothing, for no feature has expectations" in run("check", "prices").output
     run("register", "--name", "rsi", "--max", "100")
-    assert (
-        "3 rows of prices; expectations checked of 1 features, 0 have none" in run("check", "prices").output
-    )
+    assert run("check", "prices").output == "3 rows of prices, checked: rsi\n"
     run("register", "--name", "rsi", "--version", "2.0", "--max", "41")
     table = run("check", "prices", code=1).output
     assert "rsi@2.0  above the maximum 41.0  1     42.0 (symbol BTC" in table
@@ -227,6 +226,19 @@ def test_a_snapshot_is_made_listed_and_read(run: Run, parquet: Path) -> None:
     assert "prices (2 rows)" in run("snapshots").output
     assert "40.0" in run("read", "--snapshot", "first").output
     assert "no snapshot" in one_line(run("read", "--snapshot", "second", code=2))
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("list", "no features are registered in"),
+        ("groups", "there are no feature groups in"),
+        ("snapshots", "there are no snapshots in"),
+    ],
+)
+def test_an_empty_store_is_named(run: Run, store: FeatureStore, command: str, message: str) -> None:
+    assert run(command).output == f"{message} {store.root}\n"
+    assert run(command, "-o", "json").output == "[]\n"
 
 
 @pytest.mark.parametrize(

@@ -178,13 +178,21 @@ def test_a_rule_that_does_not_fit_its_column_is_told(store: FeatureStore) -> Non
         write(store, frame([1]))
 
 
+def test_the_entitys_key_may_have_expectations(store: FeatureStore) -> None:
+    expect(store, "symbol", allowed_values=["S0", "S1"])
+    write(store, frame([1, 2]))
+    with pytest.raises(ExpectationFailed, match="column 'symbol': 1 of 3 rows are not among S0, S1"):
+        write(store, frame([1, 2, 3]))
+    assert store.check_features("g", features=["symbol"]).ok
+
+
 def test_stored_rows_are_checked_against_what_is_expected_now(store: FeatureStore) -> None:
     write(store, frame([50, 130, None]))
-    assert store.check_features("g") == CheckReport("g", 3, (), ("rsi", "side"), ())
+    assert store.check_features("g") == CheckReport("g", 3, (), ("symbol", "rsi", "side"), ())
     expect(store, "rsi", maximum=100, max_null_share=0.5)
     report = store.check_features("g")
     assert not report.ok
-    assert (report.rows, report.features, report.unchecked) == (3, ("rsi",), ("side",))
+    assert (report.rows, report.features, report.unchecked) == (3, ("rsi",), ("symbol", "side"))
     assert [(each.rule, each.rows, each.first_value) for each in report.violations] == [
         ("maximum", 1, "130.0")
     ]
