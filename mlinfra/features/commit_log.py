@@ -25,6 +25,7 @@ from mlinfra.features.commits import (
     CommitMark,
     GroupState,
     Head,
+    Replacement,
     commit_of,
     folded,
 )
@@ -96,12 +97,32 @@ class CommitLog:
             current = self.head()
             if (current.group if current else None) != (after.group if after else None):
                 return False
-            commit = self._next(change, current, now)
-            still_held()
-            suffix = "" if self._storage.locks_exclude else f"-{uuid.uuid4().hex}"
-            content = commit.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
-            self._storage.publish(f"{commit.commit:020d}{suffix}.json", content)
+            self._publish(self._next(change, current, now), still_held)
         return True
+
+    def replace(
+        self, replacements: Sequence[Replacement], *, history_since: datetime | None, now: datetime
+    ) -> list[Replacement]:
+        """Publish a commit that replaces files by others with the same rows.
+
+        Returns:
+            The replacements that were published: those whose files nobody else replaced meanwhile.
+        """
+        with self.turn() as still_held:
+            state = self.load()
+            live = {file.path for file in state.files} if state else set()
+            kept = [each for each in replacements if live.issuperset(each.remove)]
+            if state is None or not kept:
+                return []
+            change = Change(
+                operation="compact",
+                group=state.group,
+                add=tuple(each.add for each in kept),
+                remove=tuple(path for each in kept for path in each.remove),
+                history_since=history_since,
+            )
+            self._publish(self._next(change, state.head, now), still_held)
+        return kept
 
     def added_since(self, mark: CommitMark | None) -> set[str] | None:
         """Paths of the files that commits added which a reader did not see who came to the mark.
@@ -164,6 +185,12 @@ class CommitLog:
                 yield still_held
         else:
             yield lambda: None
+
+    def _publish(self, commit: Commit, still_held: StillHeld) -> None:
+        suffix = "" if self._storage.locks_exclude else f"-{uuid.uuid4().hex}"
+        content = commit.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
+        still_held()
+        self._storage.publish(f"{commit.commit:020d}{suffix}.json", content)
 
     def _next(self, change: Change, current: Head | None, now: datetime) -> Commit:
         number = current.commit + 1 if current else 1

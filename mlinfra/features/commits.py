@@ -119,6 +119,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacement:
+    """A file with the rows of others, and the paths of these."""
+
+    add: DataFile
+    remove: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CommitMark:
     """A commit that someone has come to, such as a reader that wants what was added since."""
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 
 from mlinfra.features.commits import DataFile
-from mlinfra.features.errors import CorruptFeatures
+from mlinfra.features.errors import CorruptFeatures, InvalidDateRange
 from mlinfra.features.files import storage_errors
 from mlinfra.features.group import FeatureGroup
 from mlinfra.features.parquet_files import (
@@ -34,6 +36,7 @@ class GroupFiles:
         files: in the order they were added.
         period: rows of other event times do not count.
         created_before: rows created then or later, in microseconds since 1970, do not count.
+        history_since: as of `GroupState`.
     """
 
     storage: Storage
@@ -42,6 +45,7 @@ class GroupFiles:
     files: tuple[DataFile, ...]
     period: TimeRange
     created_before: int | None = None
+    history_since: datetime | None = None
 
     @property
     def rows(self) -> int:
@@ -54,7 +58,19 @@ class GroupFiles:
         return all(file.distinct_keys for file in self.files) and are_apart(in_order_of_time(self.files))
 
     def within(self, period: TimeRange, created_before: int | None = None) -> "GroupFiles":
-        """Those that have rows in a period, of which only rows created in time count."""
+        """Those that have rows in a period, of which only rows created in time count.
+
+        Raises:
+            InvalidDateRange: a compaction has forgotten what was known then.
+        """
+        if created_before is not None and self.history_since is not None:
+            since = np.datetime64(self.history_since.astimezone(UTC).replace(tzinfo=None), "us")
+            if np.datetime64(created_before, "us") < since:
+                raise InvalidDateRange(
+                    f"what was known of feature group {self.group.name!r} before {since} cannot be told any "
+                    "more: a compaction has dropped the rows that were superseded by then; choose a later "
+                    "known_at"
+                )
         cut_offs = [each for each in (self.created_before, created_before) if each is not None]
         chosen = self.only(
             period.overlapping(

@@ -2,9 +2,9 @@
 
 import re
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow as pa
 from mlinfra.errors import suggestion
 from mlinfra.features.commit_log import CommitLog, later_than, lock_name
 from mlinfra.features.commits import Change, Commit, CommitMark, GroupState, Head
+from mlinfra.features.compaction import CompactionReport, merged, report_of, to_compact
 from mlinfra.features.errors import (
     CorruptFeatures,
     FeatureStoreUnavailable,
@@ -29,7 +30,8 @@ from mlinfra.features.parquet_files import remove_files, to_pandas, write_files
 from mlinfra.features.partitions import UNITS
 from mlinfra.features.rows import sorted_rows
 from mlinfra.features.storage import StillHeld, Storage
-from mlinfra.features.timerange import Moment, TimeRange, time_range
+from mlinfra.features.timerange import EPOCH, Moment, TimeRange, moment_after, time_range
+from mlinfra.features.vacuum import VacuumReport, vacuum
 
 MAX_NAME_LENGTH = 128
 LONGEST_WRITE_SECONDS = 12 * 3600.0
@@ -138,18 +140,13 @@ class OfflineStore:
         started = time.monotonic()
         added = write_files(folder, group, rows)
         paths = [file.path for file in added]
-        try:
+        with self._uncommitted(folder, log, paths):
             if time.monotonic() - started > LONGEST_WRITE_SECONDS:
                 raise FeatureStoreUnavailable(
                     f"feature store: writing {len(paths)} files to {folder.where()} took so long that a "
                     "vacuum may have removed some; nothing was changed, write fewer rows at once"
                 )
             published = log.append(Change("append", group, added), after=after, now=now)
-        except BaseException:
-            # An object store may have taken a commit although no answer came: its files must stay.
-            if folder.locks_exclude and not log.names_any(paths):
-                remove_files(folder, paths)
-            raise
         if not published:
             remove_files(folder, paths)
         return published
@@ -175,9 +172,62 @@ class OfflineStore:
                 if all(file.path in there for file in files.files):
                     raise
 
+    def compact(self, name: str, *, min_files: int, forget_before: Moment | None) -> CompactionReport:
+        """Merge the small files of each partition; see `FeatureStore.compact_offline_features`."""
+        state, folder, now = self._state(name), self._storage.at(name), datetime.now(UTC)
+        forget = None
+        if forget_before is not None:
+            microseconds = moment_after(forget_before, "forget_before", unit="us")
+            forget = EPOCH + timedelta(microseconds=microseconds)
+        parts = to_compact(state.files, min_files=max(min_files, 2), forgetting=forget is not None)
+        with storage_errors(folder.where()):
+            replacements, forgotten = merged(folder, state.group, parts, forget_before=forget)
+            paths = [each.add.path for each in replacements]
+            with self._uncommitted(folder, self._log(name), paths):
+                kept = self._log(name).replace(
+                    replacements, history_since=forget if forgotten else None, now=now
+                )
+            done = {each.add.path for each in kept}
+            remove_files(folder, (path for path in paths if path not in done))
+        return report_of(state, kept)
+
+    def vacuum(
+        self, name: str, *, older_than: timedelta, protected: Callable[[], Collection[str]], dry_run: bool
+    ) -> VacuumReport:
+        """Delete what no reader needs; see `FeatureStore.vacuum_offline_features`."""
+        self._state(name)
+        folder = self._storage.at(name)
+        with storage_errors(folder.where()):
+            return vacuum(
+                folder,
+                self._log(name),
+                name=name,
+                older_than=older_than,
+                protected=protected,
+                dry_run=dry_run,
+            )
+
+    @contextmanager
+    def _uncommitted(self, folder: Storage, log: CommitLog, paths: Sequence[str]) -> Iterator[None]:
+        """Remove files if their commit is not made."""
+        try:
+            yield
+        except BaseException:
+            # An object store may have taken a commit although no answer came: its files must stay.
+            if folder.locks_exclude and not log.names_any(paths):
+                remove_files(folder, paths)
+            raise
+
     def _files(self, name: str, state: GroupState) -> GroupFiles:
         everything = TimeRange(None, None, state.group.time_type)
-        return GroupFiles(self._storage.at(name), state.group, state.newest.commit, state.files, everything)
+        return GroupFiles(
+            self._storage.at(name),
+            state.group,
+            state.newest.commit,
+            state.files,
+            everything,
+            history_since=state.history_since,
+        )
 
     def _log(self, name: str) -> CommitLog:
         return CommitLog(self._storage, name, self._known.setdefault(name, {}))

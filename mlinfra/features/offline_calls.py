@@ -1,14 +1,18 @@
 """What a feature store does with the offline history of a group, but for writing it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pandas as pd
 import pyarrow as pa
 
+from mlinfra.features.compaction import CompactionReport
 from mlinfra.features.frame_kinds import FrameKind, as_frame, check_kind
 from mlinfra.features.offline import OfflineStore
+from mlinfra.features.snapshots import Snapshots
 from mlinfra.features.timerange import Moment
+from mlinfra.features.vacuum import DEFAULT_GRACE, VacuumReport
 
 if TYPE_CHECKING:
     import polars
@@ -18,6 +22,7 @@ class OfflineCalls:
     """The calls of a `FeatureStore` that read offline history and keep it in order."""
 
     _offline: OfflineStore
+    _snapshots: Snapshots
 
     @overload
     def read_offline_features(
@@ -84,3 +89,59 @@ class OfflineCalls:
         check_kind(as_)
         table = self._offline.read_table(feature_group, start=start_date, end=end_date, columns=columns)
         return as_frame(table, as_)
+
+    def compact_offline_features(
+        self, feature_group: str, *, min_files: int = 2, forget_before: Moment | None = None
+    ) -> CompactionReport:
+        """Merge the files of each partition into one, so that reads open fewer; readers notice nothing.
+
+        Rows that newer ones supersede are kept for what was known at an earlier time, unless they are to be
+        forgotten. The files merged stay on disk until a vacuum. One partition at a time is in memory.
+
+        Args:
+            feature_group: name of the group.
+            min_files: partitions with fewer files are left alone, at least 2.
+            forget_before: also drop rows that one created by then supersedes, a date or moment in UTC. What
+                was known before that cannot be told afterwards; ``known_at`` of an earlier time is refused.
+
+        Raises:
+            UnknownFeatureGroup: the message names those there are.
+            InvalidDateRange: ``forget_before`` cannot be read.
+            CorruptFeatures: a file is missing or damaged; the message names it, and nothing was changed.
+            FeatureStoreUnavailable: the disk is full or did not answer; nothing was changed.
+        """
+        return self._offline.compact(feature_group, min_files=min_files, forget_before=forget_before)
+
+    def vacuum_offline_features(
+        self,
+        feature_group: str,
+        *,
+        older_than: timedelta = DEFAULT_GRACE,
+        protected: Callable[[str], Iterable[str]] | None = None,
+        dry_run: bool = False,
+    ) -> VacuumReport:
+        """Delete files that compactions replaced, and what writers left that died before they were done.
+
+        Files that a snapshot names are never deleted. Of a write that has no commit, files stay for a day at
+        least: its writer may still be at work.
+
+        Args:
+            feature_group: name of the group.
+            older_than: for how long replaced files stay, for readers that began before they were.
+            protected: gives more files to leave alone, by their place in the group's folder; called with
+                the group's name.
+            dry_run: only tell what would be deleted.
+
+        Raises:
+            UnknownFeatureGroup: the message names those there are.
+            InvalidDateRange: ``older_than`` is negative.
+            CorruptFeatures: a snapshot or commit cannot be read, so nobody can tell what it needs; nothing
+                was deleted.
+            FeatureStoreUnavailable: the storage did not answer.
+        """
+
+        def keep() -> set[str]:
+            more = protected(feature_group) if protected else ()
+            return self._snapshots.protected_files(feature_group) | set(more)
+
+        return self._offline.vacuum(feature_group, older_than=older_than, protected=keep, dry_run=dry_run)

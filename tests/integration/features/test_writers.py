@@ -18,6 +18,16 @@ for batch in range(8):
     frame = pd.DataFrame({"timestamp": times, "symbol": sys.argv[2], "batch": batch})
     FeatureStore(sys.argv[1]).write_offline_features("g", frame)
 """
+COMPACTING = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from mlinfra.features import FeatureStore
+store = FeatureStore(sys.argv[1])
+while not Path(sys.argv[2]).exists():
+    store.compact_offline_features("g")
+    store.vacuum_offline_features("g", older_than=timedelta(0))
+"""
 GROWING = """
 import sys, pandas as pd
 from mlinfra.features import FeatureConflict, FeatureStore
@@ -53,6 +63,21 @@ def test_writers_lose_nothing_and_readers_see_whole_batches(location: str) -> No
             assert set(seen) == {8}
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     assert len(FeatureStore(location).read_offline_features("g")) == 3 * 8 * 8
+
+
+def test_compactions_and_vacuums_under_writers_lose_nothing(location: str, tmp_path: Path) -> None:
+    store = FeatureStore(location)
+    first = pd.DataFrame({"timestamp": pd.to_datetime(["2023-01-01"]), "symbol": "first", "batch": 0})
+    store.write_offline_features("g", first, partition_by="month")
+    stop = tmp_path / "stop"
+    writers = [subprocess.Popen([sys.executable, "-c", BATCHES, location, symbol]) for symbol in "AB"]
+    tidy = [subprocess.Popen([sys.executable, "-c", COMPACTING, location, str(stop)]) for _ in range(2)]
+    while any(writer.poll() is None for writer in writers):
+        seen = store.read_offline_features("g").groupby(["symbol", "batch"]).size().drop(("first", 0))
+        assert set(seen) <= {8}
+    stop.touch()
+    assert [process.wait(timeout=120) for process in (*writers, *tidy)] == [0] * 4
+    assert len(FeatureStore(location).read_offline_features("g")) == 1 + 2 * 8 * 8
 
 
 def test_of_writers_that_add_a_column_in_two_types_at_once_one_is_refused(location: str) -> None:

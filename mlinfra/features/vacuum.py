@@ -1,0 +1,127 @@
+"""Vacuum: what no reader can need any more is deleted.
+
+- Data files that compactions replaced, some time after; readers that began before may still read them. Those
+  that a snapshot names stay for as long as it does.
+- Data files that no commit names: a writer died before its commit. A writer that lives looks just the same,
+  so they stay for `GRACE_OF_UNFINISHED`.
+- Commits that a checkpoint stands for.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from mlinfra.features.commit_log import CommitLog, newest_checkpoint, number_of
+from mlinfra.features.commits import Commit
+from mlinfra.features.errors import InvalidDateRange
+from mlinfra.features.storage import Entry, StillHeld, Storage
+
+DEFAULT_GRACE = timedelta(days=7)
+GRACE_OF_UNFINISHED = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumReport:
+    """What a vacuum deleted, or would delete.
+
+    Attributes:
+        feature_group: name of the group.
+        files: data files, by their place in the group's folder.
+        bytes: their size.
+        commits: commits that a checkpoint stands for.
+        protected: data files that would have been deleted, were they not protected.
+    """
+
+    feature_group: str
+    files: tuple[str, ...]
+    bytes: int
+    commits: int
+    protected: int
+
+
+def vacuum(
+    storage: Storage,
+    log: CommitLog,
+    *,
+    name: str,
+    older_than: timedelta,
+    protected: Callable[[], Collection[str]],
+    dry_run: bool,
+) -> VacuumReport:
+    """Delete what is no longer needed; see `FeatureStore.vacuum_offline_features`.
+
+    Args:
+        storage: the group's folder.
+        log: the group's commits.
+        name: the group's name.
+        older_than: how long ago something must have stopped to count.
+        protected: gives files to leave alone; called while no commit and no snapshot can be made.
+        dry_run: delete nothing.
+    """
+    if older_than < timedelta(0):
+        raise InvalidDateRange(f"older_than is {older_than}; give a time that is not negative")
+    now = datetime.now(UTC)
+    with log.turn() as still_held:
+        state = log.load()
+        live = {file.path for file in state.files} if state else set()
+        names = log.names()
+        commits = log.read_all(names)
+        replaced = {path: each.committed_at for each in commits.values() for path in each.remove}
+        unneeded = [
+            entry
+            for entry in storage.entries(recursive=True)
+            if _is_data(entry) and entry.name not in live and _is_old(entry, replaced, now, older_than)
+        ]
+        keep = protected()
+        files = [entry for entry in unneeded if entry.name not in keep]
+        covered = _covered(names, commits, now - _grace_of_commits(storage, older_than))
+        if not dry_run:
+            _delete(storage, log, [entry.name for entry in files], covered, still_held)
+    return VacuumReport(
+        feature_group=name,
+        files=tuple(entry.name for entry in files),
+        bytes=sum(entry.size for entry in files),
+        commits=len(covered),
+        protected=len(unneeded) - len(files),
+    )
+
+
+def _is_data(entry: Entry) -> bool:
+    return not entry.is_folder and entry.name.endswith(".parquet") and "/" in entry.name
+
+
+def _is_old(entry: Entry, replaced: dict[str, datetime], now: datetime, older_than: timedelta) -> bool:
+    if entry.name in replaced:
+        return now - replaced[entry.name] >= older_than
+    grace = max(older_than, GRACE_OF_UNFINISHED)
+    return entry.modified is not None and now - entry.modified >= grace
+
+
+def _grace_of_commits(storage: Storage, older_than: timedelta) -> timedelta:
+    """Where a lock does not exclude, a writer may be about to publish a checkpoint that covers less."""
+    return older_than if storage.locks_exclude else max(older_than, GRACE_OF_UNFINISHED)
+
+
+def _covered(names: Sequence[str], commits: dict[str, Commit], made_before: datetime) -> list[str]:
+    last = newest_checkpoint(names)
+    if last is None:
+        return []
+    checkpoint = commits[last]
+    covers = set(checkpoint.covers) if checkpoint.covers is not None else None
+    return [
+        name
+        for name in names
+        if (name in covers if covers is not None else number_of(name) < checkpoint.commit)
+        and commits[name].committed_at <= made_before
+    ]
+
+
+def _delete(
+    storage: Storage, log: CommitLog, files: Sequence[str], commits: Sequence[str], still_held: StillHeld
+) -> None:
+    for name in files:
+        still_held()
+        storage.delete(name)
+    for name in commits:
+        still_held()
+        log.delete([name])
