@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
-from servers.debian_packages import unpacked
-from servers.mlflow_server import free_port
+
+from .debian_packages import unpacked
+from .mlflow_server import free_port
 
 START_SECONDS = 30.0
 PACKAGES = ("redis-tools", "libjemalloc2", "liblzf1", "libatomic1")

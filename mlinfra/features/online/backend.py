@@ -68,26 +68,34 @@ class Backend(Protocol):
         ...
 
 
-def encode_keys(keys: Sequence[Key], key_type: KeyType) -> list[bytes]:
-    """Keys as bytes: UTF-8 of a text, decimal digits of an integer.
+def encode_keys(keys: Sequence[Key], key_type: KeyType, *, prefix: bytes = b"") -> list[bytes]:
+    """Keys as bytes after a prefix: UTF-8 of a text, decimal digits of an integer.
 
     Raises:
-        InvalidFeatures: a key is too long, or of the other type.
+        InvalidFeatures: a key is of the other type.
     """
     try:
         if key_type == "text":
-            encoded = [key.encode() for key in keys]  # type: ignore[union-attr]
-        else:
-            encoded = [b"%d" % operator.index(key) for key in keys]  # type: ignore[arg-type]
+            return [prefix + key.encode() for key in keys]  # type: ignore[union-attr]
+        return [prefix + b"%d" % operator.index(key) for key in keys]  # type: ignore[arg-type]
     except (AttributeError, TypeError, UnicodeEncodeError) as error:
         wrong = next(key for key in keys if not _is_of_type(key, key_type))
         raise InvalidFeatures(
             f"entity key {wrong!r} is no {key_type}, as the keys of this group are"
         ) from error
-    if len(max(encoded, key=len, default=b"")) > MAX_KEY_BYTES:
-        longest = max(keys, key=lambda key: len(str(key)))
-        raise InvalidFeatures(f"entity key {str(longest)[:40]!r}... is longer than {MAX_KEY_BYTES} bytes")
-    return encoded
+
+
+def check_lengths(keys: Sequence[bytes]) -> None:
+    """Refuse keys that are too long to be stored.
+
+    Raises:
+        InvalidFeatures: a key has more than `MAX_KEY_BYTES`.
+    """
+    for key in keys:
+        if len(key) > MAX_KEY_BYTES:
+            raise InvalidFeatures(
+                f"entity key {key[:40].decode(errors='replace')!r}... is longer than {MAX_KEY_BYTES} bytes"
+            )
 
 
 def _is_of_type(key: Key, key_type: KeyType) -> bool:

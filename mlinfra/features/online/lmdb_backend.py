@@ -1,11 +1,11 @@
 """Rows in LMDB on the local disk: many readers and one writer at a time, of any process of the machine.
 
-Four databases in one file:
+Three databases in one file:
 
-    groups       <name> NUL <version>           number of the group (4 bytes), then the group as JSON
-    generations  <number>                       a count that every write to the group's rows raises
-    watermarks   <number>                       how far the offline store was materialized
-    rows         <number> <entity's key>        `mlinfra.features.online.packed`
+    groups       <name> NUL <version>      number of the group (4 bytes), then the group as JSON
+    watermarks   <number>                  how far the offline store was materialized
+    rows         <number> 1 <entity>       `mlinfra.features.online.packed`
+                 <number> 0                the group's generation: every write to its rows raises it
 
 Every write is one transaction, flushed to disk before it returns: a process that dies at any moment
 leaves all of it or nothing.
@@ -17,12 +17,21 @@ from typing import Any
 
 from mlinfra.features.errors import UnknownFeatureGroup
 from mlinfra.features.online.backend import GroupChange, Key, encode_keys
-from mlinfra.features.online.environment import DATA_FILE, MAP_BYTES, Databases, Environment, environment
+from mlinfra.features.online.environment import (
+    DATA_FILE,
+    MAP_BYTES,
+    ROWS,
+    Databases,
+    Environment,
+    environment,
+)
 from mlinfra.features.online.group import OnlineGroup, parse_group
 from mlinfra.features.online.order import Precedence, row_that_stays
 
 NUMBER_BYTES = 4
 GENERATION_BYTES = 8
+GENERATION = b"\0"
+ROW = b"\1"
 
 
 class LmdbBackend:
@@ -60,11 +69,11 @@ class LmdbBackend:
         key = _group_key(name, version)
 
         def defined(transaction: Any, databases: Databases) -> OnlineGroup:
-            groups, generations = databases["groups"], databases["generations"]
+            groups = databases["groups"]
             record = transaction.get(key, db=groups)
             if record is None:
                 number = transaction.stat(groups)["entries"].to_bytes(NUMBER_BYTES, "big")
-                transaction.put(number, bytes(GENERATION_BYTES), db=generations)
+                transaction.put(number + GENERATION, bytes(GENERATION_BYTES), db=databases[ROWS])
             else:
                 number = record[:NUMBER_BYTES]
             after = change(self._parsed(record) if record else None)
@@ -77,17 +86,17 @@ class LmdbBackend:
         number = self.number(group)
 
         def written(transaction: Any, databases: Databases) -> int:
-            database, count = databases["rows"], 0
+            database, count = databases[ROWS], 0
             for key, row in zip(keys, rows, strict=True):
-                place = number + key
+                place = number + ROW + key
                 stays = row_that_stays(transaction.get(place, db=database), row, by)
                 if stays is not None:
                     transaction.put(place, stays, db=database)
                     count += 1
             if count:
-                generations = databases["generations"]
-                before = int.from_bytes(transaction.get(number, db=generations), "big")
-                transaction.put(number, (before + 1).to_bytes(GENERATION_BYTES, "big"), db=generations)
+                place = number + GENERATION
+                before = int.from_bytes(transaction.get(place, db=database), "big")
+                transaction.put(place, (before + 1).to_bytes(GENERATION_BYTES, "big"), db=database)
             return count
 
         return self.opened().write(written)
@@ -142,24 +151,16 @@ class LmdbRows:
         self._backend = backend
         self.place = backend.place
         self._key_type = group.key_type
-        self._number = backend.number(group)
+        number = backend.number(group)
+        self._generation, self._row = number + GENERATION, number + ROW
 
     def generation(self) -> bytes | None:
-        number = self._number
-        found: bytes | None = self._backend.opened().read(
-            lambda each, databases: each.get(number, None, databases["generations"])
-        )
-        return found
+        return self._backend.opened().get([self._generation])[0]
 
     def fetch(self, keys: Sequence[Key]) -> tuple[bytes | None, list[bytes | None]]:
-        number = self._number
-        places = [number + key for key in encode_keys(keys, self._key_type)]
-
-        def fetched(transaction: Any, databases: Databases) -> tuple[bytes | None, list[bytes | None]]:
-            get, rows = transaction.get, databases["rows"]
-            return get(number, None, databases["generations"]), [get(place, None, rows) for place in places]
-
-        return self._backend.opened().read(fetched)
+        places = encode_keys(keys, self._key_type, prefix=self._row)
+        generation, *rows = self._backend.opened().get([self._generation, *places])
+        return generation, rows
 
 
 def _group_key(name: str, version: str) -> bytes:

@@ -8,7 +8,7 @@
     JSON   the exact section: value by column number, for texts, times, and integers beyond 2**53
 
 Everything is little-endian. Rows of numbers have no exact section and one length, so many of them decode
-in one step.
+in one step; the head is as long as three floats.
 """
 
 import json
@@ -19,26 +19,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+FLOAT = np.dtype("<f8")
+INTEGER = np.dtype("<i8")
+HEADER_FLOATS = 3
 HEADER = struct.Struct("<qqII")
-FLOAT_BYTES = 8
 STAMPS = struct.Struct("<qq")
+SHAPE = struct.Struct("<Q")
+SHAPE_OFFSET = STAMPS.size
 
 Exact = Mapping[int, Any]
 FloatMatrix = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
-
-
-def row_type(width: int) -> np.dtype[np.void]:
-    """The numpy type of a row with so many columns and no exact section."""
-    return np.dtype(
-        [
-            ("event", "<i8"),
-            ("created", "<i8"),
-            ("width", "<u4"),
-            ("exact", "<u4"),
-            ("values", "<f8", (width,)),
-        ]
-    )
 
 
 def pack(event: Int64s, created: Int64s, values: FloatMatrix, exact: Sequence[Exact] | None) -> list[bytes]:
@@ -50,28 +41,45 @@ def pack(event: Int64s, created: Int64s, values: FloatMatrix, exact: Sequence[Ex
         exact: for each row the values by column number that a float cannot hold; None where there are none.
     """
     rows, width = values.shape
-    records = np.zeros(rows, row_type(width))
-    records["event"], records["created"], records["width"] = event, created, width
-    records["values"] = values
-    tails = [b"" if not each else json.dumps(each).encode() for each in exact] if exact else None
+    matrix = np.empty((rows, HEADER_FLOATS + width), FLOAT)
+    heads = matrix[:, :HEADER_FLOATS].view(INTEGER)
+    heads[:, 0], heads[:, 1], heads[:, 2] = event, created, width
+    matrix[:, HEADER_FLOATS:] = values
+    tails = [json.dumps(each).encode() if each else b"" for each in exact] if exact else None
     if tails:
-        records["exact"] = [len(tail) for tail in tails]
-    size, content = records.dtype.itemsize, records.tobytes()
-    heads = [content[start : start + size] for start in range(0, rows * size, size)]
-    return [head + tail for head, tail in zip(heads, tails, strict=True)] if tails else heads
+        heads[:, 2] += np.array([len(tail) for tail in tails]) << 32
+    size, content = matrix.strides[0], matrix.tobytes()
+    parts = [content[start : start + size] for start in range(0, rows * size, size)]
+    return [part + tail for part, tail in zip(parts, tails, strict=True)] if tails else parts
 
 
 def unpack(row: bytes) -> tuple[int, FloatMatrix, dict[int, Any]]:
     """Event time, values (shape (columns,)) and exact values of one row."""
     event, _, width, length = HEADER.unpack_from(row)
-    values = np.frombuffer(row, "<f8", width, HEADER.size)
-    exact = json.loads(row[HEADER.size + FLOAT_BYTES * width :]) if length else {}
+    values = np.frombuffer(row, FLOAT, width, HEADER.size)
+    exact = json.loads(row[HEADER.size + FLOAT.itemsize * width :]) if length else {}
     return event, values, {int(column): value for column, value in exact.items()}
 
 
+def plain_width(row: bytes) -> int:
+    """Columns in a row without an exact section; of another or a damaged one, what fits no row."""
+    if len(row) < HEADER.size:
+        return -1
+    width: int = SHAPE.unpack_from(row, SHAPE_OFFSET)[0]
+    return width if len(row) == HEADER.size + FLOAT.itemsize * width else -1
+
+
+def without_exact(row: bytes) -> bytes:
+    """The row without its exact section; a damaged one stays damaged."""
+    if not is_whole(row):
+        return row
+    event, created, width, _ = HEADER.unpack_from(row)
+    return HEADER.pack(event, created, width, 0) + row[HEADER.size : HEADER.size + FLOAT.itemsize * width]
+
+
 def is_whole(row: bytes) -> bool:
-    """Whether the row has the length that its header tells."""
+    """Whether the row has the length that its head tells."""
     if len(row) < HEADER.size:
         return False
     _, _, width, length = HEADER.unpack_from(row)
-    return bool(len(row) == HEADER.size + FLOAT_BYTES * width + length)
+    return bool(len(row) == HEADER.size + FLOAT.itemsize * width + length)

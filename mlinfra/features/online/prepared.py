@@ -2,20 +2,19 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from mlinfra.features.errors import CorruptFeatures
 from mlinfra.features.online.backend import Key, Rows
-from mlinfra.features.online.group import OnlineGroup, is_number, may_be_exact
-from mlinfra.features.online.memory import Block, Memory
-from mlinfra.features.online.packed import FLOAT_BYTES, HEADER, Exact, is_whole, pack, row_type, unpack
+from mlinfra.features.online.decode import Block, RowDecoder
+from mlinfra.features.online.group import OnlineGroup
+from mlinfra.features.online.memory import Memory
 from mlinfra.features.online.result import FloatType, OnlineFeatures
 from mlinfra.features.online.status import NEVER, FeatureStatus
 
 MISSING, EXPIRED = int(FeatureStatus.MISSING), int(FeatureStatus.EXPIRED)
+FOR_EVER = 2**63 - 1
 MEMORY_ROWS = 100_000
 
 
@@ -42,19 +41,13 @@ class OnlineReader:
         memory_rows: int,
         clock: Callable[[], int],
     ) -> None:
-        self.features = tuple(features)
-        self._positions = np.array(group.positions(features), np.intp)
-        self._last = int(self._positions.max(initial=-1))
-        self._width = len(group.columns)
-        self._types = tuple(group.columns[name] for name in features)
-        self._texts = [place for place, kind in enumerate(self._types) if not is_number(kind)]
-        self._has_exact = any(may_be_exact(kind) for kind in self._types)
+        self._decoder = RowDecoder(group, features, place=rows.place)
+        self.features = self._decoder.features
         self._rows = rows
         self._ttl = ttl
         self._dtype = dtype
         self._clock = clock
-        self._place = f"feature group {group.name!r} version {group.version!r}"
-        self._memory = Memory(len(self.features), memory_rows)
+        self._memory = Memory(len(self.features), memory_rows) if memory_rows else None
         self._lock = threading.Lock()
 
     def read(self, keys: Key | Sequence[Key]) -> OnlineFeatures:
@@ -67,80 +60,38 @@ class OnlineReader:
             InvalidFeatures: a key is not of the group's type.
             CorruptFeatures, FeatureStoreUnavailable: the store cannot be read.
         """
-        if isinstance(keys, (str, int, np.integer)):
-            keys = [keys]
-        elif not isinstance(keys, list):
-            keys = list(keys)
-        cutoff = NEVER if self._ttl is None else self._clock() - self._ttl
+        if type(keys) is not list:
+            keys = [keys] if isinstance(keys, (str, int, np.integer)) else list(keys)
+        ttl = self._ttl
+        cutoff = NEVER if ttl is None else self._clock() - ttl
         block = self._remembered(keys) or self._fetched(keys)
-        if cutoff > NEVER and len(keys) and block.events.min() < cutoff:
+        if ttl is not None and _oldest(block) < cutoff:
             _expire(block, block.events < cutoff)
-        return OnlineFeatures(keys, self.features, self._types, block, self._dtype)
+        return OnlineFeatures(keys, self.features, self._decoder.types, block, self._dtype)
 
     def _remembered(self, keys: Sequence[Key]) -> Block | None:
+        memory = self._memory
+        if memory is None or memory.generation is None:
+            return None
         with self._lock:
-            generation = self._memory.generation
-            if generation is None or generation != self._rows.generation():
-                return None
-            return self._memory.find(keys)
+            return memory.find(keys) if memory.generation == self._rows.generation() else None
 
     def _fetched(self, keys: Sequence[Key]) -> Block:
         """From the store, all of them in one go, so that they are of one moment."""
         generation, rows = self._rows.fetch(keys)
-        block = self._decoded(rows)
-        if generation is not None:
+        block = self._decoder.decode(rows)
+        if self._memory is not None and generation is not None:
             with self._lock:
                 self._memory.keep(generation, keys, block)
         return block
 
-    def _decoded(self, rows: list[bytes | None]) -> Block:
-        block = self._decoded_at_once(rows) or self._decoded_one_by_one(rows)
-        if self._texts:
-            block.values[:, self._texts] = np.nan
-        return block
 
-    def _decoded_at_once(self, rows: list[bytes | None]) -> Block | None:
-        """Rows of numbers and of one length, or None where they are not."""
-        sizes = set(map(len, filter(None, rows)))
-        if self._has_exact or len(sizes) > 1:
-            return None
-        width = (sizes.pop() - HEADER.size) // FLOAT_BYTES if sizes else self._width
-        if width <= self._last:
-            return None
-        missing = _missing_row(width)
-        records = np.frombuffer(b"".join([row or missing for row in rows]), row_type(width))
-        if records["exact"].any() or (records["width"] != width).any():
-            return None
-        values = records["values"].take(self._positions, axis=1)
-        status = np.isnan(values).view(np.uint8)
-        events = records["event"].astype(np.int64)
-        if None in rows:
-            status[events == NEVER] = MISSING
-        return Block(values, status, events, None)
-
-    def _decoded_one_by_one(self, rows: list[bytes | None]) -> Block:
-        values = np.full((len(rows), len(self.features)), np.nan)
-        status = np.full(values.shape, MISSING, np.uint8)
-        events = np.full(len(rows), NEVER, np.int64)
-        exact: list[Exact] = [{} for _ in rows]
-        for number, row in enumerate(rows):
-            if row is None:
-                continue
-            if not is_whole(row):
-                raise CorruptFeatures(
-                    f"a row of {self._place} in {self._rows.place} is damaged; restore the store from a "
-                    "backup, or materialize the group again with force"
-                )
-            events[number], stored, stored_exact = unpack(row)
-            there = self._positions < len(stored)
-            values[number, there] = stored[self._positions[there]]
-            status[number, there] = np.isnan(values[number, there])
-            exact[number] = {
-                place: stored_exact[position]
-                for place, position in enumerate(self._positions.tolist())
-                if position in stored_exact
-            }
-        return Block(values, status, events, exact if self._has_exact else None)
+def _oldest(block: Block) -> int:
+    events = block.events
+    # Of one row, as of most reads, the minimum costs as much as the rest of the read.
+    if len(events) == 1:
+        return events.item()
+    return int(events.min(initial=FOR_EVER))
 
 
 def _expire(block: Block, old: npt.NDArray[np.bool_]) -> None:
@@ -148,8 +99,3 @@ def _expire(block: Block, old: npt.NDArray[np.bool_]) -> None:
     status[status != MISSING] = EXPIRED
     block.status[old] = status
     block.values[old] = np.nan
-
-
-@lru_cache(maxsize=64)
-def _missing_row(width: int) -> bytes:
-    return pack(np.array([NEVER]), np.array([NEVER]), np.full((1, width), np.nan), None)[0]

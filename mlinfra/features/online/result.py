@@ -9,11 +9,12 @@ import pandas as pd
 import pyarrow as pa
 
 from mlinfra.features.online.backend import Key
-from mlinfra.features.online.memory import Block
+from mlinfra.features.online.decode import Block
 from mlinfra.features.online.status import FeatureStatus
 from mlinfra.features.parquet_files import to_pandas
 from mlinfra.features.schema import TYPES_BY_NAME
 
+MOMENT = np.dtype("M8[ns]")
 FloatType = type[np.float64] | type[np.float32]
 
 
@@ -26,11 +27,9 @@ class OnlineFeatures:
         values: shape (entities, features); NaN unless the status is `FeatureStatus.PRESENT`. Booleans are
             0 and 1, integers beyond 2**53 rounded, texts and times NaN: `to_pandas` gives those.
         status: `FeatureStatus` of each value as uint8, shape (entities, features).
-        event_timestamps: event time of each entity's row in UTC, datetime64[ns], shape (entities,); NaT
-            where there is none. An expired row keeps its own.
     """
 
-    __slots__ = ("_block", "_types", "event_timestamps", "features", "keys", "status", "values")
+    __slots__ = ("_block", "_types", "features", "keys", "status", "values")
 
     def __init__(
         self,
@@ -46,9 +45,16 @@ class OnlineFeatures:
             block.values if dtype is np.float64 else block.values.astype(dtype)
         )
         self.status = block.status
-        self.event_timestamps: npt.NDArray[np.datetime64] = block.events.view("M8[ns]")
         self._types = types
         self._block = block
+
+    @property
+    def event_timestamps(self) -> npt.NDArray[np.datetime64]:
+        """Event time of each entity's row in UTC, datetime64[ns], shape (entities,).
+
+        NaT where there is no row; an expired one keeps its own.
+        """
+        return self._block.events.view(MOMENT)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -11,7 +11,7 @@ import pandas as pd
 from mlinfra.errors import suggestion
 from mlinfra.features.errors import InvalidFeatures, UnknownFeatureGroup
 from mlinfra.features.metadata import NAME_PATTERN
-from mlinfra.features.online.backend import Backend, Key, encode_keys
+from mlinfra.features.online.backend import Backend, Key, check_lengths, encode_keys
 from mlinfra.features.online.encode import encode_rows
 from mlinfra.features.online.group import DEFAULT_VERSION, VECTORS_GROUP, KeyType, OnlineGroup, grown
 from mlinfra.features.online.inputs import (
@@ -98,6 +98,7 @@ class OnlineStore:
     ) -> int:
         """Write checked rows; of several for one key the newest."""
         encoded = encode_keys(keys, kind)
+        check_lengths(encoded)
         if len(set(encoded)) < len(encoded):
             newest = _newest_of_key(encoded, given)
             given, encoded = given.picked(newest), [encoded[row] for row in newest]
