@@ -138,7 +138,8 @@ def _keys(source: GroupFiles, known: pa.Array, schema: pa.Schema) -> Iterator[pa
             "position": pa.array(np.arange(first, first + batch.num_rows)),
         } | {name: batch.column(names[name]).cast(pa.int64()) for name in names if name != "entity"}
         keys = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-        yield keys.filter(_counts(keys, source))
+        counts = _counts(keys, source)
+        yield keys.filter(counts) if counts.false_count else keys
 
 
 def _counts(keys: pa.RecordBatch, source: GroupFiles) -> pa.Array:
