@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlinfra.features.errors import FeatureConflict, InvalidFeatures
+from mlinfra.features.frame import decoded, from_pandas
 from mlinfra.features.group import TIME_COLUMNS, FeatureGroup
 from mlinfra.features.instants import Instants, Unit
 from mlinfra.features.parquet_files import to_pandas
@@ -71,7 +72,7 @@ def entity_keys(frame: Any, group: FeatureGroup) -> pa.Array:
             f"call reset_index() where it is the index. The columns are: {', '.join(map(str, names))}"
         )
     wanted = group.schema.field(name).type
-    keys = _without_dictionary(_column(frame, name))
+    keys = _column(frame, name)
     if pa.types.is_null(keys.type) or _same_kind(keys.type, wanted):
         try:
             return keys.cast(wanted)
@@ -114,28 +115,24 @@ def _column(frame: Any, name: str) -> pa.Array:
     if isinstance(frame, pd.DataFrame):
         return _from_pandas(frame[name])
     column = frame.column(name) if isinstance(frame, pa.Table) else frame.get_column(name).to_arrow()
-    return _in_one_piece(column)
+    column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    if pa.types.is_dictionary(column.type):
+        return decoded(column)
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return column.combine_chunks()
 
 
 def _from_pandas(series: "pd.Series[Any]") -> pa.Array:
-    name = series.name
-    if isinstance(series.dtype, pd.DatetimeTZDtype):
-        # pyarrow 25 reads these through Series.values, which pandas 3.1 deprecates for them.
-        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(series.cat.categories.dtype)
     try:
-        return _in_one_piece(pa.Array.from_pandas(series))
+        column = from_pandas(series)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InvalidFeatures(
-            f"column {name!r} of entity_rows holds values of several types: {error}; convert it to one type"
+            f"column {series.name!r} of entity_rows holds values of several types: {error}; convert it to one"
         ) from error
-
-
-def _in_one_piece(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _without_dictionary(column: pa.Array) -> pa.Array:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _instants(column: pa.Array, name: str) -> Instants:

@@ -127,7 +127,7 @@ def _array(series: "pd.Series[Any]", *, group: str) -> pa.Array:
     if series.dtype == object:
         _check_texts(series, where)
     try:
-        array = _plain(_converted(series))
+        array = _plain(from_pandas(series))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise InvalidFeatures(f"{where} cannot be stored: {error}") from error
     _check_storable(array, where, str(series.dtype))
@@ -138,7 +138,7 @@ def _arrow_array(column: pa.ChunkedArray, name: str, *, group: str) -> pa.Array:
     where = f"column {name!r} for feature group {group!r}"
     try:
         if pa.types.is_dictionary(column.type):
-            column = _decoded(column)
+            column = decoded(column)
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         array = _plain(column)
@@ -148,7 +148,8 @@ def _arrow_array(column: pa.ChunkedArray, name: str, *, group: str) -> pa.Array:
     return array
 
 
-def _decoded(column: pa.ChunkedArray) -> pa.Array:
+def decoded(column: pa.ChunkedArray) -> pa.Array:
+    """The values of a column that comes as a dictionary of them."""
     array = column.combine_chunks()
     values = array.dictionary
     if pa.types.is_string_view(values.type):
@@ -181,7 +182,8 @@ def _check_texts(series: "pd.Series[Any]", where: str) -> None:
         )
 
 
-def _converted(series: "pd.Series[Any]") -> pa.Array | pa.ChunkedArray:
+def from_pandas(series: "pd.Series[Any]") -> pa.Array | pa.ChunkedArray:
+    """A column in Arrow: NaN becomes null, a time zone UTC."""
     if isinstance(series.dtype, pd.DatetimeTZDtype):
         # pyarrow 25 reads these through Series.values, which pandas 3.1 deprecates for them.
         instants = pa.Array.from_pandas(series.dt.tz_convert("UTC").dt.tz_localize(None))

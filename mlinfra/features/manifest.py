@@ -122,7 +122,8 @@ class Snapshot(BaseModel):
     def of(cls, groups: Iterable[GroupSnapshot], name: str | None) -> Self:
         """A snapshot of groups, made now."""
         groups = tuple(groups)
-        return cls(id=_derived_id(groups, name), name=name, created_at=datetime.now(UTC), groups=groups)
+        content = [each.model_dump(mode="json", exclude_none=True) for each in groups]
+        return cls(id=_derived_id(content, name), name=name, created_at=datetime.now(UTC), groups=groups)
 
     @classmethod
     def from_json(cls, content: bytes | str, *, where: str) -> Self:
@@ -144,7 +145,8 @@ class Snapshot(BaseModel):
                 f"{where} is not the manifest of a snapshot: {error}; restore it from a backup, or from the "
                 "MLflow run that used it"
             ) from error
-        if snapshot.id != _derived_id(snapshot.groups, snapshot.name):
+        # Of the document, not of the model: a later release's may have more fields.
+        if snapshot.id != _derived_id(document["groups"], snapshot.name):
             raise CorruptFeatures(
                 f"{where} was changed since it was written: its content is not that of {snapshot.id}; "
                 "restore it from a backup, or from the MLflow run that used it"
@@ -190,10 +192,7 @@ class Snapshot(BaseModel):
         return by_name[name]
 
 
-def _derived_id(groups: Iterable[GroupSnapshot], name: str | None) -> str:
-    content = {
-        "name": name,
-        "groups": [each.model_dump(mode="json", exclude={"commit"}) for each in groups],
-    }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+def _derived_id(groups: Sequence[Mapping[str, Any]], name: str | None) -> str:
+    content = [{key: value for key, value in group.items() if key != "commit"} for group in groups]
+    text = json.dumps({"name": name, "groups": content}, sort_keys=True, separators=(",", ":"))
     return ID_PREFIX + hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]

@@ -100,6 +100,28 @@ def test_polars_in_polars_out(store: FeatureStore) -> None:
     assert joined.select("close", "trades", "venue").rows() == [(2.0, 2, "x"), (None, None, None)]
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pd.Series(["A", None, "B"], dtype="category"),
+        pa.table(pl.DataFrame({"k": pl.Series(["A", None, "B"], dtype=pl.Categorical)})).column("k"),
+        pa.chunked_array([["A", None], ["B"]], pa.large_string()),
+        pa.array(["A", None, "B"], pa.string_view()),
+    ],
+)
+def test_texts_are_keys_however_they_are_kept(store: FeatureStore, keys: Any) -> None:
+    times = pa.array([DAYS[1]] * 3, pa.timestamp("s", "Asia/Tokyo"))
+    asked = pa.table({"symbol": pa.Array.from_pandas(keys) if isinstance(keys, pd.Series) else keys})
+    joined = store.get_training_features(asked.append_column("timestamp", times), ["prices:trades"])
+    assert joined.column("trades").to_pylist() == [2, None, 3]
+
+
+def test_numbers_that_are_whole_are_keys_of_integers(store: FeatureStore) -> None:
+    asked = pl.DataFrame({"market": [7.0, float("nan"), None], "event_timestamp": [DAYS[1]] * 3})
+    joined = store.get_training_features(asked, ["moods:close"])
+    assert joined["close"].to_list() == [1.5, None, None]
+
+
 def test_an_index_of_times_is_the_time(store: FeatureStore) -> None:
     asked = pd.DataFrame({"symbol": ["B"]}, index=pd.DatetimeIndex(["2024-01-03"], tz="Asia/Tokyo"))
     joined = store.get_training_features(asked, ["prices:close"])
