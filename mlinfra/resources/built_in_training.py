@@ -364,3 +364,29 @@ class Export(ResourceModel):
         if self.int8 and not self.onnx:
             raise ValueError(INT8_WITHOUT_ONNX)
         return self
+
+
+class Checkpoint(ResourceModel):
+    """Where the state of a training is kept, so that a pod that is stopped or lost goes on from there."""
+
+    storage_uri: Annotated[
+        str,
+        Field(
+            min_length=2,
+            max_length=1024,
+            pattern="^(file:///|s3://[!-.0-~]|/)[!-~]*$",
+            description="Folder for checkpoints: file:///path of a mounted volume, or s3://bucket/path. "
+            "Each run has a folder of its own below it.",
+        ),
+    ]
+    every_epochs: Annotated[
+        Integer,
+        Field(
+            ge=1,
+            le=100000,
+            description="Epochs between two checkpoints. There is one more when a pod is stopped.",
+        ),
+    ] = 1
+    keep_last: Annotated[
+        Integer, Field(ge=1, le=1000, description="How many checkpoints of a run are kept, the newest.")
+    ] = 2

@@ -14,6 +14,7 @@ from mlinfra.resources.base import (
     WithoutNulls,
 )
 from mlinfra.resources.built_in_training import (
+    Checkpoint,
     EarlyStopping,
     Export,
     ModelArchitecture,
@@ -44,6 +45,7 @@ from mlinfra.resources.training_job_status import (
 )
 
 __all__ = [
+    "Checkpoint",
     "EarlyStopping",
     "Export",
     "Metric",
@@ -78,6 +80,7 @@ MODEL_WITHOUT_DATA = "model and data belong together: give both, or neither and 
 NOTHING_TO_RUN = "give model and data for the built-in trainer, or command or image for your own code"
 NAME_TOO_LONG = f"metadata.name must have at most {MAX_NAME_LENGTH} characters: pod names derive from it"
 WEIGHTS_WITHOUT_CLASSES = "training.classWeights weigh classes: leave them out where data.task is Regression"
+CHECKPOINT_OF_OWN_CODE = "checkpoint belongs to the built-in trainer: give model and data"
 UNKNOWN_VOLUME = "every volumeMount needs the volume it names"
 
 
@@ -113,6 +116,10 @@ class TrainingJobSpec(ResourceModel):
                     "message": WEIGHTS_WITHOUT_CLASSES,
                 },
                 {
+                    "rule": "!has(self.checkpoint) || has(self.model)",
+                    "message": CHECKPOINT_OF_OWN_CODE,
+                },
+                {
                     "rule": "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
                     " && self.volumes.exists(v, v.name == m.name))",
                     "message": UNKNOWN_VOLUME,
@@ -131,6 +138,12 @@ class TrainingJobSpec(ResourceModel):
     )
     validation: Annotated[Validation, Field(description="How rows are held out.")] = Validation()
     export: Annotated[Export, Field(description="In which forms the trained model is kept.")] = Export()
+    checkpoint: Annotated[
+        Checkpoint | None,
+        Field(
+            description="Where the training's state is kept; a retry starts from the beginning where absent."
+        ),
+    ] = None
     promotion: Annotated[Promotion, Field(description="What becomes of the registered version.")] = (
         Promotion()
     )
@@ -272,6 +285,8 @@ class TrainingJobSpec(ResourceModel):
             raise ValueError(MODEL_WITHOUT_DATA)
         if self.model is None and self.command is None and self.image is None:
             raise ValueError(NOTHING_TO_RUN)
+        if self.checkpoint is not None and self.model is None:
+            raise ValueError(CHECKPOINT_OF_OWN_CODE)
         return self
 
     @model_validator(mode="after")

@@ -132,6 +132,11 @@ class MlflowTracker:
         atexit.register(self._end_at_exit, os.getpid())
         return self.run_id
 
+    def last_step(self, metric: str) -> int:
+        """The greatest step at which the active run has a metric; 0 where it has none."""
+        history = self._ask(self.client.get_metric_history, self.run_id, metric)
+        return max((int(point.step) for point in history), default=0)
+
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log parameters; a dictionary in them becomes ``outer.inner``.
 

@@ -1,15 +1,19 @@
 """``python -m mlinfra.training``: trains the TrainingJob that the pod's environment describes."""
 
+import argparse
 import os
 import signal
 import sys
 import time
 import traceback
-from types import FrameType
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlinfra import __version__
 from mlinfra.errors import InvalidInputError, MlinfraError
+from mlinfra.training.interruption import Interruption
 from mlinfra.training.pod import (
     PodJob,
     Terminated,
@@ -21,10 +25,19 @@ from mlinfra.training.pod import (
 from mlinfra.training.threads import limit_threads
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mlinfra.tracking.tracker import MlflowTracker
+    from mlinfra.training.checkpoints import Checkpoints
+    from mlinfra.training.config import TrainingConfig
     from mlinfra.training.core import TrainingResult
     from mlinfra.training.epochs import Epoch
     from mlinfra.training.progress import Progress
+    from mlinfra.training.rows import RowKeys
+    from mlinfra.training.runtime import Runtime
+
+    Joined = Callable[[TrainingConfig, pd.DataFrame, RowKeys], AbstractContextManager[Runtime]]
+    """Joins the processes that train these rows together."""
 
 FLUSH_SECONDS = 10.0
 """How long a failing or stopped training tries to bring its last metrics to MLflow."""
@@ -32,32 +45,63 @@ FLUSH_SECONDS = 10.0
 
 def main() -> int:
     """Train; the exit code and the termination message are those that mlinfra.training.pod tells of."""
-    signal.signal(signal.SIGTERM, _terminate)
-    say(f"mlinfra {__version__} trainer starts")
-    limit_threads()
+    arguments = argparse.ArgumentParser(prog="python -m mlinfra.training", description=__doc__)
+    arguments.add_argument(
+        "--processes", type=int, default=1, help="processes that train together in this pod, one for each GPU"
+    )
+    processes: int = arguments.parse_args().processes
+    interruption = Interruption(outside=terminate)
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: interruption.request())
+    rank = os.environ.get("RANK", "0")
+    if rank == "0":
+        say(f"mlinfra {__version__} trainer starts")
+    limit_threads(processes=int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     try:
-        run()
+        run(interruption, processes)
     except (Exception, Terminated) as error:
+        end = end_of(error)
+        if rank != "0":
+            # Its end is the first one's to tell, unless this is what the first one lost.
+            print(f"process {rank}: {end.message}", file=sys.stderr, flush=True)
+            return end.exit_code
         if isinstance(error, Terminated | MlinfraError):
             say(f"error: {error}" if isinstance(error, MlinfraError) else "stopped by SIGTERM")
         else:
             traceback.print_exc()
-        end = end_of(error)
         write_termination_message(os.environ, end.message)
         return end.exit_code
     return 0
 
 
-def run() -> None:
-    """Train into the run that the environment names, and end the run as far as this attempt may."""
+def run(interruption: Interruption, processes: int) -> None:
+    """Train what the environment describes: as one of torchrun's processes, or with ``processes`` in all."""
     job = read_job(os.environ)
+    if "RANK" not in os.environ:
+        from mlinfra.training.launcher import local_processes
+
+        every = job.spec.checkpoint.every_epochs if job.spec.checkpoint is not None else None
+        lead(job, partial(local_processes, processes, checkpoint_every=every, interruption=interruption))
+        return
+    from mlinfra.training.runtime import joined_runtime
+
+    with joined_runtime(os.environ, interruption) as runtime:
+        if runtime.processes.first:
+            lead(job, lambda *_: nullcontext(runtime))
+            return
+        # The run is the first process's: nothing here may write to it.
+        os.environ.pop("MLFLOW_RUN_ID", None)
+        take_part_in_job(job, runtime)
+
+
+def lead(job: PodJob, joined: "Joined") -> None:
+    """Be the first process: train into the run that the environment names, and end it as far as one may."""
     from mlinfra.tracking import get_mlflow_tracker
 
     tracker = get_mlflow_tracker()
     tracker.start_run(job.metadata.name)
     say(f"MLflow run {tracker.run_id} at {tracker.tracking_uri}, attempt {tracker.attempt}")
     try:
-        result = train_job(job, tracker)
+        result = train_job(job, tracker, joined)
     except BaseException as error:
         leave(tracker, failed=isinstance(error, InvalidInputError))
         raise
@@ -65,7 +109,7 @@ def run() -> None:
     say(summary(result))
 
 
-def train_job(job: PodJob, tracker: "MlflowTracker") -> "TrainingResult":
+def train_job(job: PodJob, tracker: "MlflowTracker", joined: "Joined") -> "TrainingResult":
     """Train what the TrainingJob describes."""
     from mlinfra.features import get_feature_store
     from mlinfra.training.champion import find_champion
@@ -80,15 +124,59 @@ def train_job(job: PodJob, tracker: "MlflowTracker") -> "TrainingResult":
     say(f"{len(rows.frame)} rows of {config.data.feature_group}, {rows.snapshot.id}")
     if problem := record_snapshot(rows.snapshot, store, tracker):
         say(f"the feature store does not keep that snapshot, the run does: {problem}")
-    return train(
-        config,
-        rows.frame,
-        keys=rows.keys,
-        model_name=job.spec.model_name,
-        champion=champion,
-        tracker=tracker,
-        on_progress=say_epoch,
+    with joined(config, rows.frame, rows.keys) as runtime:
+        return train(
+            config,
+            rows.frame,
+            keys=rows.keys,
+            model_name=job.spec.model_name,
+            champion=champion,
+            tracker=tracker,
+            on_progress=say_epoch,
+            runtime=runtime,
+            checkpoints=checkpoints_of(job, runtime, run_id=tracker.run_id),
+        )
+
+
+def take_part_in_job(job: PodJob, runtime: "Runtime") -> None:
+    """Train along with the first process."""
+    from mlinfra.features import get_feature_store
+    from mlinfra.training.config import TrainingConfig
+    from mlinfra.training.data import read_rows
+    from mlinfra.training.folds import prepare, take_part
+
+    config = TrainingConfig.from_spec(job.spec)
+    rows = read_rows(get_feature_store(feature_store_uri(os.environ)), config.data)
+    preparation = prepare(config, rows.frame, rows.keys)
+    take_part(preparation, runtime=runtime, checkpoints=checkpoints_of(job, runtime, run_id=None))
+
+
+def checkpoints_of(job: PodJob, runtime: "Runtime", *, run_id: str | None) -> "Checkpoints | None":
+    """The checkpoints that the TrainingJob asks for; a run's attempts share them.
+
+    Args:
+        run_id: of the run, in the process that writes them.
+    """
+    asked = job.spec.checkpoint
+    if asked is None:
+        return None
+    from mlinfra.training.checkpoint_folder import open_folder
+    from mlinfra.training.checkpoints import Checkpoints
+
+    folder = open_folder(asked.storage_uri, job.spec.model_name, run_id) if run_id is not None else None
+    return Checkpoints(
+        folder,
+        every_epochs=asked.every_epochs,
+        keep_last=asked.keep_last,
+        processes=runtime.processes,
+        on_notice=say,
     )
+
+
+def terminate() -> None:
+    """End the process where it is, once: a second signal must not break off the flush after the first."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
 
 
 def leave(tracker: "MlflowTracker", *, failed: bool) -> None:
@@ -126,12 +214,6 @@ def summary(result: "TrainingResult") -> str:
         f"test {evaluation.primary.name} {evaluation.score:.4f} on {result.periods['test']} (baseline "
         f"{evaluation.baseline_score:.4f}), model {result.model_uri} ({steps})"
     )
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    # A second signal must not break off the flush that follows the first.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Terminated
 
 
 if __name__ == "__main__":

@@ -95,6 +95,17 @@ class TrainingConfig:
             "export": self.export.to_wire(),
         }
 
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> "TrainingConfig":
+        """The configuration that `to_wire` gave."""
+        return cls(
+            data=TrainingData.model_validate(wire["data"]),
+            model=ModelArchitecture.model_validate(wire["model"]),
+            training=TrainingParameters.model_validate(wire["training"]),
+            validation=Validation.model_validate(wire["validation"]),
+            export=Export.model_validate(wire["export"]),
+        )
+
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:
     """A configuration with some fields changed, and checked as a whole.

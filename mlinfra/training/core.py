@@ -9,6 +9,7 @@ import pandas as pd
 
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.champion import Champion, ChampionScore, log_champion, score_champion
+from mlinfra.training.checkpoints import Checkpoints, fingerprint_of
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.epochs import Fit
 from mlinfra.training.evaluation import Evaluation
@@ -83,6 +84,7 @@ def train(
     on_progress: OnProgress,
     on_step: OnStep = lambda _: None,
     runtime: Runtime | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
     """Train, test and log a model into the tracker's active run, which stays open.
 
@@ -96,10 +98,13 @@ def train(
         on_progress: called after each epoch.
         on_step: called with the name of each step when it begins.
         runtime: device and processes, of which this is the first; this process alone where absent.
+        checkpoints: where the training's state is kept and gone on from; nowhere where absent.
 
     Raises:
         InvalidInputError: architecture, parameters or rows can never work.
         TrainingDivergedError: the loss is not a number.
+        TrainingInterruptedError: the runtime's interruption was requested.
+        PeerLostError: another process of the training ended, or does not answer.
         OnnxMismatchError: the exported graph computes something else than the network.
         TrackingUnavailableError: MLflow was away for too long.
     """
@@ -117,12 +122,17 @@ def train(
         on_progress=on_progress,
     )
     folds: list[Mapping[str, float]] = []
+    if checkpoints is not None:
+        checkpoints.open(fingerprint_of(config, preparation.rows))
+        folds += reporter.resume(checkpoints)
     with watch.step("train"):
-        for fold in train_folds(preparation, runtime=runtime, on_epoch=reporter):
+        for fold in train_folds(preparation, runtime=runtime, on_epoch=reporter, checkpoints=checkpoints):
             if fold.samples is not samples:
                 _, tested = evaluate_fold(fold, config, device=runtime.device)
                 folds.append(tested.test_metrics())
                 reporter.finish_fold(fold.number, folds[-1])
+                if checkpoints is not None:
+                    checkpoints.finish_fold(fold.fit.epochs, folds[-1])
     with watch.step("evaluate"):
         served, fitted = fold.served, fold.fit
         predictions, evaluation = evaluate_fold(fold, config, device=runtime.device)

@@ -15,6 +15,7 @@ from torch import nn
 from mlinfra.models import find_architecture
 from mlinfra.models.architecture import Architecture, ArchitectureConfig, NetworkShape
 from mlinfra.models.normalized import NormalizedNetwork
+from mlinfra.training.checkpoints import Checkpoints, fingerprint_of
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.epochs import Epoch, Fit
 from mlinfra.training.evaluation import Evaluation, evaluate
@@ -92,7 +93,11 @@ def fold_objective(preparation: Preparation, samples: Samples) -> Objective:
 
 
 def train_folds(
-    preparation: Preparation, *, runtime: Runtime, on_epoch: Callable[[Epoch], None]
+    preparation: Preparation,
+    *,
+    runtime: Runtime,
+    on_epoch: Callable[[Epoch], None],
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[TrainedFold]:
     """Train fold after fold, each anew and from the same seed.
 
@@ -100,23 +105,44 @@ def train_folds(
         preparation: the folds.
         runtime: device and processes.
         on_epoch: called after each epoch of each fold, in the first process.
+        checkpoints: opened; folds that they tell of are left out. Call `Checkpoints.finish_fold` before
+            going on to the next.
 
     Raises:
         TrainingDivergedError: a loss is not a number.
     """
-    for number, samples in enumerate(preparation.folds, start=1):
-        yield _train_fold(preparation, number, samples, runtime=runtime, on_epoch=on_epoch)
+    fingerprint = fingerprint_of(preparation.config, preparation.rows)
+    runtime.processes.agree_on("parameters", fingerprint.config)
+    runtime.processes.agree_on("rows", fingerprint.rows)
+    done = len(checkpoints.finished) if checkpoints is not None else 0
+    for number in range(done + 1, len(preparation.folds) + 1):
+        yield _train_fold(preparation, number, runtime=runtime, on_epoch=on_epoch, checkpoints=checkpoints)
+
+
+def take_part(preparation: Preparation, *, runtime: Runtime, checkpoints: Checkpoints | None = None) -> None:
+    """Train along with the first process, in any other one.
+
+    Raises:
+        PeerLostError: another process ended, or does not answer.
+        TrainingDivergedError: a loss is not a number.
+    """
+    if checkpoints is not None:
+        checkpoints.open(fingerprint_of(preparation.config, preparation.rows))
+    for fold in train_folds(preparation, runtime=runtime, on_epoch=lambda _: None, checkpoints=checkpoints):
+        if checkpoints is not None:
+            checkpoints.finish_fold(fold.fit.epochs, {})
 
 
 def _train_fold(
     preparation: Preparation,
     number: int,
-    samples: Samples,
     *,
     runtime: Runtime,
     on_epoch: Callable[[Epoch], None],
+    checkpoints: Checkpoints | None,
 ) -> TrainedFold:
     training = preparation.config.training
+    samples = preparation.folds[number - 1]
     objective = fold_objective(preparation, samples)
     shape = NetworkShape(
         samples.window, features=len(preparation.rows.feature_names), outputs=objective.outputs
@@ -127,7 +153,15 @@ def _train_fold(
             mean=torch.from_numpy(samples.mean),
             scale=torch.from_numpy(samples.scale),
         )
-        fitted = fit(network, samples, training, objective=objective, on_epoch=on_epoch, runtime=runtime)
+        fitted = fit(
+            network,
+            samples,
+            training,
+            objective=objective,
+            on_epoch=on_epoch,
+            runtime=runtime,
+            checkpoints=checkpoints,
+        )
     return TrainedFold(number, samples, objective, objective.served(network), fitted)
 
 

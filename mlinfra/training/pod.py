@@ -32,6 +32,7 @@ from mlinfra.resources.names import (
     TRAINING_JOB_ENV,
 )
 from mlinfra.resources.training_job import TrainingJobSpec
+from mlinfra.training.errors import TrainingInterruptedError
 
 EXIT_FAILURE = 1
 EXIT_TERMINATED = 143
@@ -98,6 +99,8 @@ def end_of(error: BaseException) -> End:
     """The end that an error leads to."""
     if isinstance(error, Terminated):
         return End(EXIT_TERMINATED, "stopped by SIGTERM before the training was complete")
+    if isinstance(error, TrainingInterruptedError):
+        return End(EXIT_TERMINATED, f"stopped by SIGTERM: {error}")
     if isinstance(error, InvalidInputError):
         return End(EXIT_INVALID_INPUT, refusal(error.reason, str(error)))
     return End(EXIT_FAILURE, cut(f"{type(error).__name__}: {error}", MAX_TERMINATION_BYTES))

@@ -51,7 +51,7 @@ class Processes:
             return network
         # Buffers are brought together once an epoch, by `synchronise`, instead of with each batch.
         return nn.parallel.DistributedDataParallel(
-            network, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+            network, device_ids=[device] if device.type == "cuda" else None, forward_sync_buffers=False
         )
 
     def synchronise(self, network: nn.Module) -> None:
@@ -106,6 +106,15 @@ class Processes:
             data[:] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         dist.broadcast(data, src=0)
         return data.numpy().tobytes()
+
+    def agree_on(self, what: str, value: str) -> None:
+        """Make sure that a value is the same in every process.
+
+        Raises:
+            InvalidProcessesError: it is not.
+        """
+        if len(set(self.gather(value))) > 1:
+            raise InvalidProcessesError(f"The {self.size} processes of this training have different {what}.")
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -177,7 +186,7 @@ def joined(
     size: int,
     *,
     device: torch.device,
-    store: Any | None = None,
+    meeting: str = "env://",
     timeout: float | None = None,
 ) -> Iterator[Processes]:
     """Join the other processes of a training for the block.
@@ -186,7 +195,7 @@ def joined(
         rank: number of this process.
         size: how many there are; with 1 nothing is joined.
         device: where this one trains.
-        store: torch's store where they find each other; MASTER_ADDR and MASTER_PORT where absent.
+        meeting: URL where they find each other; by default MASTER_ADDR and MASTER_PORT tell.
         timeout: seconds to wait for the others, each time.
 
     Raises:
@@ -200,7 +209,7 @@ def joined(
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     with lost_peers(rank, size):
         dist.init_process_group(
-            backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=timeout)
+            backend, init_method=meeting, rank=rank, world_size=size, timeout=timedelta(seconds=timeout)
         )
         try:
             yield Processes(rank, size)

@@ -11,6 +11,7 @@ from torch import nn
 from mlinfra import __version__
 from mlinfra.resources.built_in_training import TrainingParameters
 from mlinfra.tracking.tracker import MlflowTracker
+from mlinfra.training.checkpoints import Checkpoints
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.epochs import Epoch
 from mlinfra.training.folds import Preparation, fold_metrics
@@ -52,6 +53,7 @@ class EpochReporter:
         self._primary = primary
         self._best: float | None = None
         self._before = 0
+        self._logged = 0
         self._on_progress = on_progress
         self._seconds: list[float] = []
 
@@ -62,6 +64,10 @@ class EpochReporter:
 
     def __call__(self, epoch: Epoch) -> None:
         """Log an epoch's metrics and the progress."""
+        progress = self._note(epoch)
+        self._on_progress(epoch, progress)
+
+    def _note(self, epoch: Epoch) -> Progress:
         self._seconds.append(epoch.seconds)
         value = epoch.val_metrics[f"val_{self._primary.name}"]
         if self._best is None or self._primary.is_better(value, self._best):
@@ -76,8 +82,25 @@ class EpochReporter:
             best=self._best,
             samples_per_second=self._samples[0] / epoch.seconds,
         )
-        self._log(metrics | {"epoch_seconds": epoch.seconds}, progress)
-        self._on_progress(epoch, progress)
+        new = self.epoch > self._logged
+        self._log(metrics | {"epoch_seconds": epoch.seconds} if new else {}, progress)
+        return progress
+
+    def resume(self, checkpoints: Checkpoints) -> list[Mapping[str, float]]:
+        """Go on after what the checkpoints tell of: the run gets what it lacks, and no step twice.
+
+        Returns:
+            Test metrics of each finished fold.
+        """
+        if self._tracker.attempt > 1 and not checkpoints.begun_anew:
+            self._logged = self._tracker.last_step("train_loss")
+        for number, fold in enumerate(checkpoints.finished, start=1):
+            for epoch in fold.epochs:
+                self._note(epoch)
+            self.finish_fold(number, fold.metrics)
+        for epoch in checkpoints.resumed_epochs:
+            self._note(epoch)
+        return [fold.metrics for fold in checkpoints.finished]
 
     def finish_fold(self, number: int, metrics: Mapping[str, float]) -> None:
         """Log a fold's test metrics; its successor begins."""

@@ -1,11 +1,12 @@
 """Where and with whom a training runs: device, processes, and whether it shall stop."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 
+from mlinfra.training.errors import InvalidProcessesError
 from mlinfra.training.interruption import Interruption
 from mlinfra.training.processes import Processes, joined, processes_of
 
@@ -30,14 +31,23 @@ def choose_device(local_rank: int = 0) -> torch.device:
 
     Args:
         local_rank: number of the process on this machine.
+
+    Raises:
+        InvalidProcessesError: there are GPUs, but fewer than processes.
     """
     if torch.cuda.is_available():
-        return torch.device("cuda", local_rank % torch.cuda.device_count())
+        count = torch.cuda.device_count()
+        if local_rank >= count:
+            raise InvalidProcessesError(
+                f"Process {local_rank + 1} on this machine has no GPU: there are {count}, "
+                "and each trains one process."
+            )
+        return torch.device("cuda", local_rank)
     return torch.device("cpu")
 
 
 @contextmanager
-def joined_runtime(environ: dict[str, str], interruption: Interruption) -> Iterator[Runtime]:
+def joined_runtime(environ: Mapping[str, str], interruption: Interruption) -> Iterator[Runtime]:
     """The runtime of a process that torchrun may have started, joined with the others for the block.
 
     Raises:

@@ -10,15 +10,17 @@ THREADS_ENV = "OMP_NUM_THREADS"
 MAX_THREADS = 16
 
 
-def limit_threads(environ: MutableMapping[str, str] = os.environ) -> None:
+def limit_threads(environ: MutableMapping[str, str] = os.environ, *, processes: int = 1) -> None:
     """Let OpenMP start as many threads as the container may use cores, unless the user said otherwise.
+
+    ``processes`` on the same cores share them.
 
     Works only before torch and NumPy are imported. They would count the machine's cores, and throttle
     themselves where a container has a share of them.
     """
     if THREADS_ENV not in environ:
         quota = CPU_QUOTA.read_text() if CPU_QUOTA.exists() else ""
-        environ[THREADS_ENV] = str(thread_count(usable_cores(), quota))
+        environ[THREADS_ENV] = str(max(1, thread_count(usable_cores(), quota) // processes))
 
 
 def usable_cores() -> int:
