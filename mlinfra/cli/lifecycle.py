@@ -1,43 +1,165 @@
-"""``mlinfra retrain``: what a person asks of the resources, in place of an edit."""
+"""What a person asks of the resources, in place of an edit: retrain, approve, promote, roll back, suspend."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlinfra.cli.running import expected_errors, run
 
+if TYPE_CHECKING:
+    from mlinfra.kube import KubernetesClient
+    from mlinfra.kube.resource import ResourceType
+
 Namespace = Annotated[
     str | None,
     typer.Option("--namespace", "-n", help="Namespace of the resource.", show_default="the kubeconfig's"),
+]
+Version = Annotated[str, typer.Argument(help="Name of the ModelVersion, such as sp500-volatility-3.")]
+Suspendable = Annotated[
+    str, typer.Argument(help="trainingjob/NAME or retrainingpolicy/NAME; NAME alone is a TrainingJob.")
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    app.command()(retrain)
+    for command in (retrain, promote, rollback, approve, reject, suspend, resume):
+        app.command()(command)
 
 
 def retrain(
     policy: Annotated[str, typer.Argument(help="Name of the RetrainingPolicy.")], namespace: Namespace = None
 ) -> None:
     """Ask a RetrainingPolicy for a training now; its budget and concurrency policy still count."""
-    from mlinfra.cli.access import cluster_client, patched
     from mlinfra.kube.resource import RETRAINING_POLICIES
     from mlinfra.resources.names import RETRAIN_ANNOTATION, RETRAINING_POLICY_LABEL
 
     value = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-
-    async def ask() -> str:
-        async with cluster_client() as client:
-            where = namespace or client.config.namespace
-            patch = {"metadata": {"annotations": {RETRAIN_ANNOTATION: value}}}
-            await patched(client, RETRAINING_POLICIES, policy, patch, where)
-            return where
-
-    with expected_errors():
-        where = run(ask())
+    patch = {"metadata": {"annotations": {RETRAIN_ANNOTATION: value}}}
+    where = _patch(RETRAINING_POLICIES, policy, patch, namespace)
     typer.echo(
         f"retrainingpolicy.mlinfra.io/{policy} asked for a training. Look at it with:\n"
         f"  kubectl get trainingjobs.mlinfra.io -n {where} -l {RETRAINING_POLICY_LABEL}={policy}"
     )
+
+
+def promote(
+    version: Version,
+    stage: Annotated[str, typer.Option(help="Production, Staging, Archived or None.")] = "Production",
+    namespace: Namespace = None,
+) -> None:
+    """Ask for a stage of a ModelVersion; its gates and its approval still count."""
+    from mlinfra.kube.resource import MODEL_VERSIONS
+
+    with expected_errors():
+        wanted = _known_stage(stage)
+    _patch(MODEL_VERSIONS, version, {"spec": {"stage": wanted}}, namespace)
+    typer.echo(f"modelversion.mlinfra.io/{version} asks for {wanted}")
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="Name of the registered model.")], namespace: Namespace = None
+) -> None:
+    """Bring back the version that was in Production before, in place of the one that is."""
+    from mlinfra.cli.access import listed, patched
+    from mlinfra.cli.rollback import Rollback, rollback_of
+    from mlinfra.kube.resource import MODEL_VERSIONS
+    from mlinfra.resources import ModelVersion
+
+    async def swap(client: "KubernetesClient", where: str) -> Rollback:
+        versions = [ModelVersion.model_validate(obj) for obj in await listed(client, MODEL_VERSIONS, where)]
+        found = rollback_of(model, versions)
+        # The older one claims first: a moment with two claims is settled, one with none would serve nothing.
+        for version, stage in ((found.previous, "Production"), (found.current, "Archived")):
+            await patched(client, MODEL_VERSIONS, version.metadata.name, {"spec": {"stage": stage}}, where)
+        return found
+
+    _, found = _ask(swap, namespace)
+    typer.echo(
+        f"modelversion.mlinfra.io/{found.previous.metadata.name} takes Production again, "
+        f"{found.current.metadata.name} is archived"
+    )
+
+
+def approve(version: Version, namespace: Namespace = None) -> None:
+    """Approve a ModelVersion that waits for a person."""
+    _decide_on(version, "Approved", namespace)
+
+
+def reject(version: Version, namespace: Namespace = None) -> None:
+    """Reject a ModelVersion that waits for a person: it takes no stage."""
+    _decide_on(version, "Rejected", namespace)
+
+
+def suspend(resource: Suspendable, namespace: Namespace = None) -> None:
+    """Stop a TrainingJob's pods after a checkpoint, or let a RetrainingPolicy start nothing by itself."""
+    _set_suspend(resource, True, namespace)
+
+
+def resume(resource: Suspendable, namespace: Namespace = None) -> None:
+    """Let a suspended TrainingJob or RetrainingPolicy go on."""
+    _set_suspend(resource, False, namespace)
+
+
+def _decide_on(version: str, approval: str, namespace: str | None) -> None:
+    from mlinfra.kube.resource import MODEL_VERSIONS
+
+    _patch(MODEL_VERSIONS, version, {"spec": {"approval": approval}}, namespace)
+    typer.echo(f"modelversion.mlinfra.io/{version} {approval.lower()}")
+
+
+def _set_suspend(resource: str, value: bool, namespace: str | None) -> None:
+    with expected_errors():
+        type_, name = _suspendable(resource)
+    _patch(type_, name, {"spec": {"suspend": value}}, namespace)
+    typer.echo(f"{type_.kind.lower()}.mlinfra.io/{name} {'suspended' if value else 'resumed'}")
+
+
+def _suspendable(resource: str) -> "tuple[ResourceType, str]":
+    from mlinfra.cli.access import UnknownResourceError
+    from mlinfra.kube.resource import RETRAINING_POLICIES, TRAINING_JOBS
+
+    kind, slash, name = resource.rpartition("/")
+    for known in (TRAINING_JOBS, RETRAINING_POLICIES):
+        if not slash and known is TRAINING_JOBS:
+            return known, name
+        singular = known.kind.lower()
+        if kind.removesuffix(f".{known.group}") in (singular, known.plural):
+            return known, name
+    raise UnknownResourceError(
+        f'"{resource}" cannot be suspended: name trainingjob/NAME or retrainingpolicy/NAME'
+    )
+
+
+def _known_stage(stage: str) -> str:
+    from mlinfra.cli.access import UnknownResourceError
+    from mlinfra.tracking.stages import STAGES
+
+    for known in STAGES:
+        if known.lower() == stage.lower():
+            return known
+    raise UnknownResourceError(f'there is no stage "{stage}"; there are: {", ".join(STAGES)}')
+
+
+def _patch(resource: "ResourceType", name: str, patch: dict[str, Any], namespace: str | None) -> str:
+    """Patch one object; the namespace that it is in."""
+    from mlinfra.cli.access import patched
+
+    where, _ = _ask(lambda client, where: patched(client, resource, name, patch, where), namespace)
+    return where
+
+
+def _ask(
+    question: "Callable[[KubernetesClient, str], Awaitable[Any]]", namespace: str | None
+) -> tuple[str, Any]:
+    """Ask the cluster; the namespace in question, and the answer."""
+    from mlinfra.cli.access import cluster_client
+
+    async def ask() -> tuple[str, Any]:
+        async with cluster_client() as client:
+            where = namespace or client.config.namespace
+            return where, await question(client, where)
+
+    with expected_errors():
+        return run(ask())

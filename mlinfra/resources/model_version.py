@@ -12,11 +12,24 @@ from mlinfra.resources.base import (
     ResourceModel,
 )
 from mlinfra.resources.model_name import ModelName
-from mlinfra.resources.promotion import GateList, Stage
+from mlinfra.resources.promotion import Approval, Challenger, GateList, Stage
 from mlinfra.resources.retraining_policy_status import Trigger
 from mlinfra.resources.training_job_status import MetricList
 
 __all__ = ["ModelVersion", "ModelVersionSource", "ModelVersionSpec", "ModelVersionStatus", "Stage"]
+
+
+MAX_STAGE_CHANGES = 20
+ModelVersionPhase = Literal[
+    "Pending",
+    "Registered",
+    "GatesFailed",
+    "PendingApproval",
+    "Rejected",
+    "Staging",
+    "Production",
+    "Archived",
+]
 
 
 class ModelVersionSource(ResourceModel):
@@ -75,6 +88,17 @@ class ModelVersionSpec(ResourceModel):
         ),
     ] = None
     gates: GateList = Field(default_factory=list)
+    challenger: Annotated[
+        Challenger | None,
+        Field(description="Compare with the version in Production; passed where there is none."),
+    ] = None
+    approval: Annotated[
+        Approval,
+        Field(
+            description="Whether the version may take its stage: PendingManualApproval waits for a person, "
+            "who sets Approved or Rejected."
+        ),
+    ] = "Approved"
 
 
 class GateResult(ResourceModel):
@@ -84,9 +108,22 @@ class GateResult(ResourceModel):
     value: Annotated[
         str | None, Field(max_length=64, description="The measured value; absent where none was logged.")
     ] = None
+    champion_value: Annotated[
+        str | None,
+        Field(max_length=64, description="The same of the version in Production, where it is compared."),
+    ] = None
     outcome: Annotated[
         Literal["Passed", "Failed", "Inconclusive"],
         Field(description="Passed, Failed, or Inconclusive where the metric was not logged."),
+    ]
+
+
+class StageChange(ResourceModel):
+    """A stage that the version had."""
+
+    stage: Annotated[Stage, Field(description="The stage.")]
+    time: Annotated[
+        str, Field(description="Since when it was seen.", json_schema_extra={"format": "date-time"})
     ]
 
 
@@ -94,7 +131,7 @@ class ModelVersionStatus(ResourceModel):
     """Observed state of a ModelVersion."""
 
     phase: Annotated[
-        Literal["Pending", "Registered", "GatesFailed", "Staging", "Production", "Archived"] | None,
+        ModelVersionPhase | None,
         Field(description="Summary of stage and conditions, for people."),
     ] = None
     conditions: ConditionList = Field(default_factory=list)
@@ -121,8 +158,16 @@ class ModelVersionStatus(ResourceModel):
     gates: Annotated[
         list[GateResult],
         Field(
-            max_length=16,
-            description="What each gate measured.",
+            max_length=17,
+            description="What each gate measured, and the comparison with Production after them.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = Field(default_factory=list)
+    history: Annotated[
+        list[StageChange],
+        Field(
+            max_length=MAX_STAGE_CHANGES,
+            description="Stages that the version had in MLflow, the newest first.",
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = Field(default_factory=list)

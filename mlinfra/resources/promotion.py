@@ -55,3 +55,26 @@ GateList = Annotated[
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     ),
 ]
+
+
+Approval = Literal["Approved", "PendingManualApproval", "Rejected"]
+
+
+class Challenger(ResourceModel):
+    """How much better than the version in Production a new one must be, on the same test rows."""
+
+    metric: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=240,
+            description="Metric to compare, such as test_accuracy; the run holds the value of the version in "
+            "Production as champion_test_accuracy.",
+        ),
+    ]
+    goal: Annotated[
+        Literal["Maximize", "Minimize"], Field(description="Whether more of the metric is better, or less.")
+    ] = "Maximize"
+    min_improvement: Annotated[
+        float, Field(description="The least by which it must be better; may be negative.")
+    ] = 0.0

@@ -33,7 +33,7 @@ from mlinfra.resources.pod import (
     Volume,
     VolumeMount,
 )
-from mlinfra.resources.promotion import GateList
+from mlinfra.resources.promotion import Challenger, GateList
 from mlinfra.resources.training_job_status import (
     Metric,
     MetricList,
@@ -94,6 +94,14 @@ class Promotion(ResourceModel):
         Literal["Staging", "Production"], Field(description="The stage that the version claims.")
     ] = "Production"
     gates: GateList = Field(default_factory=list)
+    challenger: Annotated[
+        Challenger | None,
+        Field(description="Compare with the version in Production; passed where there is none."),
+    ] = None
+    approval: Annotated[
+        Literal["Automatic", "Manual"],
+        Field(description="Whether a person must approve the version before it takes its stage."),
+    ] = "Automatic"
 
 
 class TrainingJobSpec(ResourceModel):

@@ -31,6 +31,8 @@ STAGE_TAG = "mlinfra.io/stage"
 STAGE_ALIASES = {"Production": "production", "Staging": "staging"}
 SHA256_TAG = "mlinfra.io/sha256"
 """On a logged ONNX model: the SHA-256 of its file, in hexadecimal."""
+CHAMPION_PREFIX = "champion_"
+"""Before the names of metrics that the version in Production has on a challenger's test rows."""
 CHAMPION_TAG = "mlinfra.io/champion-version"
 """On a run: the version in Production when the run began, which its ``champion_*`` metrics are of."""
 CHAMPION_PROBLEM_TAG = "mlinfra.io/champion-problem"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mlinfra.errors import MlinfraError
 from mlinfra.resources.built_in_training import TrainingData
-from mlinfra.tracking.contract import CHAMPION_PROBLEM_TAG, CHAMPION_TAG
+from mlinfra.tracking.contract import CHAMPION_PREFIX, CHAMPION_PROBLEM_TAG, CHAMPION_TAG
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.errors import IncomparableChampionError
 from mlinfra.training.evaluation import TEST_PREFIX
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SAMPLES_AT_ONCE = 1024
-CHAMPION_PREFIX = "champion_"
 MAX_PROBLEM_LENGTH = 1000
 
 

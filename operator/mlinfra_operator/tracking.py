@@ -59,6 +59,14 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredRun:
+    """What a run measured; ``champion`` is the version in Production that it measured beside its own."""
+
+    metrics: Mapping[str, float]
+    champion: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """A run that has to end, where it still runs."""
 

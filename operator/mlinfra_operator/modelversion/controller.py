@@ -32,6 +32,7 @@ from mlinfra_operator.runtime.invalid import tell_invalid
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.status import GONE, StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry
+from mlinfra_operator.tracking import MeasuredRun
 
 MAX_ROUNDS = 12
 """More than the longest way through the plan."""
@@ -144,11 +145,12 @@ class ModelVersionController:
                 found = await call(mlflow_calls.registered_model, spec.model_name, namespace)
                 return replace(observed, registry=found or "absent")
             case ReadMetrics():
-                measured = await call(mlflow_calls.metrics_of_run, action.run_id)
+                measured = await call(mlflow_calls.measured_run, action.run_id)
                 if measured is None:
                     # A run may be deleted while its model serves: what it had measured is in the status.
-                    measured = {metric.name: float(metric.value) for metric in version.status.metrics}
-                return replace(observed, metrics=measured)
+                    kept = {metric.name: float(metric.value) for metric in version.status.metrics}
+                    measured = MeasuredRun(kept)
+                return replace(observed, run=measured)
             case FollowStage():
                 await call(
                     mlflow_calls.follow_stage, spec.model_name, spec.version, action.stage, action.demoted

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from mlinfra.resources.names import FIELD_MANAGER
 from mlinfra_operator.modelversion.claims import Claim
-from mlinfra_operator.tracking import RegisteredModel
+from mlinfra_operator.tracking import MeasuredRun, RegisteredModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Observed:
 
     Attributes:
         registry: the registered model with all its versions.
-        metrics: final metrics of the version's run.
+        run: what the version's run measured.
         claims: claims to Production of the model's other versions.
         elder: name of the older ModelVersion that stands for the same version.
         stage_is_ours: whether nobody but the operator asked for the stage in the spec.
@@ -24,7 +24,7 @@ class Observed:
     """
 
     registry: RegisteredModel | Literal["absent"] | None = None
-    metrics: Mapping[str, float] | None = None
+    run: MeasuredRun | None = None
     claims: tuple[Claim, ...] = ()
     elder: str | None = None
     stage_is_ours: bool = False

@@ -9,7 +9,14 @@ from datetime import datetime
 from typing import Any, Literal
 
 from mlinfra.resources.base import Condition
-from mlinfra.resources.model_version import ModelVersion, ModelVersionStatus, Stage
+from mlinfra.resources.model_version import (
+    MAX_STAGE_CHANGES,
+    ModelVersion,
+    ModelVersionPhase,
+    ModelVersionStatus,
+    Stage,
+    StageChange,
+)
 from mlinfra.tracking.contract import STAGE_ALIASES
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import Event, Observation
@@ -21,11 +28,9 @@ from mlinfra_operator.modelversion.claims import (
     next_claim_time,
     parse_claim,
 )
-from mlinfra_operator.modelversion.gates import Evaluation, evaluate
+from mlinfra_operator.modelversion.gates import Evaluation, Rival, evaluate, with_challenger
 from mlinfra_operator.modelversion.observed import Observed
-from mlinfra_operator.tracking import RegisteredModel, RegisteredVersion
-
-Phase = Literal["Pending", "Registered", "GatesFailed", "Staging", "Production", "Archived"]
+from mlinfra_operator.tracking import MeasuredRun, RegisteredModel, RegisteredVersion
 
 MIRROR_SECONDS = 60.0
 """How often MLflow is asked for the stage of a version whose stage it owns."""
@@ -122,14 +127,12 @@ class _Planner:
             )
         registered = observed.registry.versions[spec.version]
         run_id = (spec.source.run_id if spec.source else None) or registered.run_id
-        if observed.metrics is None and run_id is not None:
+        if observed.run is None and run_id is not None:
             return self._next(ReadMetrics(run_id))
-        return self._registered(observed.registry, registered, observed.metrics or {})
+        return self._registered(observed.registry, registered, observed.run or MeasuredRun({}))
 
-    def _registered(
-        self, registry: RegisteredModel, registered: RegisteredVersion, metrics: Mapping[str, float]
-    ) -> Plan:
-        facts = _Facts(registry, registered, metrics, evaluate(self.version.spec.gates, metrics))
+    def _registered(self, registry: RegisteredModel, registered: RegisteredVersion, run: MeasuredRun) -> Plan:
+        facts = _Facts(registry, registered, run.metrics, self._evaluation(registry, run))
         stage = self.version.spec.stage
         if stage is None:
             return self._mirror(facts)
@@ -137,19 +140,46 @@ class _Planner:
             return self._settle(facts, stage)
         if facts.evaluation.verdict != "Passed" and not self._holds(stage):
             return self._blocked(facts, stage)
+        if self.version.spec.approval != "Approved" and not self._holds(stage):
+            return self._unapproved(facts, stage)
         if stage == "Staging":
             return self._settle(facts, stage)
         return self._production(facts)
 
+    def _evaluation(self, registry: RegisteredModel, run: MeasuredRun) -> Evaluation:
+        spec = self.version.spec
+        others = (other for other in registry.versions.values() if other.version != spec.version)
+        in_production = next((other.version for other in others if other.stage == "Production"), None)
+        # What a version had to beat on its way to Production counts, whoever came after.
+        rival = Rival(None if self._holds("Production") else in_production, run.champion)
+        return with_challenger(evaluate(spec.gates, run.metrics), spec.challenger, run.metrics, rival)
+
+    def _unapproved(self, facts: "_Facts", stage: Stage) -> Plan:
+        rejected = self.version.spec.approval == "Rejected"
+        reason = "Rejected" if rejected else "PendingManualApproval"
+        message = (
+            f"not in {stage}: a person rejected it"
+            if rejected
+            else f"not in {stage}: waits for approval; kubectl mlinfra approve {self.version.metadata.name}"
+        )
+        observations = (
+            *conditions.ready(reason, message),
+            Observation("Promoted", "False", reason, message),
+            Observation("Approved", "False" if rejected else "Unknown", reason, message),
+        )
+        return self._done(facts, "Rejected" if rejected else "PendingApproval", observations)
+
     def _mirror(self, facts: "_Facts") -> Plan:
-        phase: Phase = "Registered" if facts.registered.stage == "None" else facts.registered.stage
+        phase: ModelVersionPhase = (
+            "Registered" if facts.registered.stage == "None" else facts.registered.stage
+        )
         message = f"MLflow owns the stage: {facts.registered.stage}"
         return self._done(facts, phase, conditions.ready("Registered", message), requeue_after=MIRROR_SECONDS)
 
     def _settle(self, facts: "_Facts", stage: Stage) -> Plan:
         if facts.registered.stage != stage:
             return self._next(FollowStage(stage))
-        phase: Phase = "Registered" if stage == "None" else stage
+        phase: ModelVersionPhase = "Registered" if stage == "None" else stage
         reason = "Registered" if stage == "None" else stage
         promoted = Observation("Promoted", "True", stage, f"in {stage}")
         observations = (
@@ -252,7 +282,7 @@ class _Planner:
     def _done(
         self,
         facts: "_Facts",
-        phase: Phase,
+        phase: ModelVersionPhase,
         observations: tuple[Observation, ...],
         *,
         claim: Claim | None = None,
@@ -272,11 +302,19 @@ class _Planner:
             production_claimed_at=claim_timestamp(claim.claimed_at) if claim else None,
             metrics=metric_list(facts.metrics),
             gates=list(facts.evaluation.results),
+            history=self._history(facts.registered.stage),
         )
         told = observations[0]
         warned = any(item.type == "Stalled" and item.status == "True" for item in observations)
         events = self._events("Warning" if warned else "Normal", told.reason, told.message)
         return Plan(status, events=events, requeue_after=requeue_after)
+
+    def _history(self, stage: Stage) -> list[StageChange]:
+        known = self.version.status.history
+        if known and known[0].stage == stage:
+            return known
+        change = StageChange(stage=stage, time=conditions.timestamp(self.now))
+        return [change, *known][:MAX_STAGE_CHANGES]
 
     def _events(self, type_: Literal["Normal", "Warning"], reason: str, message: str) -> tuple[Event, ...]:
         known = conditions.reason_of(self.version.status.conditions, "Ready")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mlinfra.resources.promotion import Stage
 from mlinfra.tracking.contract import (
+    CHAMPION_TAG,
     CLUSTER_UID_TAG,
     MANAGED_TAG,
     NAMESPACE_TAG,
@@ -18,6 +19,7 @@ from mlinfra.tracking.stages import effective_stage, set_stage, take_production
 from mlinfra_operator.tracking import (
     FinalStatus,
     LoggedModel,
+    MeasuredRun,
     ModelOwner,
     RegisteredModel,
     RegisteredVersion,
@@ -70,16 +72,17 @@ def read_run(client: "MlflowClient", run_id: str) -> Run:
     return run_of(client.get_run(run_id))
 
 
-def metrics_of_run(client: "MlflowClient", run_id: str) -> dict[str, float] | None:
-    """Latest metrics of a run; None where MLflow has no such run any more."""
+def measured_run(client: "MlflowClient", run_id: str) -> MeasuredRun | None:
+    """What a run measured; None where MLflow has no such run any more."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return dict(client.get_run(run_id).data.metrics)
+        data = client.get_run(run_id).data
     except MlflowException as error:
         if error.error_code != ABSENT:
             raise
         return None
+    return MeasuredRun(dict(data.metrics), data.tags.get(CHAMPION_TAG) or None)
 
 
 def running_runs(client: "MlflowClient", experiment_ids: Collection[str]) -> list[Run]:

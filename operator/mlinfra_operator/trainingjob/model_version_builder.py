@@ -21,6 +21,8 @@ def build_model_version(job: TrainingJob, *, version: str, run_id: str) -> dict[
         ),
         stage=promotion.stage if promotion.auto else None,
         gates=promotion.gates,
+        challenger=promotion.challenger,
+        approval="PendingManualApproval" if promotion.approval == "Manual" else "Approved",
     )
     return {
         "apiVersion": job.api_version,

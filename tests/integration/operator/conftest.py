@@ -299,5 +299,23 @@ def world(kube: KubernetesClient, namespace: str) -> Cluster:
     return Cluster(kube, namespace)
 
 
+@pytest.fixture
+def mlinfra(cluster: Any, namespace: str) -> Callable[..., Awaitable[subprocess.CompletedProcess[str]]]:
+    """The command line, as a user of the test's namespace runs it."""
+
+    async def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, "-c", "from mlinfra.cli.main import app; app()"]
+        return await asyncio.to_thread(
+            subprocess.run,
+            [*program, *arguments, "--namespace", namespace],
+            env=os.environ | {"KUBECONFIG": str(cluster.kubeconfig), "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return command
+
+
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,12 +1,7 @@
 """RetrainingPolicies on a real API server: what a person, a clock and a restart make of them."""
 
-import asyncio
-import os
-import subprocess
-import sys
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,21 +162,12 @@ async def test_a_schedule_that_is_none_is_told_and_can_be_mended(world, operator
     assert condition(mended, "Ready")["status"] == "True"
 
 
-async def test_the_command_line_asks_for_a_training(world, cluster, operator, unique, eventually) -> None:
-    def retrain(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "from mlinfra.cli.main import app; app()", "retrain", *arguments],
-            env=os.environ | {"KUBECONFIG": str(Path(cluster.kubeconfig)), "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
+async def test_the_command_line_asks_for_a_training(world, operator, unique, eventually, mlinfra) -> None:
     await world.apply(retraining_policy(unique, suspend=True))
-    done = await asyncio.to_thread(retrain, unique, "-n", world.namespace)
+    done = await mlinfra("retrain", unique)
     assert done.returncode == 0, done.stderr
     assert f"retrainingpolicy.mlinfra.io/{unique} asked for a training" in done.stdout
     await only_training(world, unique, eventually)
-    failed = await asyncio.to_thread(retrain, "absent", "-n", world.namespace)
+    failed = await mlinfra("retrain", "absent")
     assert failed.returncode == 1
     assert f"there is no RetrainingPolicy absent in namespace {world.namespace}" in failed.stderr

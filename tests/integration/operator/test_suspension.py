@@ -51,12 +51,13 @@ async def test_a_suspended_training_goes_on_in_its_run_with_what_was_changed_mea
     assert {"Suspended", "Resumed"} <= reasons
 
 
-async def test_a_training_that_begins_suspended_waits_without_a_job(world, operator, unique) -> None:
+async def test_a_training_that_begins_suspended_waits_without_a_job(world, operator, unique, mlinfra) -> None:
     await world.apply(training_job(unique, suspend=True))
     await world.phase(unique, "Suspended")
     assert await world.kube.find(JOBS, unique, world.namespace) is None
     operator.kill()
-    await change(world, unique, suspend=False)
+    resumed = await mlinfra("resume", f"trainingjob/{unique}")
+    assert resumed.returncode == 0, resumed.stderr
     operator.start()
     await operator.ready()
     await world.job(unique)

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from unit.operator.objects import NOW, RUN_ID, model_version, registered, registry
+from unit.operator.objects import NOW, NOW_TEXT, RUN_ID, model_version, registered, registry
 
 from mlinfra.resources import ModelVersion
 from mlinfra.resources.base import Condition
@@ -22,7 +22,9 @@ from mlinfra_operator.modelversion.plan import (
     claim_of,
     plan,
 )
+from mlinfra_operator.tracking import MeasuredRun
 
+CHALLENGER = {"metric": "test_accuracy", "minImprovement": 0.01}
 GATES = [{"metric": "test_accuracy", "min": 0.8}]
 GOOD, BAD = {"test_accuracy": 0.9}, {"test_accuracy": 0.7}
 BEFORE, AFTER = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
@@ -31,7 +33,8 @@ CLAIMED = {"phase": "Production", "productionClaimedAt": claim_timestamp(BEFORE)
 
 
 def known(*versions: Any, **facts: Any) -> Observed:
-    defaults: dict[str, Any] = {"registry": registry(*(versions or (registered("1"),))), "metrics": GOOD}
+    run = MeasuredRun(facts.pop("metrics", GOOD), facts.pop("champion", None))
+    defaults: dict[str, Any] = {"registry": registry(*(versions or (registered("1"),))), "run": run}
     return Observed(**(defaults | facts))
 
 
@@ -295,3 +298,84 @@ def test_of_several_objects_for_one_version_the_oldest_counts(
     own: dict[str, Any], twins: list[dict[str, Any]], elder: str | None
 ) -> None:
     assert elder_of(own, twins) == elder
+
+
+@pytest.mark.parametrize(
+    ("approval", "phase", "approved"),
+    [("PendingManualApproval", "PendingApproval", "Unknown"), ("Rejected", "Rejected", "False")],
+)
+@pytest.mark.parametrize("stage", ["Production", "Staging"])
+def test_a_version_takes_no_stage_that_nobody_approved(
+    stage: str, approval: str, phase: str, approved: str
+) -> None:
+    decided = planned(known(), model_version(stage=stage, approval=approval))
+    assert decided.actions == ()
+    assert decided.status.phase == phase
+    assert condition(decided, "Approved").status == approved
+    assert condition(decided, "Ready").status == "True"
+    assert condition(decided, "Promoted").status == "False"
+
+
+def test_a_person_is_asked_only_about_what_passed_its_gates() -> None:
+    version = model_version(stage="Production", gates=GATES, approval="PendingManualApproval")
+    assert planned(known(metrics=BAD), version).status.phase == "GatesFailed"
+
+
+def test_a_version_in_production_is_not_asked_for_its_approval_again() -> None:
+    version = model_version(stage="Production", approval="Rejected", status=CLAIMED)
+    assert planned(known(IN_PRODUCTION), version).status.phase == "Production"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "champion", "others", "outcome"),
+    [
+        ({"test_accuracy": 0.9}, None, (), "Passed"),
+        ({"test_accuracy": 0.9, "champion_test_accuracy": 0.88}, "1", ("1",), "Passed"),
+        ({"test_accuracy": 0.9, "champion_test_accuracy": 0.895}, "1", ("1",), "Failed"),
+        ({"test_accuracy": 0.9}, None, ("1",), "Inconclusive"),
+        ({"test_accuracy": 0.9}, "1", ("1",), "Inconclusive"),
+        ({"champion_test_accuracy": 0.9}, "1", ("1",), "Inconclusive"),
+        # Another version took Production since the run measured the champion.
+        ({"test_accuracy": 0.99, "champion_test_accuracy": 0.9}, "1", ("3",), "Inconclusive"),
+        # The champion left Production: it was beaten all the same.
+        ({"test_accuracy": 0.99, "champion_test_accuracy": 0.9}, "1", (), "Passed"),
+    ],
+)
+def test_a_challenger_has_to_beat_the_version_in_production(
+    metrics: dict[str, float], champion: str | None, others: tuple[str, ...], outcome: str
+) -> None:
+    versions = [
+        registered("2"),
+        *(registered(other, "Production", aliases=("production",)) for other in others),
+    ]
+    decided = planned(
+        known(*versions, metrics=metrics, champion=champion),
+        model_version(version="2", stage="Production", challenger=CHALLENGER),
+    )
+    if outcome == "Passed":
+        assert decided.actions == (FollowStage("Production", others),)
+        return
+    assert decided.actions == ()
+    assert [gate.outcome for gate in decided.status.gates] == [outcome]
+    assert condition(decided, "Ready").reason == f"Gates{outcome}"
+
+
+def test_a_lower_value_may_be_the_better_one() -> None:
+    challenger = {"metric": "test_log_loss", "goal": "Minimize", "minImprovement": 0.1}
+    metrics = {"test_log_loss": 0.5, "champion_test_log_loss": 0.55}
+    subject = model_version(version="2", stage="Production", challenger=challenger)
+    versions = (registered("2"), IN_PRODUCTION)
+    failed = planned(known(*versions, metrics=metrics, champion="1"), subject)
+    assert "better by 0.05, and must be by 0.1" in condition(failed, "Ready").message
+    metrics = {"test_log_loss": 0.4, "champion_test_log_loss": 0.55}
+    assert planned(known(*versions, metrics=metrics, champion="1"), subject).actions
+
+
+def test_a_version_remembers_the_stages_that_it_had() -> None:
+    first = planned(known(registered("1", "Staging")), model_version(stage="Staging"))
+    assert [(each.stage, each.time) for each in first.status.history] == [("Staging", NOW_TEXT)]
+    status = first.status.to_wire()
+    again = planned(known(registered("1", "Staging")), model_version(stage="Staging", status=status))
+    assert again.status.history == first.status.history
+    later = planned(known(registered("1", "Archived")), model_version(stage="Archived", status=status))
+    assert [each.stage for each in later.status.history] == ["Archived", "Staging"]

@@ -58,6 +58,7 @@ def test_a_model_version_has_no_owner_and_names_its_source() -> None:
         "source": {"runID": "run-9", "trainingJob": "job"},
         "stage": "Staging",
         "gates": [{"metric": "test_accuracy", "min": 0.8}],
+        "approval": "Approved",
     }
 
 

@@ -1,0 +1,97 @@
+"""Who may take Production: a person's approval, a better challenger, a rollback by one command."""
+
+import time
+from typing import Any
+
+import pytest
+from integration.operator.manifests import condition, training_job
+from mlflow import MlflowClient
+
+from mlinfra.tracking.contract import CHAMPION_TAG
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses: MLflow is one for all of them."""
+    return f"q{time.time_ns():x}"
+
+
+async def trained(
+    world: Any, tracking: MlflowClient, name: str, model: str, accuracy: float, **promotion: Any
+) -> None:
+    await world.apply(training_job(name, model, promotion=promotion))
+    await world.train(tracking, name, accuracy)
+    await world.phase(name, "Succeeded")
+
+
+def production_of(tracking: MlflowClient, model: str) -> str:
+    return str(tracking.get_model_version_by_alias(model, "production").version)
+
+
+async def test_a_version_waits_for_a_person_and_takes_production_when_approved(
+    world, operator, tracking, unique, mlinfra
+) -> None:
+    await trained(world, tracking, unique, unique, 0.9, approval="Manual")
+    waiting = await world.version_phase(f"{unique}-1", "PendingApproval")
+    assert condition(waiting, "Approved")["status"] == "Unknown"
+    assert condition(waiting, "Ready")["status"] == "True"
+    assert tracking.get_model_version(unique, "1").current_stage == "None"
+    approved = await mlinfra("approve", f"{unique}-1")
+    assert approved.returncode == 0, approved.stderr
+    await world.version_phase(f"{unique}-1", "Production")
+    assert production_of(tracking, unique) == "1"
+
+
+async def test_a_rejected_version_takes_no_stage(world, operator, tracking, unique, mlinfra) -> None:
+    await trained(world, tracking, unique, unique, 0.9, approval="Manual")
+    await world.version_phase(f"{unique}-1", "PendingApproval")
+    assert (await mlinfra("reject", f"{unique}-1")).returncode == 0
+    await world.version_phase(f"{unique}-1", "Rejected")
+    assert tracking.get_model_version(unique, "1").current_stage == "None"
+
+
+async def test_a_challenger_takes_production_only_where_it_is_better(
+    world, operator, tracking, unique
+) -> None:
+    challenger = {"metric": "test_accuracy", "minImprovement": 0.01}
+    await trained(world, tracking, unique, unique, 0.9, challenger=challenger)
+    await world.version_phase(f"{unique}-1", "Production")
+    for number, (accuracy, phase) in enumerate([(0.905, "GatesFailed"), (0.92, "Production")], start=2):
+        name = f"{unique}-{number}th"
+        await world.apply(training_job(name, unique, promotion={"challenger": challenger}))
+        run_id = await world.run_id(name)
+        tracking.log_metric(run_id, "champion_test_accuracy", 0.9)
+        tracking.set_tag(run_id, CHAMPION_TAG, "1")
+        await world.train(tracking, name, accuracy)
+        judged = await world.version_phase(f"{unique}-{number}", phase)
+        assert judged["status"]["gates"] == [
+            {
+                "metric": "test_accuracy",
+                "value": f"{accuracy:g}",
+                "championValue": "0.9",
+                "outcome": "Passed" if phase == "Production" else "Failed",
+            }
+        ]
+    await world.version_phase(f"{unique}-1", "Archived")
+    assert production_of(tracking, unique) == "3"
+
+
+async def test_one_command_brings_the_version_before_back(world, operator, tracking, unique, mlinfra) -> None:
+    await trained(world, tracking, unique, unique, 0.9)
+    await world.version_phase(f"{unique}-1", "Production")
+    await trained(world, tracking, f"{unique}-again", unique, 0.95)
+    await world.version_phase(f"{unique}-2", "Production")
+    await world.version_phase(f"{unique}-1", "Archived")
+    back = await mlinfra("rollback", unique)
+    assert back.returncode == 0, back.stderr
+    assert f"{unique}-1 takes Production again, {unique}-2 is archived" in back.stdout
+    first = await world.version_phase(f"{unique}-1", "Production")
+    await world.version_phase(f"{unique}-2", "Archived")
+    assert production_of(tracking, unique) == "1"
+    stages = [change["stage"] for change in first["status"]["history"]]
+    assert stages == ["Production", "Archived", "Production"]
+    refused = await mlinfra("rollback", "absent")
+    assert refused.returncode == 2
+    assert "no ModelVersion of model 'absent'" in refused.stderr
