@@ -61,6 +61,20 @@ CUSTOM_RESOURCE_DEFINITIONS = ResourceType(
     "CustomResourceDefinition",
     namespaced=False,
 )
+VALIDATING_ADMISSION_POLICIES = ResourceType(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicy",
+    namespaced=False,
+)
+VALIDATING_ADMISSION_POLICY_BINDINGS = ResourceType(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicybindings",
+    "ValidatingAdmissionPolicyBinding",
+    namespaced=False,
+)
 TRAINING_JOBS = ResourceType("mlinfra.io", "v1alpha1", "trainingjobs", "TrainingJob")
 MODEL_VERSIONS = ResourceType("mlinfra.io", "v1alpha1", "modelversions", "ModelVersion")
 RETRAINING_POLICIES = ResourceType("mlinfra.io", "v1alpha1", "retrainingpolicies", "RetrainingPolicy")
@@ -78,6 +92,8 @@ KNOWN_TYPES = (
     CLUSTER_ROLES,
     CLUSTER_ROLE_BINDINGS,
     CUSTOM_RESOURCE_DEFINITIONS,
+    VALIDATING_ADMISSION_POLICIES,
+    VALIDATING_ADMISSION_POLICY_BINDINGS,
     TRAINING_JOBS,
     MODEL_VERSIONS,
     RETRAINING_POLICIES,

@@ -19,6 +19,7 @@ from mlinfra.resources.crd import custom_resource_definitions
 INSTALLER = "mlinfra-installer"
 """Field manager of what is installed."""
 NAMESPACE = "mlinfra-system"
+MANIFESTS = ("rbac.yaml", "admission.yaml")
 SERVICE_ACCOUNT = "mlinfra-operator"
 TOKEN_SECONDS = 30 * 24 * 3600
 """Each `mlinfra up` renews the token; the API server may shorten its life."""
@@ -48,14 +49,15 @@ def _is_established(definition: dict[str, Any]) -> bool:
 
 
 async def install_operator_access(client: KubernetesClient) -> None:
-    """Apply the operator's namespace, ServiceAccount and rules."""
+    """Apply the operator's namespace, ServiceAccount and rules, and who may approve."""
     await client.apply(
         {"apiVersion": NAMESPACES.api_version, "kind": NAMESPACES.kind, "metadata": {"name": NAMESPACE}},
         field_manager=INSTALLER,
     )
-    manifests = files("mlinfra_operator").joinpath("manifests", "rbac.yaml").read_text()
-    for manifest in yaml.safe_load_all(manifests):
-        await client.apply(manifest, field_manager=INSTALLER)
+    for file in MANIFESTS:
+        text = files("mlinfra_operator").joinpath("manifests", file).read_text()
+        for manifest in yaml.safe_load_all(text):
+            await client.apply(manifest, field_manager=INSTALLER)
 
 
 async def write_operator_kubeconfig(

@@ -1,5 +1,6 @@
 """Who may take Production: a person's approval, a better challenger, a rollback by one command."""
 
+import ssl
 import time
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 from integration.operator.manifests import condition, training_job
 from mlflow import MlflowClient
 
+from mlinfra.kube import ApiError, ClusterConfig, KubernetesClient
+from mlinfra.kube.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, MODEL_VERSIONS, SERVICE_ACCOUNTS
 from mlinfra.tracking.contract import CHAMPION_TAG
 
 Object = dict[str, Any]
@@ -76,6 +79,53 @@ async def test_a_challenger_takes_production_only_where_it_is_better(
         ]
     await world.version_phase(f"{unique}-1", "Archived")
     assert production_of(tracking, unique) == "3"
+
+
+async def editor(kube: KubernetesClient, namespace: str, *verbs: str) -> KubernetesClient:
+    """A client of a ServiceAccount that may do no more with ModelVersions than the verbs say."""
+    name = f"{namespace}-{'-'.join(verbs)}"
+    metadata = {"name": name}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+    await kube.create(SERVICE_ACCOUNTS, account, namespace)
+    rule = {"apiGroups": ["mlinfra.io"], "resources": ["modelversions"], "verbs": list(verbs)}
+    group = "rbac.authorization.k8s.io"
+    role = {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": [rule]}
+    await kube.create(CLUSTER_ROLES, role)
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+    }
+    await kube.create(CLUSTER_ROLE_BINDINGS, binding)
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    answer = await kube.create(SERVICE_ACCOUNTS, request, namespace, name=name, subresource="token")
+    trust = ssl.create_default_context(cadata=kube_authority(kube))
+    return KubernetesClient(
+        ClusterConfig(kube.config.server, trust, static_token=answer["status"]["token"], namespace=namespace)
+    )
+
+
+def kube_authority(kube: KubernetesClient) -> str:
+    """The certificates that the administrator's client trusts."""
+    certificates = kube.config.ssl_context.get_ca_certs(binary_form=True)
+    return "".join(ssl.DER_cert_to_PEM_cert(certificate) for certificate in certificates)
+
+
+async def test_to_approve_takes_the_verb_approve(world, operator, tracking, unique, kube) -> None:
+    await trained(world, tracking, unique, unique, 0.9, approval="Manual")
+    await world.version_phase(f"{unique}-1", "PendingApproval")
+    approved = {"spec": {"approval": "Approved"}}
+    async with await editor(kube, world.namespace, "get", "patch") as client:
+        labelled = {"metadata": {"labels": {"seen": "yes"}}}
+        await client.merge_patch(MODEL_VERSIONS, f"{unique}-1", labelled, world.namespace)
+        with pytest.raises(ApiError, match="you need the verb approve") as refused:
+            await client.merge_patch(MODEL_VERSIONS, f"{unique}-1", approved, world.namespace)
+        assert refused.value.status == 403
+    async with await editor(kube, world.namespace, "get", "patch", "approve") as client:
+        await client.merge_patch(MODEL_VERSIONS, f"{unique}-1", approved, world.namespace)
+    await world.version_phase(f"{unique}-1", "Production")
 
 
 async def test_one_command_brings_the_version_before_back(world, operator, tracking, unique, mlinfra) -> None:
