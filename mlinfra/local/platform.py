@@ -110,6 +110,8 @@ class Platform:
                 "MLFLOW_TRACKING_URI": self.mlflow_url,
                 "MLINFRA_FEATURE_STORE_URI": self.feature_store.as_uri(),
                 "MLINFRA_LIVENESS_ENDPOINT": endpoint,
+                # There is one here: after a crash the next one need not wait for the lease to expire.
+                "POD_NAME": f"mlinfra-operator-{self._state.name}",
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "DO_NOT_TRACK": "true",
             },

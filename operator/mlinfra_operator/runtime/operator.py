@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import random
+import socket
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar, cast
 
@@ -20,6 +22,7 @@ from mlinfra_operator.modelversion import controller as modelversion
 from mlinfra_operator.retrainingpolicy import controller as retrainingpolicy
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
 from mlinfra_operator.runtime.child_jobs import ChildJobs
+from mlinfra_operator.runtime.election import LeaderElection
 from mlinfra_operator.runtime.events import EventPoster
 from mlinfra_operator.runtime.finisher import RunFinisher
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
@@ -58,6 +61,7 @@ class Operator:
         self._settings = settings
         self._client = client
         self._mlflow = Mlflow(settings.tracking_uri)
+        self._election = _election(settings, client) if settings.leader_election else None
         self._queue: WorkQueue[WorkKey] = WorkQueue(self._reconcile)
         self.jobs = ObjectCache(self._job_changed, self._job_deleted)
         self.versions = ObjectCache(self._version_changed, self._version_deleted)
@@ -83,6 +87,9 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._children.run())
             await self._children.synced.wait()
+            if self._election is not None:
+                await self._election.acquire()
+                group.create_task(self._election.hold())
             logger.info("ready")
             self._queue.add(("Sweep", "", ""))
             group.create_task(self._queue.run(WORKERS))
@@ -90,7 +97,9 @@ class Operator:
             group.create_task(self._relist_regularly())
 
     async def aclose(self) -> None:
-        """Let go of MLflow; calls that run go on."""
+        """Let go of the lease and of MLflow; calls that run go on."""
+        if self._election is not None:
+            await self._election.release()
         await self._mlflow.aclose()
 
     def _wire(self, cluster_uid: str | None) -> None:
@@ -217,6 +226,15 @@ class Operator:
             logger.warning("runs that nobody ended are not looked for: %s", error)
             return None
         return str(found["metadata"]["uid"])
+
+
+def _election(settings: Settings, client: KubernetesClient) -> LeaderElection:
+    return LeaderElection(
+        client,
+        namespace=settings.lease_namespace or client.config.namespace,
+        name=settings.lease_name,
+        identity=settings.identity or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
+    )
 
 
 def typed(resource: ResourceType, obj: Object) -> Object:

@@ -107,6 +107,7 @@ class OperatorProcess:
     tracking_uri: str
     namespace: str
     log: Path
+    identity: str
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -115,6 +116,7 @@ class OperatorProcess:
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "MLINFRA_WATCH_NAMESPACE": self.namespace,
             "MLINFRA_FEATURE_STORE_URI": "/features",
+            "POD_NAME": self.identity,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -157,7 +159,8 @@ async def namespace(kube: KubernetesClient, request: pytest.FixtureRequest) -> s
 def operator_process(
     operator_kubeconfig: Path, mlflow_server: MlflowServer, namespace: str, tmp_path: Path
 ) -> Iterator[OperatorProcess]:
-    process = OperatorProcess(operator_kubeconfig, mlflow_server.uri, namespace, tmp_path / "operator.log")
+    log = tmp_path / "operator.log"
+    process = OperatorProcess(operator_kubeconfig, mlflow_server.uri, namespace, log, identity="first")
     process.log.touch()
     yield process
     process.kill()

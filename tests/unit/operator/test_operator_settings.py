@@ -20,8 +20,30 @@ def test_every_setting_is_read() -> None:
             "MLINFRA_FEATURE_STORE_URI": "s3://features",
             "MLINFRA_WATCH_NAMESPACE": "team",
             "MLINFRA_LIVENESS_ENDPOINT": "http://0.0.0.0:8080/healthz",
+            "MLINFRA_LEADER_ELECTION": "False",
+            "POD_NAME": "operator-1",
+            "POD_NAMESPACE": "system",
         }
-    ) == Settings("https://mlflow", "trainer:2", "s3://features", "team", "http://0.0.0.0:8080/healthz")
+    ) == Settings(
+        "https://mlflow",
+        "trainer:2",
+        "s3://features",
+        "team",
+        "http://0.0.0.0:8080/healthz",
+        leader_election=False,
+        identity="operator-1",
+        lease_namespace="system",
+    )
+
+
+def test_operators_of_different_scopes_have_leases_of_their_own() -> None:
+    assert Settings("http://mlflow").lease_name == "mlinfra-operator"
+    assert Settings("http://mlflow", watch_namespace="team").lease_name == "mlinfra-operator-team"
+
+
+def test_a_switch_is_on_or_off() -> None:
+    with pytest.raises(SettingsError, match="MLINFRA_LEADER_ELECTION is 'maybe'"):
+        Settings.of({"MLFLOW_TRACKING_URI": "http://mlflow", "MLINFRA_LEADER_ELECTION": "maybe"})
 
 
 @pytest.mark.parametrize("uri", [None, "", "mlruns", "sqlite:///mlflow.db", "file:///mlruns"])

@@ -1,0 +1,141 @@
+"""One leader among the operator's replicas, by a Lease: only it works, the others keep their caches warm."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from mlinfra.kube import ApiError, KubernetesClient
+from mlinfra.kube.resource import LEASES
+from mlinfra.resources.names import FIELD_MANAGER
+from mlinfra_operator.runtime.lease import LeaseRecord, LeaseTimes, Sighting, decide, record_of, sighted
+
+CONFLICT = 409
+
+logger = logging.getLogger(__name__)
+
+
+class LeaseLostError(Exception):
+    """The lease could not be renewed in time: another replica may work by now."""
+
+
+class LeaderElection:
+    """Takes a Lease, holds it, and gives it back.
+
+    Args:
+        client: client of the cluster.
+        namespace, name: of the Lease.
+        identity: who we are; a replica that comes back under the same identity goes on at once.
+        times: how long the lease lives, and how often it is renewed.
+        clock: a monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        client: KubernetesClient,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        times: LeaseTimes | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._times = times or LeaseTimes()
+        self._clock = clock
+        self._sighting: Sighting | None = None
+
+    async def acquire(self) -> None:
+        """Wait until the lease is ours."""
+        told: str | None = None
+        while not await self._attempt():
+            holder = self._sighting.record.holder if self._sighting else None
+            if holder != told:
+                logger.info("standby: %s holds the lease %s/%s", holder, self._namespace, self._name)
+                told = holder
+            await asyncio.sleep(self._times.retry)
+        logger.info("%s leads: lease %s/%s", self._identity, self._namespace, self._name)
+
+    async def hold(self) -> None:
+        """Renew the lease until cancelled.
+
+        Raises:
+            LeaseLostError: it could not be renewed in time, or another replica has it.
+        """
+        renewed = self._clock()
+        while True:
+            await asyncio.sleep(self._times.retry)
+            if await self._attempt():
+                renewed = self._clock()
+            elif self._is_anothers() or self._clock() - renewed > self._times.renew_deadline:
+                raise LeaseLostError(
+                    f"{self._identity} lost the lease {self._namespace}/{self._name}: it was not renewed "
+                    f"within {self._times.renew_deadline:g} s, or another replica took it"
+                )
+
+    async def release(self) -> None:
+        """Give the lease back, so that another replica need not wait for it to expire."""
+        if self._sighting is None or self._is_anothers():
+            return
+        try:
+            await self._client.merge_patch(
+                LEASES,
+                self._name,
+                {"spec": {"holderIdentity": None, "leaseDurationSeconds": 1}},
+                self._namespace,
+                field_manager=FIELD_MANAGER,
+            )
+        except (ApiError, httpx.HTTPError) as error:
+            logger.warning("the lease is not given back, and expires: %s", error)
+
+    def _is_anothers(self) -> bool:
+        return self._sighting is not None and self._sighting.record.holder != self._identity
+
+    async def _attempt(self) -> bool:
+        """Take or renew the lease; whether it is ours now."""
+        try:
+            async with asyncio.timeout(self._times.renew_deadline):
+                lease = await self._client.find(LEASES, self._name, self._namespace)
+                if lease is not None:
+                    self._sighting = sighted(record_of(lease), self._sighting, self._clock())
+                decision = decide(self._sighting if lease else None, self._identity, self._clock())
+                if decision == "wait":
+                    return False
+                written = await self._write(lease)
+        except (ApiError, httpx.HTTPError, TimeoutError) as error:
+            if not (isinstance(error, ApiError) and error.status == CONFLICT):
+                logger.warning("lease %s/%s: %s", self._namespace, self._name, error or type(error).__name__)
+            return False
+        self._sighting = Sighting(record_of(written), self._clock())
+        return True
+
+    async def _write(self, lease: dict[str, Any] | None) -> dict[str, Any]:
+        before = record_of(lease) if lease else LeaseRecord(None, None, 0)
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        spec: dict[str, Any] = {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": int(self._times.duration),
+            "renewTime": now,
+        }
+        if before.holder != self._identity:
+            spec |= {"acquireTime": now, "leaseTransitions": before.transitions + (lease is not None)}
+        metadata: dict[str, Any] = {"name": self._name, "namespace": self._namespace}
+        if lease is None:
+            body = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
+            return await self._client.create(LEASES, body, self._namespace, field_manager=FIELD_MANAGER)
+        # Of two replicas that find it expired, the API server lets one have it.
+        metadata["resourceVersion"] = lease["metadata"]["resourceVersion"]
+        return await self._client.merge_patch(
+            LEASES,
+            self._name,
+            {"metadata": metadata, "spec": spec},
+            self._namespace,
+            field_manager=FIELD_MANAGER,
+        )
