@@ -75,7 +75,10 @@ class RowDecoder:
         block = self._single(rows[0]) if len(rows) == 1 else self._at_once(rows)
         if block is None and not self._may_be_exact:
             block = self._at_once([row and without_exact(row) for row in rows])
-        return block or self._one_by_one(rows)
+        block = block or self._one_by_one(rows)
+        if self._not_numbers:
+            block.values[:, self._not_numbers] = np.nan
+        return block
 
     def _single(self, row: bytes | None) -> Block | None:
         """What `_at_once` gives of one row, in half the time."""
@@ -96,10 +99,10 @@ class RowDecoder:
         except TypeError:
             missing = _missing_row(width)
             content, absent = b"".join([row or missing for row in rows]), True
-        floats = np.frombuffer(content, FLOAT)
-        if len(floats) != len(rows) * (HEADER_FLOATS + width):
+        floats = HEADER_FLOATS + width
+        if len(content) != len(rows) * floats * FLOAT.itemsize:
             return None
-        matrix = floats.reshape(len(rows), HEADER_FLOATS + width)
+        matrix = np.frombuffer(content, FLOAT).reshape(len(rows), floats)
         heads = matrix[:, :HEADER_FLOATS].view(INTEGER)
         # Each row is as long as its head tells, so one of another length is met where its own head stands.
         if len(rows) > 1 and (heads[:, 2] != width).any():
@@ -133,7 +136,6 @@ class RowDecoder:
                 for place, position in enumerate(self._positions.tolist())
                 if position in stored_exact
             }
-        values[:, self._not_numbers] = np.nan
         return Block(values, status, events, exact if self._may_be_exact else None)
 
 
