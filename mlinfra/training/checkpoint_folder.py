@@ -10,6 +10,7 @@ from mlinfra.training.checkpoint_format import decode, encode
 from mlinfra.training.errors import CheckpointStorageError
 
 SUFFIX = ".safetensors"
+PROBE = "writable"
 
 
 class CheckpointFolder:
@@ -32,6 +33,16 @@ class CheckpointFolder:
         with self._told():
             found = [entry.name for entry in self._storage.entries() if entry.name.endswith(SUFFIX)]
         return sorted((name.removesuffix(SUFFIX) for name in found), reverse=True)
+
+    def check_writable(self) -> None:
+        """Write something, and delete it.
+
+        Raises:
+            CheckpointStorageError: that does not work.
+        """
+        with self._told():
+            self._storage.write(PROBE, b"")
+            self._storage.delete(PROBE)
 
     def read(self, name: str) -> Any:
         """What a checkpoint holds.

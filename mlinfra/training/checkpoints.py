@@ -67,10 +67,14 @@ class Checkpoints:
         Raises:
             CheckpointMismatchError: it belongs to other parameters, or, where this must resume, other rows.
             CorruptCheckpointError: this must resume, and there is none that is whole.
-            CheckpointStorageError: the folder cannot be read.
+            CheckpointStorageError: the folder cannot be read, or not be written.
         """
         self._fingerprint = fingerprint
-        found = self._newest(self.folder, fingerprint) if self.folder is not None else None
+        found = None
+        if self.folder is not None:
+            # Better told now than after the first epochs.
+            self.folder.check_writable()
+            found = self._newest(self.folder, fingerprint)
         if self.processes.size > 1:
             found = decode(self.processes.broadcast(encode(found)))
         if found is None:

@@ -109,3 +109,9 @@ class CheckpointMismatchError(InvalidInputError):
 
 class CheckpointStorageError(MlinfraError):
     """The place of the checkpoints cannot be read or written."""
+
+
+class NothingToResumeError(InvalidInputError):
+    """There is no checkpoint to go on from."""
+
+    reason: ClassVar[str] = "NothingToResume"
