@@ -1,4 +1,4 @@
-"""Two replicas: one works, and where it dies the other goes on within the lease's time, with nothing twice."""
+"""Two replicas: one works, and where it dies the other goes on within the lease's time, nothing twice."""
 
 import time
 from collections.abc import Iterator
