@@ -45,8 +45,8 @@ def publish(path: Path, content: bytes) -> None:
     if path.exists():
         raise FileExistsError(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    write(temporary, content)
     try:
-        write(temporary, content)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -55,11 +55,19 @@ def publish(path: Path, content: bytes) -> None:
 
 
 def write(path: Path, content: bytes | memoryview) -> None:
-    """Write a new file and have its content on disk; its name is `sync_folder`'s."""
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a new file and have its content on disk, or none; its name is `sync_folder`'s."""
+    opened = path.open("xb", buffering=0)
+    try:
+        with opened as file:
+            left = memoryview(content)
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def make_folder(path: Path) -> None:
