@@ -148,8 +148,7 @@ def train(
     started = time.perf_counter()
     console = Console()
     with expected_errors(), interruptible(console):
-        from mlinfra.cli.train_run import OwnData, Places, run
-        from mlinfra.cli.train_spec import Wishes, manifest_text, training_spec
+        from mlinfra.cli.train_spec import Wishes, headline, manifest_text, training_spec
         from mlinfra.training.config_file import read_config_file
 
         wishes = Wishes(
@@ -166,6 +165,10 @@ def train(
         if print_config:
             typer.echo(manifest_text(spec, wishes.file))
             return
+        console.print(headline(spec), style="bold", highlight=False, soft_wrap=True)
+        with console.status("Loading the feature store ..."):
+            from mlinfra.cli.train_run import OwnData, Places, run
+
         run(
             console,
             spec,

@@ -10,7 +10,7 @@ from mlinfra.cli.training_view import TrainingView, result_tables, where_to_look
 from mlinfra.features import FeatureStore, get_feature_store
 from mlinfra.features.own_data import ImportedFile, import_file
 from mlinfra.resources.training_job import TrainingJobSpec
-from mlinfra.training.config import NothingToTrainError, TrainingConfig
+from mlinfra.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,6 @@ def run(
     def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
-    if spec.command is not None or spec.model is None:
-        raise NothingToTrainError(
-            "The TrainingJob runs its own code: kubectl apply it. On this machine spec.model and spec.data "
-            "are trained, without spec.command."
-        )
     if unused := not_used_here(spec):
         say(f"Not used on this machine: {', '.join(unused)}.", "yellow")
     store = get_feature_store(places.store)
@@ -65,7 +60,6 @@ def run(
 
         config = TrainingConfig.from_spec(spec)
         wanted = registration(spec, register=register)
-    say(f"{config.model.architecture} learns {config.data.label} of {config.data.feature_group}", "bold")
     with TrainingView(console, epochs=config.training.epochs) as view:
         training = train_locally(
             config,

@@ -10,7 +10,12 @@ import yaml
 
 from mlinfra.features.file_names import group_name
 from mlinfra.resources.training_job import TrainingJobSpec
-from mlinfra.training.config import DEFAULT_ARCHITECTURE, InvalidConfigError, TrainerConfig
+from mlinfra.training.config import (
+    DEFAULT_ARCHITECTURE,
+    InvalidConfigError,
+    NothingToTrainError,
+    TrainerConfig,
+)
 from mlinfra.training.config_file import Change, ConfigFile, effective_spec, manifest, merged, nested
 from mlinfra.training.example import example_data
 
@@ -91,6 +96,20 @@ def not_used_here(spec: TrainingJobSpec) -> list[str]:
         for name in type(spec).model_fields
         if name in spec.model_fields_set and name not in USED_HERE and name != RETRIES
     ]
+
+
+def headline(spec: TrainingJobSpec) -> str:
+    """What is about to be trained, in a line.
+
+    Raises:
+        NothingToTrainError: the spec runs its own code.
+    """
+    if spec.model is None or spec.data is None or spec.command is not None:
+        raise NothingToTrainError(
+            "The TrainingJob runs its own code: kubectl apply it. On this machine spec.model and spec.data "
+            "are trained, without spec.command."
+        )
+    return f"{spec.model.architecture} learns {spec.data.label} of {spec.data.feature_group}"
 
 
 def manifest_text(spec: TrainingJobSpec, file: ConfigFile | None) -> str:

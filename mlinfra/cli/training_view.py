@@ -18,13 +18,22 @@ if TYPE_CHECKING:
     from mlinfra.training.local import LocalTraining
     from mlinfra.training.progress import Progress
 
+BEGINNINGS = {
+    "connect": "opening MLflow",
+    "features": "reading features",
+    "start": "starting the run",
+    "prepare": "preparing samples",
+    "train": "first epoch",
+}
 ENDINGS = {
     "evaluate": "testing",
     "export": "exporting to ONNX",
     "log model": "logging the model",
+    "register": "registering the version",
 }
 TEST_PREFIX = "test_"
-RIVAL = re.compile(r"^(\w+)_test_")
+FOLDS_PREFIX = "walk_forward_"
+RIVAL = re.compile(r"^(?!fold_\d|walk_forward_)(\w+)_test_")
 """Of the metrics of baselines and champion on the same rows."""
 
 
@@ -36,7 +45,6 @@ class TrainingView:
 
     def __enter__(self) -> Self:
         self._bar.__enter__()
-        self._bar.tell("reading features")
         return self
 
     def __exit__(
@@ -60,6 +68,8 @@ class TrainingView:
         """Show that a step begins; once the epochs are over the bar is full."""
         if name in ENDINGS:
             self._bar.tell(ENDINGS[name], full=True)
+        else:
+            self._bar.tell(BEGINNINGS.get(name, name))
 
 
 def epoch_detail(epoch: "Epoch", progress: "Progress") -> str:
@@ -85,22 +95,26 @@ def result_tables(training: "LocalTraining") -> Group:
 
 
 def measures_table(metrics: Mapping[str, float]) -> Table:
-    """A row for each measure on the test rows; a column for the model and for each rival that has any."""
+    """A row for each measure on the test rows; a column for the model, for each rival, and for all folds."""
     rivals = list(dict.fromkeys(match.group(1) for key in metrics if (match := RIVAL.match(key))))
+    walked = any(key.startswith(FOLDS_PREFIX) for key in metrics)
     table = Table(box=box.SIMPLE, padding=(0, 1))
     table.add_column("on the test rows", style="bold", no_wrap=True)
-    for column in ("model", *rivals):
-        table.add_column(column.replace("_", " "), justify="right")
+    for column in ("model", *rivals, *(["all folds"] if walked else [])):
+        table.add_column(column.replace("_", " "), justify="right", no_wrap=True)
     for key in metrics:
         if key.startswith(TEST_PREFIX):
             name = key.removeprefix(TEST_PREFIX)
-            theirs = (metrics.get(f"{rival}_{key}") for rival in rivals)
-            table.add_row(
-                measure_title(name),
-                measure_text(name, metrics[key]),
-                *("" if value is None else measure_text(name, value) for value in theirs),
-            )
+            theirs = [_text(name, metrics.get(f"{rival}_{key}")) for rival in rivals]
+            if walked:
+                mean, deviation = (metrics.get(f"{FOLDS_PREFIX}{key}_{each}") for each in ("mean", "std"))
+                theirs.append(f"{_text(name, mean)} ± {_text(name, deviation)}" if mean is not None else "")
+            table.add_row(measure_title(name), measure_text(name, metrics[key]), *theirs)
     return table
+
+
+def _text(name: str, value: float | None) -> str:
+    return "" if value is None else measure_text(name, value)
 
 
 def facts_of(training: "LocalTraining") -> Iterator[tuple[str, str]]:

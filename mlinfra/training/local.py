@@ -1,7 +1,6 @@
 """A training without Kubernetes: rows from the feature store, a run, a registered version, its stage."""
 
 import os
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,11 +14,13 @@ from mlinfra.resources.promotion import Stage
 from mlinfra.tracking import get_mlflow_tracker
 from mlinfra.training.champion import find_champion
 from mlinfra.training.config import InvalidConfigError, TrainingConfig
-from mlinfra.training.core import OnStep, TrainingResult, train
+from mlinfra.training.core import OnStep, Stopwatch, TrainingResult, train
 from mlinfra.training.data import read_rows, record_snapshot
 from mlinfra.training.example import write_example_if_absent
+from mlinfra.training.interruption import Interruption
 from mlinfra.training.promotion import PromotionDecision, PromotionRule, decide_promotion
 from mlinfra.training.run_log import OnProgress
+from mlinfra.training.runtime import Runtime, choose_device
 
 EXPORT_FOLDER = Path("data") / "models"
 
@@ -76,6 +77,7 @@ def train_locally(
     *,
     on_progress: OnProgress,
     on_step: OnStep = lambda _: None,
+    interruption: Interruption | None = None,
     store: FeatureStore | None = None,
     tracking_uri: str | None = None,
     experiment_name: str | None = None,
@@ -83,23 +85,36 @@ def train_locally(
 ) -> LocalTraining:
     """Train, register and promote in this process.
 
-    The run ends FINISHED, or FAILED where the training raises; KeyboardInterrupt and what ``on_progress``
-    raises end it so too.
+    The run ends FINISHED, or FAILED where the training raises; KeyboardInterrupt and what ``on_progress`` and
+    ``on_step`` raise end it so too.
+
+    Args:
+        config: what to learn, and how.
+        registration: what becomes of the model.
+        on_progress: called after each epoch.
+        on_step: called with the name of each step when it begins.
+        interruption: by which somebody may stop the training after its batch.
+        store: where the feature group is; the default store where absent.
+        tracking_uri: where MLflow runs; MLFLOW_TRACKING_URI, else a local store, where absent.
+        experiment_name: experiment of the run.
+        export_folder: where the ONNX file is written.
 
     Raises:
         MlinfraError: the subclass tells what was wrong; see `mlinfra.training.core.train`.
     """
-    started = time.perf_counter()
+    watch = Stopwatch(on_step)
     check_model_name(registration.model_name)
     store = store or get_feature_store()
-    write_example_if_absent(store, config.data.feature_group)
-    with get_mlflow_tracker(tracking_uri, experiment_name=experiment_name) as tracker:
-        champion = find_champion(tracker, registration.model_name)
-        rows = read_rows(store, config.data, also=champion.features if champion else ())
-        seconds = {"features": time.perf_counter() - started}
-        run_id = tracker.start_run(registration.model_name)
-        seconds["start"] = time.perf_counter() - started - seconds["features"]
-        record_snapshot(rows.snapshot, store, tracker)
+    with watch.step("connect"):
+        tracker = get_mlflow_tracker(tracking_uri, experiment_name=experiment_name)
+    with tracker:
+        with watch.step("features"):
+            write_example_if_absent(store, config.data.feature_group)
+            champion = find_champion(tracker, registration.model_name)
+            rows = read_rows(store, config.data, also=champion.features if champion else ())
+        with watch.step("start"):
+            run_id = tracker.start_run(registration.model_name)
+            record_snapshot(rows.snapshot, store, tracker)
         result = train(
             config,
             rows.frame,
@@ -109,16 +124,18 @@ def train_locally(
             tracker=tracker,
             on_progress=on_progress,
             on_step=on_step,
+            runtime=Runtime(choose_device(), interruption=interruption or Interruption()),
         )
+        watch.seconds.update(result.seconds)
         tracker.end_run("FINISHED")
-        before = time.perf_counter()
-        in_production = tracker.production_version(registration.model_name)
-        decision = promotion_of(registration, result, in_production)
-        version = None
-        stage: Stage = "Production" if decision.promoted else "None"
-        if registration.register:
-            version = tracker.register_model(result.model_uri, registration.model_name)
-            tracker.transition_model_stage(registration.model_name, version, stage)
+        with watch.step("register"):
+            in_production = tracker.production_version(registration.model_name)
+            decision = promotion_of(registration, result, in_production)
+            version = None
+            stage: Stage = "Production" if decision.promoted else "None"
+            if registration.register:
+                version = tracker.register_model(result.model_uri, registration.model_name)
+                tracker.transition_model_stage(registration.model_name, version, stage)
     files = write_files(export_folder / registration.model_name / run_id, result)
     return LocalTraining(
         result=result,
@@ -130,7 +147,7 @@ def train_locally(
         promotion_reason=decision.reason,
         onnx_path=files.get("model.onnx"),
         int8_path=files.get("model.int8.onnx"),
-        seconds={**seconds, **result.seconds, "register": time.perf_counter() - before},
+        seconds=watch.seconds,
     )
 
 

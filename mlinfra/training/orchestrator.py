@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import threading
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mlinfra.errors import InvalidInputError, MlinfraError
 from mlinfra.resources.built_in_training import (
@@ -26,6 +26,7 @@ from mlinfra.training.config import (
 )
 from mlinfra.training.epochs import Epoch
 from mlinfra.training.example import example_data
+from mlinfra.training.interruption import Interruption
 from mlinfra.training.local import (
     EXPORT_FOLDER,
     LocalTraining,
@@ -67,6 +68,11 @@ class TrainingOrchestrator:
     export_folder: Path = EXPORT_FOLDER
     export_config: Export = field(default_factory=Export)
     on_progress: OnProgress | None = None
+
+    def __await__(self) -> Generator[None, None, Self]:
+        """The orchestrator itself: ``await get_training_orchestrator()`` gives it as the call alone does."""
+        yield from ()
+        return self
 
     async def train_model(
         self,
@@ -136,19 +142,19 @@ class TrainingOrchestrator:
     async def _train(
         self, trainer_config: TrainingParameters, registration: Registration, export: Export
     ) -> dict[str, Any]:
-        cancelled = threading.Event()
+        interruption = Interruption()
 
-        def on_progress(epoch: Epoch, progress: Progress) -> None:
-            if cancelled.is_set():
-                raise TrainingCancelledError(f"cancelled after epoch {epoch.number}")
-            if self.on_progress is not None:
-                self.on_progress(epoch, progress)
+        def on_step(name: str) -> None:
+            if interruption.requested:
+                raise TrainingCancelledError(f"cancelled before the step {name}")
 
         def work() -> LocalTraining:
             return train_locally(
                 self._config(trainer_config, export),
                 registration,
-                on_progress=on_progress,
+                on_progress=self.on_progress or _tell_nobody,
+                on_step=on_step,
+                interruption=interruption,
                 tracking_uri=self.tracking_uri,
                 experiment_name=self.experiment_name,
                 export_folder=self.export_folder,
@@ -160,8 +166,8 @@ class TrainingOrchestrator:
             logger.error("Training failed: %s", error)
             return failure(error)
         finally:
-            # A thread cannot be cancelled: it ends itself after its epoch.
-            cancelled.set()
+            # A thread cannot be cancelled: it ends itself after its batch, or before its next step.
+            interruption.request()
 
     def _config(self, trainer_config: TrainingParameters, export: Export) -> TrainingConfig:
         if self.data_config is None:
@@ -191,6 +197,10 @@ def get_training_orchestrator(
         data_config=data_config,
         validation_config=validation_config,
     )
+
+
+def _tell_nobody(_epoch: Epoch, _progress: Progress) -> None:
+    """Where nobody wants to be told of an epoch."""
 
 
 def outcome(training: LocalTraining) -> dict[str, Any]:

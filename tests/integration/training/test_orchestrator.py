@@ -1,6 +1,8 @@
 """The guide's coroutines: they train, register, export and promote without Kubernetes."""
 
+import ast
 import asyncio
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,27 @@ async def test_quick_train_leaves_the_event_loop_free(orchestrator: TrainingOrch
     assert epochs == [1, 2, 3]
     assert result["epochs"] == 3
     assert result["stage"] == "None"
+
+
+async def test_a_notebook_awaits_at_the_top_of_its_cells(
+    orchestrator: TrainingOrchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As IPython runs a cell: compiled with await at its top, in the loop that the kernel runs in."""
+    cells = [
+        "from mlinfra.training import ModelConfig, TrainerConfig, get_training_orchestrator",
+        "one = get_training_orchestrator(model_config=model, trainer_config=TrainerConfig(epochs=1))",
+        "one.experiment_name, one.export_folder = 'notebook', folder",
+        "result = await one.train_model(model_name='cell', export_onnx=False, auto_promote=False)",
+        "same = await get_training_orchestrator(model_config=model)",
+    ]
+    names: dict[str, Any] = {"model": orchestrator.model_config, "folder": orchestrator.export_folder}
+    for cell in cells:
+        code = compile(cell, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        running = eval(code, names)
+        if inspect.isawaitable(running):
+            await running
+    assert names["result"]["success"], names["result"]
+    assert isinstance(names["same"], TrainingOrchestrator)
 
 
 async def test_bad_input_is_a_result_with_its_reason(orchestrator: TrainingOrchestrator) -> None:

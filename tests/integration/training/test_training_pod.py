@@ -12,11 +12,13 @@ from typing import Any
 import mlflow.onnx
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 
-from mlinfra.features import FeatureStore
+from mlinfra.features import FeatureStore, get_feature_store
+from mlinfra.features.own_data import import_file
 from mlinfra.tracking.contract import ATTEMPT_TAG, MODEL_TAG, PROGRESS_TAG
 
 SECONDS = 120.0
@@ -146,6 +148,26 @@ def check_served_model(model: LoggedModel, folder: Path) -> None:
     assert np.allclose(probabilities.sum(axis=1), 1)
     signature = mlflow.models.get_model_info(str(local)).signature
     assert signature.inputs.inputs[0].shape == (-1, 20, len(names))
+
+
+def test_own_data_that_was_brought_in_by_one_line_trains_in_a_pod(
+    pod: Pod, client: MlflowClient, run_id: str, tmp_path: Path
+) -> None:
+    price = np.random.default_rng(0).normal(size=400)
+    times = pd.date_range("2024-01-01", periods=400, freq="h")
+    frame = pd.DataFrame({"time": times, "price": price, "up": (price > 0).astype(int)})
+    frame.to_parquet(tmp_path / "mine.parquet")
+    store = get_feature_store(tmp_path / "store")
+    imported = import_file(store, tmp_path / "mine.parquet", label="up")
+    job = training_job(
+        modelName="mine",
+        model={"architecture": "hybrid_cnn_lstm", "parameters": {"hiddenSize": 8}},
+        data={"featureGroup": imported.feature_group, "label": "up", "windowLength": 4},
+    )
+    code, output = pod.run(MLINFRA_TRAINING_JOB=job, MLINFRA_FEATURE_STORE_URI=(tmp_path / "store").as_uri())
+    assert code == 0, output
+    run = client.get_run(run_id)
+    assert (run.info.status, run.data.params["feature_group"]) == ("FINISHED", "mine")
 
 
 BAD_INPUT: dict[str, tuple[dict[str, Any], str, str]] = {

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from mlinfra.cli.main import app
 from mlinfra.cli.train_flags import PANELS, SPEC_FLAGS
-from mlinfra.cli.train_spec import Wishes, manifest_text, not_used_here, registration, training_spec
+from mlinfra.cli.train_spec import Wishes, headline, manifest_text, not_used_here, registration, training_spec
 from mlinfra.resources.training_job import TrainingJob, TrainingJobSpec
-from mlinfra.training.config import InvalidConfigError
+from mlinfra.training.config import InvalidConfigError, NothingToTrainError
 from mlinfra.training.config_file import Change, ConfigFile, fields_at
 
 OWN = {
@@ -145,6 +145,12 @@ def test_registration_follows_the_promotion() -> None:
     wanted = registration(spec, register=True)
     assert (wanted.model_name, wanted.auto_promote, wanted.min_accuracy) == ("hybrid_cnn_lstm", False, 0.6)
     assert registration(training_spec(Wishes(file=file(**OWN))), register=True).min_accuracy == 0.0
+
+
+def test_own_code_is_left_to_kubernetes() -> None:
+    assert headline(training_spec(Wishes())) == "hybrid_cnn_lstm learns turbulent of sp500_daily"
+    with pytest.raises(NothingToTrainError, match="kubectl apply it"):
+        headline(training_spec(Wishes(file=file(**OWN, command=["python", "mine.py"]))))
 
 
 def test_what_only_kubernetes_uses_is_told() -> None:
