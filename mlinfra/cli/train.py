@@ -115,7 +115,7 @@ def train(
         bool | None,
         typer.Option(
             "--promote/--no-promote",
-            help=told("Bring it to Production where it is good enough.", "promote"),
+            help=told("Bring it to its stage where it is good enough.", "promote"),
             rich_help_panel=RESULT,
         ),
     ] = None,

@@ -128,6 +128,10 @@ SPEC_FLAGS = (
          "Rows dropped before each held-out part, at least as many as the label looks ahead.",
          "0; 5 for example data"),
     Flag("export.onnx", bool, RESULT, ("--onnx/--no-onnx",), "Keep the model as an ONNX graph.", "onnx"),
+    Flag("export.int8", bool, RESULT, ("--int8/--no-int8",),
+         "Also keep a copy of the graph with 8-bit weights, and measure it.", "no-int8"),
+    Flag("promotion.stage", Literal["Staging", "Production"], RESULT, ("--stage",),
+         "Stage that the version takes where it is good enough.", "Production", "STAGE"),
     Flag("modelName", str, RESULT, ("--model-name",), "Registered model in MLflow.",
          "the feature group's name; the architecture's for example data", "NAME"),
 )  # fmt: skip

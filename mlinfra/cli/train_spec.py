@@ -68,24 +68,30 @@ def training_spec(wishes: Wishes) -> TrainingJobSpec:
 
 
 def registration(spec: TrainingJobSpec, *, register: bool) -> "Registration":
-    """What shall become of the model.
+    """What shall become of the model. Who wants to approve it does so later: it is registered only.
 
     Raises:
-        InvalidConfigError: the promotion asks for what only the operator does.
+        InvalidConfigError: the challenger is to be better in another measure than the one that decides here.
     """
     from mlinfra.training.local import Registration
 
-    others = [gate for gate in spec.promotion.gates if gate.metric != GATE_METRIC or gate.max is not None]
-    if others or spec.promotion.stage != "Production":
+    promotion = spec.promotion
+    challenger = promotion.challenger
+    values = spec.data is not None and spec.data.task == "Regression"
+    decides = ("test_mae", "Minimize") if values else (GATE_METRIC, "Maximize")
+    if challenger is not None and (challenger.metric, challenger.goal) != decides:
         raise InvalidConfigError(
-            f"promotion: on this machine the only gate is the min of {GATE_METRIC}, and the stage Production."
+            f"promotion.challenger: on this machine {decides[0]} decides, with goal {decides[1]}."
         )
-    bounds = [gate.min for gate in spec.promotion.gates if gate.min is not None]
+    accuracy = [gate for gate in promotion.gates if gate.metric == GATE_METRIC and gate.max is None]
     return Registration(
         model_name=spec.model_name,
         register=register,
-        auto_promote=spec.promotion.auto,
-        min_accuracy=max(bounds, default=0.0),
+        auto_promote=promotion.auto and promotion.approval == "Automatic",
+        min_accuracy=max((gate.min for gate in accuracy if gate.min is not None), default=0.0),
+        min_improvement=challenger.min_improvement if challenger else 0.0,
+        gates=tuple(gate for gate in promotion.gates if gate not in accuracy),
+        stage=promotion.stage,
     )
 
 

@@ -133,6 +133,8 @@ def facts_of(training: "LocalTraining") -> Iterator[tuple[str, str]]:
     if training.onnx_path is not None:
         difference = result.metrics["onnx_max_abs_difference"]
         yield "ONNX", f"{training.onnx_path} (differs by {difference:.0e} at most)"
+    if training.int8_path is not None:
+        yield "ONNX int8", str(training.int8_path)
     yield "seconds", " · ".join(f"{name} {value:.1f}" for name, value in training.seconds.items())
 
 

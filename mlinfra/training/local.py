@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlinfra.features import FeatureStore, get_feature_store
 from mlinfra.resources.model_name import MODEL_NAME_RULE, ModelName
-from mlinfra.resources.promotion import Stage
+from mlinfra.resources.promotion import Gate, Stage
 from mlinfra.tracking import get_mlflow_tracker
 from mlinfra.training.champion import find_champion
 from mlinfra.training.config import InvalidConfigError, TrainingConfig
@@ -18,7 +18,7 @@ from mlinfra.training.core import OnStep, Stopwatch, TrainingResult, train
 from mlinfra.training.data import read_rows, record_snapshot
 from mlinfra.training.example import write_example_if_absent
 from mlinfra.training.interruption import Interruption
-from mlinfra.training.promotion import PromotionDecision, PromotionRule, decide_promotion
+from mlinfra.training.promotion import PromotionDecision, PromotionRule, decide_promotion, unmet_gate
 from mlinfra.training.run_log import OnProgress
 from mlinfra.training.runtime import Runtime, choose_device
 
@@ -37,6 +37,8 @@ class Registration:
         min_accuracy: the least test accuracy that is; a model of values is good enough where it beats the
             baseline.
         min_improvement: how much better than the version in Production it must be; 0 allows equal.
+        gates: bounds on further metrics of the run.
+        stage: the stage that it takes then.
     """
 
     model_name: str
@@ -44,6 +46,8 @@ class Registration:
     auto_promote: bool = True
     min_accuracy: float = 0.80
     min_improvement: float = 0.0
+    gates: tuple[Gate, ...] = ()
+    stage: Stage = "Production"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def train_locally(
             in_production = tracker.production_version(registration.model_name)
             decision = promotion_of(registration, result, in_production)
             version = None
-            stage: Stage = "Production" if decision.promoted else "None"
+            stage: Stage = registration.stage if decision.promoted else "None"
             if registration.register:
                 version = tracker.register_model(result.model_uri, registration.model_name)
                 tracker.transition_model_stage(registration.model_name, version, stage)
@@ -171,6 +175,8 @@ def promotion_of(
         return PromotionDecision(False, "it was not registered")
     if not registration.auto_promote:
         return PromotionDecision(False, "promotion was not asked for")
+    if unmet := unmet_gate(registration.gates, result.metrics):
+        return PromotionDecision(False, unmet)
     return decide_promotion(
         result.evaluation,
         rule=PromotionRule(registration.min_accuracy, registration.min_improvement),

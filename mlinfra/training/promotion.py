@@ -1,7 +1,9 @@
 """Whether a trained model takes Production: a pure decision, with its reason in words."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mlinfra.resources.promotion import Gate
 from mlinfra.training.champion import ChampionScore
 from mlinfra.training.evaluation import Evaluation
 from mlinfra.training.objective import PrimaryMetric
@@ -66,6 +68,20 @@ def decide_promotion(
         asked = f", and {_shown(rule.min_improvement)} better is asked for" if rule.min_improvement else ""
         return PromotionDecision(False, compared + asked)
     return PromotionDecision(True, compared)
+
+
+def unmet_gate(gates: Sequence[Gate], metrics: Mapping[str, float]) -> str | None:
+    """What the first gate misses that does not pass; a metric that is absent or no number passes none."""
+    for gate in gates:
+        value = metrics.get(gate.metric)
+        if value is None:
+            return f"{gate.metric} was not measured"
+        # Not `value < gate.min`: what is not a number must not pass.
+        if gate.min is not None and not value >= gate.min:
+            return f"{gate.metric} {_shown(value)} is below {_shown(gate.min)}"
+        if gate.max is not None and not value <= gate.max:
+            return f"{gate.metric} {_shown(value)} is above {_shown(gate.max)}"
+    return None
 
 
 def _short_of_minimum(evaluation: Evaluation, rule: PromotionRule) -> str | None:

@@ -147,6 +147,22 @@ def test_registration_follows_the_promotion() -> None:
     assert registration(training_spec(Wishes(file=file(**OWN))), register=True).min_accuracy == 0.0
 
 
+def test_all_of_a_promotion_is_acted_on() -> None:
+    promotion = {
+        "stage": "Staging",
+        "gates": [{"metric": "test_f1", "min": 0.5}, {"metric": "test_accuracy", "min": 0.7}],
+        "challenger": {"metric": "test_accuracy", "minImprovement": 0.01},
+    }
+    wanted = registration(training_spec(Wishes(file=file(**OWN, promotion=promotion))), register=True)
+    assert (wanted.stage, wanted.min_accuracy, wanted.min_improvement) == ("Staging", 0.7, 0.01)
+    assert [gate.metric for gate in wanted.gates] == ["test_f1"]
+    manual = training_spec(Wishes(file=file(**OWN, promotion={"approval": "Manual"})))
+    assert not registration(manual, register=True).auto_promote
+    other = training_spec(Wishes(file=file(**OWN, promotion={"challenger": {"metric": "test_f1"}})))
+    with pytest.raises(InvalidConfigError, match="on this machine test_accuracy decides, with goal Maximize"):
+        registration(other, register=True)
+
+
 def test_own_code_is_left_to_kubernetes() -> None:
     assert headline(training_spec(Wishes())) == "hybrid_cnn_lstm learns turbulent of sp500_daily"
     with pytest.raises(NothingToTrainError, match="kubectl apply it"):

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlinfra.resources.promotion import Gate
 from mlinfra.training.champion import ChampionScore
 from mlinfra.training.evaluation import Evaluation
 from mlinfra.training.objective import Classification, Regression
-from mlinfra.training.promotion import PromotionRule, decide_promotion
+from mlinfra.training.promotion import PromotionRule, decide_promotion, unmet_gate
 
 RULE = PromotionRule(min_accuracy=0.8)
 STRICT = PromotionRule(0.8, min_improvement=0.01)
@@ -93,3 +94,18 @@ def test_what_is_promoted_is_at_least_as_good_as_all_asked_for(
         in_production="1",
     )
     assert decision.promoted == (accuracy >= minimum and accuracy - theirs >= improvement - 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "unmet"),
+    [
+        ({"test_f1": 0.5, "test_log_loss": 0.7}, None),
+        ({"test_f1": 0.4, "test_log_loss": 0.7}, "test_f1 0.4 is below 0.5"),
+        ({"test_f1": 0.5, "test_log_loss": 0.8}, "test_log_loss 0.8 is above 0.7"),
+        ({"test_f1": float("nan"), "test_log_loss": 0.7}, "test_f1 nan is below 0.5"),
+        ({"test_f1": 0.5}, "test_log_loss was not measured"),
+    ],
+)
+def test_gates_on_further_metrics(metrics: dict[str, float], unmet: str | None) -> None:
+    gates = [Gate(metric="test_f1", min=0.5), Gate(metric="test_log_loss", max=0.7)]
+    assert unmet_gate(gates, metrics) == unmet
