@@ -1,6 +1,7 @@
 """``mlinfra features``: the commands on rows: groups, write, read, check, materialize, snapshot."""
 
 from dataclasses import asdict
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,7 +42,7 @@ class Period(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``mlinfra features``."""
-    for command in (groups, write, read, check, materialize, snapshot, snapshots):
+    for command in (groups, write, read, check, materialize, snapshot, snapshots, compact, vacuum):
         app.command(rich_help_panel="Rows")(command)
 
 
@@ -274,6 +275,54 @@ def snapshots(store: Store = None, output: Output = Format.TABLE) -> None:
         )
         print_table(
             ("id", "name", "created", "rows"), rows, empty=f"there are no snapshots in {feature_store.uri}"
+        )
+
+
+def compact(
+    group: Group,
+    min_files: Annotated[int, typer.Option(min=2, help="Leave folders with fewer files alone.")] = 2,
+    forget_before: Annotated[
+        str | None, typer.Option(help="Also drop rows that one created by then supersedes.")
+    ] = None,
+    store: Store = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Merge the many small files of each partition into one; readers notice nothing."""
+    with expected_errors():
+        report = _open(store).compact_offline_features(
+            group, min_files=min_files, forget_before=forget_before
+        )
+    if output == Format.JSON:
+        print_json(asdict(report))
+    else:
+        typer.echo(
+            f"{group}: {report.files_before} files in {report.partitions} folders became "
+            f"{report.files_after}; a vacuum removes the old ones"
+        )
+
+
+def vacuum(
+    group: Group,
+    older_than_hours: Annotated[
+        float | None,
+        typer.Option(min=0, help="How long replaced files stay for slow readers.", show_default="a week"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
+    store: Store = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Delete files that compactions replaced and that no snapshot needs."""
+    from mlinfra.features.vacuum import DEFAULT_GRACE
+
+    grace = DEFAULT_GRACE if older_than_hours is None else timedelta(hours=older_than_hours)
+    with expected_errors():
+        report = _open(store).vacuum_offline_features(group, older_than=grace, dry_run=dry_run)
+    if output == Format.JSON:
+        print_json(asdict(report))
+    else:
+        done = "would be deleted" if dry_run else "deleted"
+        typer.echo(
+            f"{group}: {len(report.files)} files, {report.bytes} bytes, {done}; {report.protected} protected"
         )
 
 

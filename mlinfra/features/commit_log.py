@@ -31,6 +31,7 @@ from mlinfra.features.commits import (
 )
 from mlinfra.features.errors import CorruptFeatures
 from mlinfra.features.storage import Entry, StillHeld, Storage
+from mlinfra.features.validation import mistakes
 
 CHECKPOINT_INTERVAL = 64
 COMMIT_NAME = re.compile(r"^([0-9]{20})(-[0-9a-f]{32})?\.json$")
@@ -248,7 +249,7 @@ class CommitLog:
         try:
             commit = Commit.model_validate_json(self._storage.read(name))
         except ValidationError as error:
-            raise CorruptFeatures(f"{where} is not a commit of a feature group: {error}") from error
+            raise CorruptFeatures(f"{where} is not a commit of a feature group: {mistakes(error)}") from error
         if commit.format != FORMAT:
             raise CorruptFeatures(
                 f"{where} has format {commit.format}, and this release reads format {FORMAT}; upgrade mlinfra"

@@ -19,6 +19,7 @@ from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.schema import schema_from_names, schema_to_names
 from mlinfra.features.storage import Storage
 from mlinfra.features.timerange import TimeRange
+from mlinfra.features.validation import mistakes
 
 FORMAT = 1
 ID_PREFIX = "snapshot-"
@@ -142,8 +143,8 @@ class Snapshot(BaseModel):
             snapshot = cls.model_validate(document)
         except (ValidationError, ValueError) as error:
             raise CorruptFeatures(
-                f"{where} is not the manifest of a snapshot: {error}; restore it from a backup, or from the "
-                "MLflow run that used it"
+                f"{where} is not the manifest of a snapshot: {mistakes(error)}; restore it from a backup, "
+                "or from the MLflow run that used it"
             ) from error
         # Of the document, not of the model: a later release's may have more fields.
         if snapshot.id != _derived_id(document["groups"], snapshot.name):

@@ -5,8 +5,10 @@ from typing import Any
 from pydantic import ValidationError
 
 
-def mistakes(error: ValidationError) -> str:
-    """Every mistake, with its field and what was given."""
+def mistakes(error: ValueError) -> str:
+    """Every mistake, with its field and what was given; of an error of other making its first line."""
+    if not isinstance(error, ValidationError):
+        return str(error).partition("\n")[0]
     return "; ".join(_told(mistake) for mistake in error.errors())
 
 

@@ -15,6 +15,7 @@ from mlinfra.features.errors import (
 )
 from mlinfra.features.growth import fits
 from mlinfra.features.schema import TYPES_BY_NAME
+from mlinfra.features.validation import mistakes
 
 VECTORS_GROUP = "_vectors"
 """Holds the vectors that are written without a group, in columns ``0``, ``1``, ...; no user's group can have
@@ -122,7 +123,7 @@ def parse_group(record: bytes, *, place: str) -> OnlineGroup:
         return OnlineGroup.model_validate_json(record)
     except ValidationError as error:
         raise CorruptFeatures(
-            f"{place} holds a feature group that this release cannot read: {error}"
+            f"{place} holds a feature group that this release cannot read: {mistakes(error)}"
         ) from error
 
 

@@ -17,6 +17,7 @@ from mlinfra.features.online.group import DEFAULT_VERSION, OnlineGroup
 from mlinfra.features.online.inputs import given_table, key_type, nanoseconds
 from mlinfra.features.online.store import OnlineStore, check_name
 from mlinfra.features.timerange import Moment, time_range
+from mlinfra.features.validation import mistakes
 
 ROWS_AT_ONCE = 20_000
 """Rows in one write: it bounds for how long other writers of the store wait."""
@@ -79,7 +80,8 @@ def _mark(online: OnlineStore, group: OnlineGroup) -> CommitMark | None:
         watermark = _Watermark.model_validate_json(stored)
     except ValidationError as error:
         raise CorruptFeatures(
-            f"the watermark of feature group {group.name!r} in {online.backend.place} cannot be read: {error}"
+            f"the watermark of feature group {group.name!r} in {online.backend.place} cannot be read: "
+            f"{mistakes(error)}"
         ) from error
     return CommitMark(watermark.commit, watermark.committed_at)
 

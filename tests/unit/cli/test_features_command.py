@@ -228,6 +228,21 @@ def test_a_snapshot_is_made_listed_and_read(run: Run, parquet: Path) -> None:
     assert "no snapshot" in one_line(run("read", "--snapshot", "second", code=2))
 
 
+def test_small_files_are_merged_and_then_deleted(run: Run, store: FeatureStore, parquet: Path) -> None:
+    for _ in range(3):
+        run("write", "prices", parquet)
+    assert run("compact", "prices").output.startswith("prices: 3 files in 1 folders became 1;")
+    assert json.loads(run("compact", "prices", "-o", "json").output)["partitions"] == 0
+    dry = run("vacuum", "prices", "--older-than-hours", "0", "--dry-run").output
+    assert dry.startswith("prices: 3 files, ")
+    assert "would be deleted" in dry
+    assert (
+        len(json.loads(run("vacuum", "prices", "--older-than-hours", "0", "-o", "json").output)["files"]) == 3
+    )
+    assert len(list(store.root.rglob("offline/prices/*/*.parquet"))) == 1
+    assert len(store.read_offline_features("prices")) == 3
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -294,6 +309,10 @@ def test_a_damaged_store_is_told_by_its_file(run: Run, store: FeatureStore, parq
     stored.write_bytes(stored.read_bytes()[:-10])
     assert stored.name in one_line(run("read", "prices", code=2))
     run("register", "--name", "rsi")
+    store.write_offline_features("whole", rows())
+    run("snapshot", "whole", "--name", "first")
+    next(store.root.rglob("snapshots/**/snapshot-*.json")).write_text("{}")
+    assert "is not the manifest of a snapshot" in one_line(run("snapshots", code=2))
     (store.root / "metadata/features/rsi/1.0.json").write_text("{")
     assert "rsi/1.0.json is not a feature definition" in one_line(run("list", code=2))
 
