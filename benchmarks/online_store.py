@@ -173,7 +173,8 @@ def _redis(
         throughput.append((f"Redis: write {entities} x {len(FEATURES)} in one call", entities, taken))
         reader = store.prepare_online(feature_group=GROUP, features=FEATURES, ttl=TTL)
         return [
-            Timing(f"{count} of 50", tuple(timed(reader, wanted, calls))) for count, wanted in keys.items()
+            Timing(f"{count} of {entities} entities", tuple(timed(reader, wanted, calls)))
+            for count, wanted in keys.items()
         ]
 
 

@@ -64,8 +64,9 @@ class OnlineCalls:
         Args:
             key: the entity, a text or an integer, or several of them.
             values: numbers, shape (features,) for one key, (entities, features) for several; or named
-                features, as a mapping or DataFrame with one row a key. NaN is null. The rows' times may be
-                columns: ``event_timestamp`` or ``timestamp``, and ``created_timestamp``.
+                features, as a mapping or a frame (pandas, Arrow, Polars) with one row a key. NaN is null.
+                The rows' times may be columns: ``event_timestamp`` or ``timestamp``, and
+                ``created_timestamp``.
             feature_group: the group; without one, a vector of numbers belongs to the key alone. The first
                 write creates the group; later ones may add features.
             version: version of the group, ``1.0`` by default; versions do not touch each other.

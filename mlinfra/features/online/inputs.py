@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +10,16 @@ import pandas as pd
 import pyarrow as pa
 
 from mlinfra.features.errors import InvalidFeatures
-from mlinfra.features.frame import to_table, with_creation_time
+from mlinfra.features.frame import CREATED_TYPE, Rows, arrow_table, to_table, with_creation_time
 from mlinfra.features.group import CREATED_COLUMN, DEFAULT_TIME_COLUMN, TIME_COLUMNS
 from mlinfra.features.online.backend import Key
 from mlinfra.features.online.group import KeyType
 from mlinfra.features.online.packed import FloatMatrix, Int64s
 from mlinfra.features.schema import schema_to_names
 
-Values = npt.ArrayLike | pd.DataFrame | Mapping[str, Any]
+Named: TypeAlias = "Rows | Mapping[str, Any]"
+"""Named features: a frame with a row for each key, or a mapping."""
+Values: TypeAlias = "npt.ArrayLike | Named"
 """Numbers, or named features."""
 EventTime = Any
 """A moment (datetime, numpy.datetime64, ISO 8601 text), or one for each key."""
@@ -51,8 +53,18 @@ class Given:
         return Given(self.types, content, event, None if self.created is None else self.created[rows])
 
 
+def is_named(values: Any) -> TypeGuard[Named]:
+    """Whether the values are features by name, not bare numbers."""
+    if isinstance(values, (pd.DataFrame, Mapping, pa.RecordBatchReader)):
+        return True
+    return hasattr(values, "__arrow_c_stream__") and hasattr(values, "columns")
+
+
 def listed_keys(keys: Key | Sequence[Key]) -> list[Key]:
     """One key or several as a list."""
+    if isinstance(keys, (pa.Array, pa.ChunkedArray)):
+        listed: list[Key] = keys.to_pylist()
+        return listed
     return [keys] if isinstance(keys, (str, int, np.integer)) else list(keys)
 
 
@@ -102,25 +114,22 @@ def given_numbers(
     return Given(dict.fromkeys(names, "double"), numbers, _event_times(event_timestamp, len(keys)), None)
 
 
-def given_frame(
-    values: pd.DataFrame | Mapping[str, Any], keys: Sequence[Key], event_timestamp: EventTime, *, group: str
-) -> Given:
+def given_frame(values: Named, keys: Sequence[Key], event_timestamp: EventTime, *, group: str) -> Given:
     """Named features for each key, with their times if these are among the columns.
 
     Raises:
         InvalidFeatures: a column cannot be stored, or the rows are not as many as the keys.
     """
-    frame = _frame(values, keys)
+    frame = _frame(values, keys, group=group)
     if len(frame) != len(keys):
         raise InvalidFeatures(
             f"{len(frame)} rows of values are given for {len(keys)} keys; give one row a key"
         )
-    timed = next((name for name in TIME_COLUMNS if name in frame.columns), None)
+    names = frame.column_names if isinstance(frame, pa.Table) else list(frame.columns)
+    timed = next((name for name in TIME_COLUMNS if name in names), None)
     if timed and event_timestamp is not None:
         raise InvalidFeatures(f"event_timestamp is given twice: as an argument, and as the column {timed!r}")
-    if timed is None:
-        frame = frame.assign(**{DEFAULT_TIME_COLUMN: pd.Timestamp(0, tz="UTC")})
-    table, time_column = to_table(frame, group=group)
+    table, time_column = to_table(frame if timed else _with_any_time(frame), group=group)
     event = nanoseconds(table, time_column) if timed else _event_times(event_timestamp, len(keys))
     created = None
     if CREATED_COLUMN in table.column_names:
@@ -142,10 +151,20 @@ def given_table(features: pa.Table, event: Int64s | None, created: Int64s | None
     return Given(schema_to_names(features.schema), features, event, created)
 
 
-def _frame(values: pd.DataFrame | Mapping[str, Any], keys: Sequence[Key]) -> pd.DataFrame:
-    if not isinstance(values, pd.DataFrame):
+def _with_any_time(frame: pd.DataFrame | pa.Table) -> pd.DataFrame | pa.Table:
+    """What checks the columns wants a time; nobody reads this one."""
+    moment = pd.Timestamp(0, tz="UTC")
+    if isinstance(frame, pd.DataFrame):
+        return frame.assign(**{DEFAULT_TIME_COLUMN: moment})
+    return frame.append_column(DEFAULT_TIME_COLUMN, pa.repeat(pa.scalar(moment, CREATED_TYPE), len(frame)))
+
+
+def _frame(values: Named, keys: Sequence[Key], *, group: str) -> pd.DataFrame | pa.Table:
+    if isinstance(values, Mapping):
         one_row = len(keys) == 1 and not any(np.ndim(each) for each in values.values())
         return pd.DataFrame([dict(values)] if one_row else dict(values))
+    if not isinstance(values, pd.DataFrame):
+        return arrow_table(values, group=group)
     if isinstance(values.index, pd.DatetimeIndex) and not set(TIME_COLUMNS) & set(values.columns):
         return values.rename_axis(index=DEFAULT_TIME_COLUMN).reset_index()
     return values.reset_index(drop=True)

@@ -38,7 +38,7 @@ class Memory:
         """The rows of the keys as copies, or None where one of them is not here."""
         try:
             slots = list(map(self._slots.__getitem__, keys))
-        except KeyError:
+        except (KeyError, TypeError):
             return None
         exact = [self._exact[slot] for slot in slots] if self._has_exact else None
         if len(slots) == 1:

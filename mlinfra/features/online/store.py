@@ -1,8 +1,9 @@
 """The online store: the newest row of each entity, for serving."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from mlinfra.features.online.inputs import (
     Values,
     given_frame,
     given_numbers,
+    is_named,
     key_type,
     listed_keys,
 )
@@ -84,13 +86,13 @@ class OnlineStore:
         listed = listed_keys(keys)
         kind = key_type(listed)
         name = feature_group or VECTORS_GROUP
-        if isinstance(values, (pd.DataFrame, Mapping)):
+        if is_named(values):
             if feature_group is None:
                 raise InvalidFeatures("named features need a group; give feature_group=...")
             given = given_frame(values, listed, event_timestamp, group=name)
         else:
             names = None if feature_group is None else self._names(name, version, features)
-            given = given_numbers(values, names, listed, event_timestamp)
+            given = given_numbers(cast(npt.ArrayLike, values), names, listed, event_timestamp)
         return self.write_given(name, version or DEFAULT_VERSION, listed, kind, given, force=force)
 
     def write_given(

@@ -4,8 +4,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -120,6 +122,31 @@ def test_memory_never_gives_what_another_process_has_overwritten(tmp_path: Path)
             assert seen[0] >= int(line), "older than what was written before the read began"
             if int(line) >= 100:
                 break
+
+
+def test_threads_share_a_reader(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    store.write_online_features(KEYS, np.zeros((50, 3)), feature_group="g", features=["x", "y", "z"])
+    reader = store.prepare_online(feature_group="g")
+    written, ended = [0], threading.Event()
+
+    def read(rng: random.Random) -> None:
+        while not ended.is_set():
+            at_least = written[0]
+            seen = np.unique(reader.read(rng.sample(KEYS, rng.randint(1, 50))).values)
+            assert len(seen) == 1
+            assert seen[0] >= at_least
+
+    with ThreadPoolExecutor(3) as threads:
+        readers = [threads.submit(read, random.Random(seed)) for seed in range(3)]
+        try:
+            for count in range(1, 100):
+                store.write_online_features(KEYS, np.full((50, 3), count), feature_group="g")
+                written[0] = count
+        finally:
+            ended.set()
+        for each in readers:
+            each.result()
 
 
 def test_two_writers_lose_nothing_and_the_latest_event_stays(tmp_path: Path) -> None:

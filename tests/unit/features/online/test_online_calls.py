@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from mlinfra.features import (
@@ -72,6 +74,20 @@ def test_every_type_comes_back_exactly(store: FeatureStore) -> None:
     assert (read.event_timestamps == np.datetime64("2024-03-01")).all()
     assert read.status.tolist()[1:] == [[PRESENT] * 6, [NULL] * 6]
     assert np.isnan(read.values[:, 3:5]).all()
+
+
+def test_arrow_and_polars_frames_are_written_as_pandas_ones(store: FeatureStore) -> None:
+    columns = {"symbol": ["a", "b"], "x": [1, 2], "word": ["é", None]}
+    timed = pa.table(
+        {**columns, "timestamp": pa.array([DAY, DAY - timedelta(days=1)], pa.timestamp("us", "UTC"))}
+    )
+    store.write_online_features(timed["symbol"], timed.drop_columns("symbol"), feature_group="arrow")
+    frame = pl.DataFrame(columns)
+    store.write_online_features(frame["symbol"], frame.drop("symbol"), feature_group="polars")
+    for group in ("arrow", "polars"):
+        read = store.read_online_features(["b", "a"], feature_group=group)
+        assert read.to_arrow().to_pydict() == {"x": [2, 1], "word": [None, "é"]}
+    assert store.read_online_features("b", feature_group="arrow", ttl=timedelta(hours=23)).status.all()
 
 
 def test_status_tells_why_there_is_no_value(store: FeatureStore) -> None:
