@@ -4,7 +4,7 @@ Usage: python -m benchmarks.point_in_time [--small]
 
 Raw DuckDB joins the store's own Parquet files with one ASOF JOIN, without time to live, order or checks:
 the floor. Feast joins the same rows, from one file, with its DuckDB store. Equal values are checked before
-anything is timed. The exit code is 1 where a median misses its promise.
+anything is timed. The exit code is 1 where a median misses its promise; on little data nothing is promised.
 """
 
 import tempfile
@@ -54,11 +54,12 @@ def main(
         rewritten = FeatureStore(folder / "rewritten")
         for part in (source, source.iloc[::10]):
             rewritten.write_offline_features(GROUP, part)
+        promised = (None, None) if small else (AT_MOST_RAW, TIMES_FASTER_THAN_FEAST)
         work = f"{len(source):,} rows x {len(FEATURES)}, {len(rows):,} entity rows"
         comparisons = [
-            _against_raw(clean, rows, rounds, f"{work}, Arrow", at_most=AT_MOST_RAW),
+            _against_raw(clean, rows, rounds, f"{work}, Arrow", at_most=promised[0]),
             _against_raw(rewritten, rows, rounds, f"{work}, a tenth written twice", newest=NEWEST),
-            _against_feast(clean, rows, rounds, f"{work}, pandas", folder),
+            _against_feast(clean, rows, rounds, f"{work}, pandas", folder, times_faster=promised[1]),
         ]
         code = report(console, "Point-in-time join", comparisons, packages=["duckdb", "pyarrow", "pandas"])
     raise typer.Exit(code)
@@ -121,7 +122,13 @@ def _raw_join(store: FeatureStore, table: pa.Table, newest: str) -> Callable[[],
 
 
 def _against_feast(
-    store: FeatureStore, rows: pd.DataFrame, rounds: int, work: str, folder: Path
+    store: FeatureStore,
+    rows: pd.DataFrame,
+    rounds: int,
+    work: str,
+    folder: Path,
+    *,
+    times_faster: float | None,
 ) -> Comparison:
     """In turns: Feast is a process of its own each time, which imports and warms up before it is timed."""
     feast = rival_python("feast-duckdb", FEAST)
@@ -141,7 +148,7 @@ def _against_feast(
         work,
         Timing("ours", tuple(ours)),
         Timing("Feast 0.67, DuckDB", tuple(theirs)),
-        times_faster=TIMES_FASTER_THAN_FEAST,
+        times_faster=times_faster,
     )
 
 
