@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from mlinfra.features.errors import InvalidFeatures
 from mlinfra.features.file_names import CSV_SUFFIXES, PARQUET_SUFFIXES
 from mlinfra.features.group import DEFAULT_TIME_COLUMN, TIME_COLUMNS
-from mlinfra.features.metadata import NAME_PATTERN
+from mlinfra.features.metadata import is_name
 
 MAX_BYTES = 2 * 2**30
 """Of rows in memory: a training holds them all, some of them several times."""
@@ -154,7 +154,7 @@ def _check_names(path: Path, names: list[str]) -> None:
     for name in names:
         if name in UNNAMED:
             continue
-        if not re.match(NAME_PATTERN, name) or len(name) > 128:
+        if not is_name(name):
             proposal = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-")
             raise InvalidFeatures(
                 f"{path}: column {name!r} cannot name a feature: use letters, digits, underscore, dot and "

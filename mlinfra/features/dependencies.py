@@ -7,13 +7,12 @@ A dependency is written as one of
     raw:close    a column of the raw data, which is no feature and needs no definition
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from mlinfra.errors import suggestion
 from mlinfra.features.errors import CyclicDependency, InvalidDefinition, MissingDependency
-from mlinfra.features.metadata import NAME_PATTERN, FeatureMetadata
+from mlinfra.features.metadata import FeatureMetadata, is_name
 
 RAW_PREFIX = "raw:"
 VERSION_SEPARATOR = "@"
@@ -58,7 +57,7 @@ def parse_dependency(text: str) -> Dependency:
         parts = [dependency.name.strip()]
     else:
         parts = [part for part in (dependency.name, dependency.version) if part is not None]
-    if not all(parts) or not (dependency.is_raw or all(re.fullmatch(NAME_PATTERN, part) for part in parts)):
+    if not all(parts) or not (dependency.is_raw or all(is_name(part) for part in parts)):
         raise InvalidDefinition(
             f"{text!r} is no dependency; write a feature as 'rsi' or 'rsi@1.0', and a column of the raw data "
             "as 'raw:close'"

@@ -1,6 +1,5 @@
 """The offline store: the history of each feature group in Parquet, written whole or not at all."""
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -25,7 +24,7 @@ from mlinfra.features.frame import Rows, to_table, with_creation_time
 from mlinfra.features.group import FeatureGroup, PartitionBy
 from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.growth import cast, grown_group, new_group
-from mlinfra.features.metadata import NAME_PATTERN
+from mlinfra.features.metadata import is_name
 from mlinfra.features.parquet_files import remove_files, to_pandas, write_files
 from mlinfra.features.partitions import UNITS
 from mlinfra.features.rows import sorted_rows
@@ -33,7 +32,6 @@ from mlinfra.features.storage import StillHeld, Storage
 from mlinfra.features.timerange import EPOCH, Moment, TimeRange, moment_after, time_range
 from mlinfra.features.vacuum import VacuumReport, vacuum
 
-MAX_NAME_LENGTH = 128
 LONGEST_WRITE_SECONDS = 12 * 3600.0
 """Half of how long a vacuum leaves files alone that no commit names."""
 
@@ -234,7 +232,7 @@ class OfflineStore:
 
     def _state(self, name: str) -> GroupState:
         with storage_errors(self._storage.where(name)):
-            state = self._log(name).load() if re.match(NAME_PATTERN, name) else None
+            state = self._log(name).load() if is_name(name) else None
         if state is None:
             raise UnknownFeatureGroup(
                 f"no feature group {name!r} in {self._storage.where()}: {suggestion(name, self.groups())}"
@@ -243,7 +241,7 @@ class OfflineStore:
 
 
 def _check_arguments(name: str, partition_by: PartitionBy | None) -> None:
-    if not re.match(NAME_PATTERN, name) or len(name) > MAX_NAME_LENGTH:
+    if not is_name(name):
         raise InvalidFeatures(
             f"{name!r} cannot name a feature group: use letters, digits, underscore, dot and hyphen"
         )

@@ -1,7 +1,6 @@
 """Snapshots: rows that are read again, the very same, or not at all."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 
@@ -20,8 +19,8 @@ from mlinfra.features.errors import (
 from mlinfra.features.files import storage_errors
 from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.manifest import ID_PREFIX, GroupSnapshot, Snapshot
-from mlinfra.features.metadata import NAME_PATTERN
-from mlinfra.features.offline import MAX_NAME_LENGTH, OfflineStore, requested_columns
+from mlinfra.features.metadata import is_name
+from mlinfra.features.offline import OfflineStore, requested_columns
 from mlinfra.features.parquet_files import check_sizes, to_pandas
 from mlinfra.features.storage import Storage
 from mlinfra.features.timerange import Moment, moment_after, time_range
@@ -186,7 +185,7 @@ class Snapshots:
 def _check_name(name: str | None) -> None:
     if name is None:
         return
-    if not re.match(NAME_PATTERN, name) or len(name) > MAX_NAME_LENGTH or name.startswith(ID_PREFIX):
+    if not is_name(name) or name.startswith(ID_PREFIX):
         raise InvalidFeatures(
             f"{name!r} cannot name a snapshot: use letters, digits, underscore, dot and hyphen, and not "
             f"{ID_PREFIX!r} at the beginning"

@@ -1,6 +1,5 @@
 """The online store: the newest row of each entity, for serving."""
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import cast
@@ -11,7 +10,7 @@ import pandas as pd
 
 from mlinfra.errors import suggestion
 from mlinfra.features.errors import InvalidFeatures, UnknownFeatureGroup
-from mlinfra.features.metadata import NAME_PATTERN
+from mlinfra.features.metadata import MAX_NAME_LENGTH, is_name
 from mlinfra.features.online.backend import Backend, Key, check_lengths, encode_keys
 from mlinfra.features.online.encode import encode_rows
 from mlinfra.features.online.group import DEFAULT_VERSION, VECTORS_GROUP, KeyType, OnlineGroup, grown
@@ -34,7 +33,6 @@ from mlinfra.features.time_to_live import age_nanoseconds
 Clock = Callable[[], int]
 """Gives nanoseconds since 1970 in UTC, as `time.time_ns` does."""
 
-MAX_NAME_LENGTH = 128
 READERS_KEPT = 32
 
 
@@ -187,7 +185,7 @@ def check_name(name: str | None) -> None:
     Raises:
         InvalidFeatures: it is too long, or holds other than letters, digits, underscore, dot and hyphen.
     """
-    if name is not None and not (re.match(NAME_PATTERN, name) and len(name) <= MAX_NAME_LENGTH):
+    if name is not None and not is_name(name):
         raise InvalidFeatures(
             f"{name!r} cannot name a feature group or its version: use letters, digits, underscore, dot and "
             f"hyphen, {MAX_NAME_LENGTH} at most"

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlinfra.features import CorruptFeatures, FeatureConflict, FeatureMetadata, FeatureStore, UnknownFeature
+from mlinfra.features.metadata import is_name
 
 RSI = FeatureMetadata(
     name="rsi",
@@ -67,7 +68,7 @@ def test_unknown_features_and_versions_are_answered_with_those_there_are(store: 
         store.get_feature("rsi", "2.0")
 
 
-@pytest.mark.parametrize("name", ["", "../rsi", "a/b", ".rsi"])
+@pytest.mark.parametrize("name", ["", "../rsi", "a/b", ".rsi", "rsi\n", "r" * 129])
 def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):
         FeatureMetadata(name=name)
@@ -79,3 +80,8 @@ def test_a_damaged_definition_is_named(store: FeatureStore) -> None:
     path.write_text("{")
     with pytest.raises(CorruptFeatures, match=r"rsi/1\.0\.json is not a feature definition"):
         store.list_features()
+
+
+@pytest.mark.parametrize(("text", "named"), [("rsi", True), ("r" * 128, True), ("rsi\n", False), ("", False)])
+def test_what_can_be_a_name(text: str, named: bool) -> None:
+    assert is_name(text) is named
