@@ -3,13 +3,15 @@
 Only what prints is imported up front: PyTorch and MLflow take seconds, and something shows meanwhile.
 """
 
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from mlinfra.cli import output
 from mlinfra.cli.options import PLACES, Store
 from mlinfra.cli.running import expected_errors, interruptible
 from mlinfra.cli.train_flags import (
@@ -146,7 +148,7 @@ def train(
     Without data of your own it learns from the first of the example data.
     """
     started = time.perf_counter()
-    console = Console()
+    console = output.console()
     with expected_errors(), interruptible(console):
         from mlinfra.cli.train_spec import Wishes, headline, manifest_text, training_spec
         from mlinfra.training.config_file import read_config_file
@@ -183,4 +185,12 @@ def main() -> None:
     """The command of train_model.py."""
     app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
     app.command(epilog=EXAMPLES)(train)
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if "torch" not in sys.modules or not isinstance(end.code, int):
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # All is written by now, and to take apart what PyTorch and its exporter built takes seconds.
+        os._exit(end.code)

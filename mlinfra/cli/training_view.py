@@ -107,8 +107,11 @@ def measures_table(metrics: Mapping[str, float]) -> Table:
             name = key.removeprefix(TEST_PREFIX)
             theirs = [_text(name, metrics.get(f"{rival}_{key}")) for rival in rivals]
             if walked:
-                mean, deviation = (metrics.get(f"{FOLDS_PREFIX}{key}_{each}") for each in ("mean", "std"))
-                theirs.append(f"{_text(name, mean)} ± {_text(name, deviation)}" if mean is not None else "")
+                mean = metrics.get(f"{FOLDS_PREFIX}{key}_mean")
+                deviation = metrics.get(f"{FOLDS_PREFIX}{key}_std", 0.0)
+                # Two digits of a deviation tell all that it knows.
+                spread = measure_text(name, float(f"{deviation:.2g}"))
+                theirs.append("" if mean is None else f"{measure_text(name, mean)} ± {spread}")
             table.add_row(measure_title(name), measure_text(name, metrics[key]), *theirs)
     return table
 
