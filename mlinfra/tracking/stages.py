@@ -39,7 +39,11 @@ def set_stage(client: "MlflowClient", name: str, version: str, stage: Stage) -> 
     Raises:
         MlflowException: MLflow does not answer, or has no such version.
     """
-    found = client.get_model_version(name, version)
+    return _bring(client, client.get_model_version(name, version), stage)
+
+
+def _bring(client: "MlflowClient", found: "ModelVersion", stage: Stage) -> bool:
+    name, version = found.name, str(found.version)
     wanted_alias = STAGE_ALIASES.get(stage)
     surplus = [alias for alias in STAGE_ALIASES.values() if alias in found.aliases and alias != wanted_alias]
     for alias in surplus:
@@ -77,7 +81,10 @@ def take_production(client: "MlflowClient", name: str, version: str, *, demoted:
     client.set_registered_model_alias(name, STAGE_ALIASES["Production"], version)
     set_stage(client, name, version, "Production")
     for other in others:
-        set_stage(client, name, other, "Archived")
+        found = client.get_model_version(name, other)
+        # One that has the alias again took Production after this one did.
+        if STAGE_ALIASES["Production"] not in found.aliases:
+            _bring(client, found, "Archived")
 
 
 def move_to_stage(client: "MlflowClient", name: str, version: str, stage: Stage) -> None:
@@ -96,18 +103,22 @@ def move_to_stage(client: "MlflowClient", name: str, version: str, stage: Stage)
         TrackingRefusedError: others moved the model's versions all the while.
         MlflowException: MLflow does not answer, or has no such model or version.
     """
-    if stage != "Production":
-        set_stage(client, name, version, stage)
-        return
-    client.get_model_version(name, version)
-    for _ in range(ATTEMPTS):
+    if stage == "Production":
+        client.get_model_version(name, version)
         others = [each for each in _claimants(client, name) if each != version]
         take_production(client, name, version, demoted=others)
-        holder, claimants = production_version(client, name), _claimants(client, name)
-        if holder is not None and claimants == [holder]:
+    else:
+        set_stage(client, name, version, stage)
+    for _ in range(ATTEMPTS):
+        holder, claimants = _alias_holder(client, name), _claimants(client, name)
+        if holder is None and not claimants:
             return
-        # Another client is at it. Where it has won, its version is the one to settle on.
-        version = holder or version
+        # Another client was at it at the same time, or died in the middle: its version, or the newest.
+        winner = holder or max(claimants, key=int)
+        others = [each for each in claimants if each != winner]
+        if holder == winner and not others and not set_stage(client, name, winner, "Production"):
+            return
+        take_production(client, name, winner, demoted=others)
     raise TrackingRefusedError(
         f"The stages of {name} are changed by somebody else at the same time. Call again when they are done."
     )
@@ -135,9 +146,14 @@ def production_version(client: "MlflowClient", name: str) -> str | None:
     return max((str(each.version) for each in staged), key=int, default=None)
 
 
+def _alias_holder(client: "MlflowClient", name: str) -> str | None:
+    holder = client.get_registered_model(name).aliases.get(STAGE_ALIASES["Production"])
+    return None if holder is None else str(holder)
+
+
 def _claimants(client: "MlflowClient", name: str) -> list[str]:
     """Versions that alias, stage or tag calls Production."""
-    holder = client.get_registered_model(name).aliases.get(STAGE_ALIASES["Production"])
+    holder = _alias_holder(client, name)
     return [
         str(each.version)
         for each in model_versions(client, name)
