@@ -22,6 +22,8 @@ MAP_BYTES = 1 << 30
 ROWS = "rows"
 DATABASES = ("groups", "watermarks", ROWS)
 SPARE_READS = 8
+MAX_READERS = 1024
+"""Processes that may have the file open at once."""
 DATA_FILE = "data.mdb"
 REMEDY = "restore its folder from a backup, or remove it and materialize the feature groups again"
 
@@ -137,9 +139,15 @@ class Environment:
     def _opened(self) -> lmdb.Environment:
         if self._lmdb is None:
             opened = lmdb.open(
-                str(self.file.parent), self._map_bytes, max_dbs=len(DATABASES), max_spare_txns=SPARE_READS
+                str(self.file.parent),
+                self._map_bytes,
+                max_dbs=len(DATABASES),
+                max_readers=MAX_READERS,
+                max_spare_txns=SPARE_READS,
             )
             _check_length(self.file, opened)
+            # Readers that were killed hold on to pages that could be used again.
+            opened.reader_check()
             # Handles that are opened in a read transaction do not outlive it where transactions are reused.
             with opened.begin(write=True) as transaction:
                 self._databases = {name: opened.open_db(name.encode(), transaction) for name in DATABASES}

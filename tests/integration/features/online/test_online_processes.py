@@ -81,6 +81,31 @@ assert store.read_online_features("5") is None
 store.write_online_features("a", [2.0])
 assert store.read_online_features("a").tolist() == [2]
 """
+DAMAGED = """
+import random, sys
+from pathlib import Path
+import numpy as np
+from mlinfra.errors import MlinfraError
+from mlinfra.features import FeatureStore
+folder = Path(sys.argv[1])
+keys = [f"k{number}" for number in range(300)]
+store = FeatureStore(folder / "whole")
+store.write_online_features(keys, np.ones((300, 10)), feature_group="g", features=list("abcdefghij"))
+whole = (folder / "whole" / "online" / "data.mdb").read_bytes()
+for seed in range(30):
+    rng, damaged = random.Random(seed), bytearray(whole)
+    page = 4096 * rng.randrange(len(whole) // 4096)
+    damaged[page : page + 4096] = rng.randbytes(4096) if seed % 2 else bytes(4096)
+    file = folder / str(seed) / "online" / "data.mdb"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(damaged)
+    try:
+        read = FeatureStore(folder / str(seed)).read_online_features(keys, feature_group="g")
+        assert (read.values == 1).all(), seed
+    except MlinfraError as error:
+        assert str(file) in str(error), error
+        print(seed)
+"""
 MATERIALIZING = """
 import sys
 from pathlib import Path
@@ -185,6 +210,10 @@ def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
     told = finished(FULL_DISK, tmp_path)
     assert str(tmp_path / "online" / "data.mdb") in told
     assert "nothing was changed" in told
+
+
+def test_a_damaged_page_is_told_and_ends_no_process(tmp_path: Path) -> None:
+    assert finished(DAMAGED, tmp_path), "no damage was met"
 
 
 def test_a_map_that_another_process_has_grown_is_taken_over(tmp_path: Path) -> None:
