@@ -42,6 +42,7 @@ class ResourceType:
 NAMESPACES = ResourceType("", "v1", "namespaces", "Namespace", namespaced=False)
 NODES = ResourceType("", "v1", "nodes", "Node", namespaced=False)
 PODS = ResourceType("", "v1", "pods", "Pod")
+SERVICES = ResourceType("", "v1", "services", "Service")
 EVENTS = ResourceType("", "v1", "events", "Event")
 SECRETS = ResourceType("", "v1", "secrets", "Secret")
 CONFIG_MAPS = ResourceType("", "v1", "configmaps", "ConfigMap")
@@ -85,6 +86,7 @@ KNOWN_TYPES = (
     NAMESPACES,
     NODES,
     PODS,
+    SERVICES,
     EVENTS,
     SECRETS,
     CONFIG_MAPS,

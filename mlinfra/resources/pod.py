@@ -36,6 +36,22 @@ Quantity = Annotated[
 """A Kubernetes quantity that is not negative: ``500m``, ``2Gi``, ``1``."""
 
 
+MAX_PROCESSES = 64
+ProcessesPerNode = Annotated[
+    Annotated[Integer, Field(ge=1, le=MAX_PROCESSES)] | Literal["auto"],
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "minimum": 1,
+            "maximum": MAX_PROCESSES,
+            "pattern": "^auto$",
+        }
+    ),
+]
+"""How many processes one pod starts, as torchrun's ``--nproc-per-node`` takes it."""
+
+
 def _require_json(value: dict[str, Any] | None) -> dict[str, Any] | None:
     """Raises ValueError for what JSON cannot hold, such as NaN."""
     json.dumps(value, allow_nan=False)

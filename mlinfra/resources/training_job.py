@@ -28,6 +28,7 @@ from mlinfra.resources.pod import (
     EnvVar,
     FreeFormObject,
     LocalObjectReference,
+    ProcessesPerNode,
     ResourceRequirements,
     Toleration,
     Volume,
@@ -208,6 +209,17 @@ class TrainingJobSpec(ResourceModel):
         ),
         UniqueBy("mount_path"),
     ] = None
+    num_nodes: Annotated[
+        Integer,
+        Field(ge=1, le=64, description="How many pods train together, by torchrun's rendezvous."),
+    ] = 1
+    num_proc_per_node: Annotated[
+        ProcessesPerNode,
+        Field(
+            description="How many processes train in each pod: a number, or auto for one a GPU, "
+            "else one a core."
+        ),
+    ] = 1
     resources_per_node: Annotated[
         ResourceRequirements | None, Field(description="Compute resources of each training pod.")
     ] = None

@@ -87,6 +87,19 @@ class Platform:
             text=True,
         )
 
+    def mlinfra_in_cluster(self, *arguments: str) -> str:
+        """A command that speaks to the cluster as kubectl does, by KUBECONFIG."""
+        kubeconfig = self.mlinfra("kubeconfig").strip()
+        result = subprocess.run(
+            [str(BIN / "mlinfra"), *arguments],
+            env=self.environment | {"KUBECONFIG": kubeconfig},
+            capture_output=True,
+            text=True,
+        )
+        if result.returncode != 0:
+            pytest.fail(f"mlinfra {arguments}: exit {result.returncode}\n{result.stdout}{result.stderr}")
+        return result.stdout
+
     def pid(self, component: str) -> int:
         record = json.loads((self.state / "default" / "run" / f"{component}.json").read_text())
         return int(record["pid"])

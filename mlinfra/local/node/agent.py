@@ -59,6 +59,7 @@ class Agent:
                 isolated=self._isolation_failure is None,
             ),
             folder=settings.folder,
+            pods=lambda: [(worker.address, worker.pod) for worker in self._workers.values()],
         )
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -107,6 +108,7 @@ class Agent:
         taken = {worker.address for worker in self._workers.values()}
         worker = PodWorker(pod, choose_address(self._settings.pod_network, taken), self._services)
         self._workers[uid] = worker
+        self._tell_names()
         task = asyncio.create_task(worker.run(), name=f"pod {pod['metadata']['name']}")
         self._tasks[uid] = task
         task.add_done_callback(lambda done: self._finished(uid, done))
@@ -114,10 +116,16 @@ class Agent:
     def _finished(self, uid: str, task: "asyncio.Task[None]") -> None:
         self._workers.pop(uid, None)
         self._tasks.pop(uid, None)
+        self._tell_names()
         if not task.cancelled() and (error := task.exception()):
             # One pod's trouble must not end the others; the node is stopped so that it is noticed.
             logger.error("%s", task.get_name(), exc_info=error)
             self._stopping.set()
+
+    def _tell_names(self) -> None:
+        """Pods come and go: those that run learn each other's names."""
+        for worker in self._workers.values():
+            worker.update_hosts()
 
     async def _register(self) -> Object:
         """Have the Node, and say what it offers; waits for the API server."""

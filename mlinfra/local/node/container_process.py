@@ -30,8 +30,9 @@ class Launch:
         argv: program and arguments.
         env: the whole environment.
         cwd: working folder.
-        isolated: whether to make a mount namespace with the mounts.
+        isolated: whether to make namespaces of mounts and of the host name.
         mounts: what to mount there.
+        hostname: the machine's name as the command sees it there.
     """
 
     argv: Sequence[str]
@@ -39,6 +40,7 @@ class Launch:
     cwd: str
     isolated: bool
     mounts: Sequence[Mount]
+    hostname: str
 
 
 class ContainerProcess:
@@ -165,6 +167,7 @@ def _launch_document(files: ContainerFiles, launch: Launch) -> dict[str, Any]:
             for mount in launch.mounts
         ],
         "stage": str(files.stage),
+        "hostname": launch.hostname,
         "processFile": str(files.process),
         "startedFile": str(files.started),
         "exitFile": str(files.exit),

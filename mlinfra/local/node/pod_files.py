@@ -62,6 +62,11 @@ class PodFiles:
         return self.folder / "pod.json"
 
     @property
+    def hosts(self) -> Path:
+        """The names that the pod knows."""
+        return self.folder / "hosts"
+
+    @property
     def home(self) -> Path:
         return self.folder / "home"
 

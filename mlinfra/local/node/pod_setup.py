@@ -10,6 +10,7 @@ from pathlib import Path
 from mlinfra.local.files import make_private_folder, write_atomically
 from mlinfra.local.node.container_process import Launch
 from mlinfra.local.node.environment import Document, environment_of, expand
+from mlinfra.local.node.hosts import hostname_of
 from mlinfra.local.node.path_mapping import map_paths
 from mlinfra.local.node.pod_files import PodFiles
 from mlinfra.local.node.pod_inputs import Token
@@ -43,7 +44,7 @@ def inherited_environment(files: PodFiles, pod: Document, surroundings: Surround
         "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
         "HOME": str(files.home),
         "TMPDIR": str(files.temporary),
-        "HOSTNAME": pod["metadata"]["name"],
+        "HOSTNAME": hostname_of(pod),
         "KUBERNETES_SERVICE_HOST": surroundings.api_host,
         "KUBERNETES_SERVICE_PORT": surroundings.api_port,
         "KUBERNETES_SERVICE_PORT_HTTPS": surroundings.api_port,
@@ -107,7 +108,15 @@ def launch_of(
         environment = {name: map_paths(value, folders) for name, value in environment.items()}
         cwd = map_paths(cwd, folders)
     program = shutil.which(words[0], path=environment.get("PATH")) or words[0]
-    return Launch([program, *words[1:]], environment, cwd, surroundings.isolated, mounts)
+    names = Mount(files.hosts, "/etc/hosts", read_only=True)
+    return Launch(
+        [program, *words[1:]],
+        environment,
+        cwd,
+        isolated=surroundings.isolated,
+        mounts=[*mounts, names],
+        hostname=hostname_of(pod),
+    )
 
 
 def termination_message(container: Document, *, pod: Document, files: PodFiles, failed: bool) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mlinfra.kube.resource import PODS
 from mlinfra.local.files import read_json, write_json
 from mlinfra.local.node.container_process import ContainerProcess, Launch
 from mlinfra.local.node.environment import Document, MissingReferenceError
+from mlinfra.local.node.hosts import AddressedPod, write_hosts
 from mlinfra.local.node.pod_files import PodFiles
 from mlinfra.local.node.pod_inputs import Token, read_references, read_tokens
 from mlinfra.local.node.pod_setup import (
@@ -60,6 +62,8 @@ class NodeServices:
     client: KubernetesClient
     surroundings: Surroundings
     folder: Path
+    pods: Callable[[], Sequence[AddressedPod]]
+    """Address and pod of every pod of the node."""
 
 
 class PodWorker:
@@ -105,6 +109,11 @@ class PodWorker:
         """The node stops: end the pod, which is not to blame."""
         self._ended = self._ended or STOPPED
         self._stopping.set()
+
+    def update_hosts(self) -> None:
+        """Tell a pod that runs the names of the others anew."""
+        if self.files.hosts.exists():
+            write_hosts(self.files.hosts, (self.address, self.pod), self._services.pods())
 
     def is_finished(self, container: str) -> bool:
         """Whether a container has ended for good."""
@@ -184,6 +193,7 @@ class PodWorker:
         tokens = await read_tokens(client, pod, [item for item in planned if isinstance(item, TokenFile)])
         make_folders(self.files, pod)
         write_files(self.files, planned, tokens)
+        write_hosts(self.files.hosts, (self.address, self.pod), self._services.pods())
         self._tokens = tokens
         return {
             item["name"]: launch_of(

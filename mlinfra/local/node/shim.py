@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 PR_SET_CHILD_SUBREAPER = 36
-CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER = 0x00020000, 0x04000000, 0x10000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
@@ -79,7 +79,7 @@ def become(launch: dict[str, Any], failure_write: int) -> NoReturn:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         if launch["isolated"]:
-            isolate(launch["mounts"], launch["stage"])
+            isolate(launch["mounts"], launch["stage"], launch["hostname"])
         os.chdir(launch["cwd"])
         os.execvpe(launch["argv"][0], launch["argv"], launch["env"])
     except OSError as error:
@@ -87,13 +87,14 @@ def become(launch: dict[str, Any], failure_write: int) -> NoReturn:
         os._exit(EXIT_NOT_FOUND if error.errno == errno.ENOENT else EXIT_NOT_EXECUTABLE)
 
 
-def isolate(mounts: list[dict[str, Any]], stage: str) -> None:
-    """A user and mount namespace of our own, with each mount's source at its target."""
+def isolate(mounts: list[dict[str, Any]], stage: str, hostname: str) -> None:
+    """Namespaces of our own, with each mount's source at its target, and a host name."""
     uid, gid = os.getuid(), os.getgid()
-    check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS), "unshare")
+    check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWUTS), "unshare")
     write("/proc/self/setgroups", "deny")
     write("/proc/self/uid_map", f"{uid} {uid} 1")
     write("/proc/self/gid_map", f"{gid} {gid} 1")
+    check(libc.sethostname(hostname.encode(), len(hostname.encode())), "sethostname")
     mount(None, "/", MS_REC | MS_PRIVATE)
     for number, item in enumerate(mounts):
         make_target(item["target"], os.path.isdir(item["source"]), os.path.join(stage, str(number)))
@@ -226,6 +227,6 @@ def boot_id() -> str:
 if __name__ == "__main__":
     if sys.argv[1] == "--probe":
         # Whether this machine lets an unprivileged process have namespaces of its own.
-        isolate([], "")
+        isolate([], "", "probe")
     else:
         main(sys.argv[1])

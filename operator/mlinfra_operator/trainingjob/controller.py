@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from mlinfra.kube import ApiError, KubernetesClient
-from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, PODS, TRAINING_JOBS
+from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, PODS, SERVICES, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, TrainingJob
 from mlinfra.resources.names import FIELD_MANAGER, TRAINING_JOB_UID_LABEL
 from mlinfra.tracking.contract import (
@@ -44,6 +44,7 @@ from mlinfra_operator.trainingjob.actions import (
     ReadRun,
     RegisterVersion,
 )
+from mlinfra_operator.trainingjob.distribution import build_peer_service
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
 from mlinfra_operator.trainingjob.model_version_builder import build_model_version
 from mlinfra_operator.trainingjob.observed import Observed, Refusal, child_job, pod_facts
@@ -225,6 +226,7 @@ class TrainingJobController:
         context, namespace = self._context, job.metadata.namespace
         manifest = build_job(job, run_id=action.run_id, defaults=context.defaults)
         try:
+            await self._ensure_peer_service(job)
             created = await context.client.create(JOBS, manifest, namespace, field_manager=FIELD_MANAGER)
         except ApiError as error:
             if error.status == CONFLICT:
@@ -240,6 +242,20 @@ class TrainingJobController:
             raise
         context.children.created(created)
         return replace(observed, child=child_job(created))
+
+    async def _ensure_peer_service(self, job: TrainingJob) -> None:
+        """Pods that train together find each other by its name."""
+        if job.spec.num_nodes == 1:
+            return
+        service = build_peer_service(job)
+        try:
+            await self._context.client.create(
+                SERVICES, service, job.metadata.namespace, field_manager=FIELD_MANAGER
+            )
+        except ApiError as error:
+            # Its name derives from the TrainingJob's UID: what has it is ours.
+            if error.status != CONFLICT:
+                raise
 
     async def _delete_child(self, action: DeleteChild, job: TrainingJob, observed: Observed) -> Observed:
         client, name, namespace = self._context.client, job.metadata.name, job.metadata.namespace

@@ -14,6 +14,12 @@ from mlinfra.resources.names import (
     TRAINING_JOB_LABEL,
     TRAINING_JOB_UID_LABEL,
 )
+from mlinfra_operator.trainingjob.distribution import (
+    is_distributed,
+    owner_reference,
+    peer_service_name,
+    torchrun_environment,
+)
 from mlinfra_operator.trainingjob.observed import CONTAINER
 
 SCRATCH_VOLUME = "mlinfra-scratch"
@@ -29,6 +35,7 @@ CONTAINER_SECURITY: dict[str, Any] = {
 """Both are what restricted Pod Security asks for, and a root file system that nobody can write to."""
 TERMINATION_LOG = f"{SCRATCH_PATH}/termination-log"
 BUILT_IN_COMMAND = ["python", "-m", "mlinfra.training"]
+TORCHRUN_COMMAND = ["python", "-m", "torch.distributed.run", "-m", "mlinfra.training"]
 CONTRACT_ENVIRONMENT = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_EXPERIMENT_NAME",
@@ -73,6 +80,12 @@ def build_job(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
             "spec": _pod_spec(job, run_id=run_id, defaults=defaults),
         },
     }
+    if spec.num_nodes > 1:
+        job_spec |= {
+            "completionMode": "Indexed",
+            "completions": spec.num_nodes,
+            "parallelism": spec.num_nodes,
+        }
     if spec.active_deadline_seconds is not None:
         job_spec["activeDeadlineSeconds"] = spec.active_deadline_seconds
     return {
@@ -82,16 +95,7 @@ def build_job(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
             "name": metadata.name,
             "namespace": metadata.namespace,
             "labels": labels,
-            "ownerReferences": [
-                {
-                    "apiVersion": job.api_version,
-                    "kind": job.kind,
-                    "name": metadata.name,
-                    "uid": metadata.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [owner_reference(job)],
         },
         "spec": job_spec,
     }
@@ -116,6 +120,8 @@ def _pod_spec(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
         "containers": [_container(job, run_id=run_id, defaults=defaults)],
         "volumes": [*volumes, {"name": SCRATCH_VOLUME, "emptyDir": {}}, *_shared_memory_volume(job)],
     }
+    if spec.num_nodes > 1:
+        pod["subdomain"] = peer_service_name(job)
     if spec.service_account_name is not None:
         pod["serviceAccountName"] = spec.service_account_name
     if spec.node_selector:
@@ -148,7 +154,8 @@ def _container(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": CONTAINER_SECURITY | (spec.security_context or {}),
     }
-    command = spec.command or (BUILT_IN_COMMAND if spec.model is not None else None)
+    built_in = TORCHRUN_COMMAND if is_distributed(job) else BUILT_IN_COMMAND
+    command = spec.command or (built_in if spec.model is not None else None)
     if command is not None:
         container["command"] = command
     if spec.args is not None:
@@ -180,7 +187,7 @@ def _environment(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> lis
     values |= {name: SCRATCH_PATH for name in WRITABLE_FOLDERS if name not in own}
     contract = [{"name": name, "value": value} for name, value in values.items() if value is not None]
     # The contract comes first, so that a user's value may refer to it by $(NAME).
-    return [*contract, *(variable.to_wire() for variable in job.spec.env or ())]
+    return [*contract, *torchrun_environment(job), *(variable.to_wire() for variable in job.spec.env or ())]
 
 
 def _shared_memory_volume(job: TrainingJob) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ The plan is made anew after each action, from what is known by then. Nothing is 
 what the cluster and MLflow hold, so a restarted operator goes on where another one stopped.
 """
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -342,14 +343,19 @@ class _Planner:
             observed_generation=generation,
             start_time=old.start_time or self._start_time(phase, mine),
             completion_time=old.completion_time,
-            attempts=max(old.attempts or 0, mine.started, attempt_of(self.observed.run))
-            if mine
-            else old.attempts,
+            attempts=self._attempts(mine),
             job_name=self.job.metadata.name if mine else old.job_name,
             trainer_status=self._trainer_status(phase) or old.trainer_status,
             mlflow=self._mlflow() or old.mlflow,
             model_version_ref=old.model_version_ref,
         )
+
+    def _attempts(self, child: ChildJob | None) -> int | None:
+        if child is None:
+            return self.job.status.attempts
+        # Each attempt starts a pod a node.
+        started = math.ceil(child.started / self.job.spec.num_nodes)
+        return max(self.job.status.attempts or 0, started, attempt_of(self.observed.run))
 
     def _start_time(self, phase: Phase, child: ChildJob | None) -> str | None:
         if child is None or phase == "Pending":

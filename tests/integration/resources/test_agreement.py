@@ -71,6 +71,8 @@ CONFIG = {"configMapKeyRef": {"name": "c", "key": "k"}}
 VOLUME = {"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}
 
 GOOD_JOBS: dict[str, Any] = {
+    "several pods": built_in(numNodes=64, numProcPerNode="auto"),
+    "several processes": own_code(numProcPerNode=8),
     "least built-in": BUILT_IN,
     "least own code": OWN_CODE,
     "image alone": {"modelName": "m", "image": "i"},
@@ -134,6 +136,9 @@ GOOD_JOBS: dict[str, Any] = {
     "toleration of everything": own_code(tolerations=[{"operator": "Exists"}]),
 }
 BAD_JOBS: dict[str, Any] = {
+    "no pod": own_code(numNodes=0),
+    "too many processes": own_code(numProcPerNode=65),
+    "processes that are no number": own_code(numProcPerNode="many"),
     "unknown task": data(task="Ranking"),
     "unknown class weights": built_in(training={"classWeights": "balanced"}),
     "class weights without classes": data(task="Regression") | {"training": {"classWeights": "Balanced"}},

@@ -1,0 +1,85 @@
+"""Pods that train together: how they meet, and that one that trains alone is as it was."""
+
+from typing import Any
+
+import pytest
+from unit.operator.objects import NAMESPACE, RUN_ID, UID, training_job
+
+from mlinfra.resources import TrainingJob
+from mlinfra.resources.names import TRAINING_JOB_UID_LABEL
+from mlinfra_operator.trainingjob.distribution import (
+    build_peer_service,
+    peer_service_name,
+    rendezvous_port,
+    torchrun_environment,
+)
+from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
+
+BUILT_IN: dict[str, Any] = {
+    "model": {"architecture": "mlp"},
+    "data": {"featureGroup": "group", "label": "label"},
+    "image": None,
+}
+
+
+def job_spec(job: TrainingJob) -> dict[str, Any]:
+    defaults = PodDefaults(image="trainer", tracking_uri="http://mlflow")
+    found: dict[str, Any] = build_job(job, run_id=RUN_ID, defaults=defaults)["spec"]
+    return found
+
+
+def variables(job: TrainingJob) -> dict[str, str]:
+    return {item["name"]: item["value"] for item in torchrun_environment(job) if "value" in item}
+
+
+def test_a_training_of_one_process_knows_nothing_of_torchrun() -> None:
+    job = training_job(**BUILT_IN)
+    assert torchrun_environment(job) == []
+    assert "completionMode" not in job_spec(job)
+    assert "subdomain" not in job_spec(job)["template"]["spec"]
+
+
+@pytest.mark.parametrize("processes", [2, "auto"])
+def test_processes_of_one_pod_meet_on_their_own(processes: int | str) -> None:
+    job = training_job(**BUILT_IN, numProcPerNode=processes)
+    assert variables(job) == {"PET_NPROC_PER_NODE": str(processes), "PET_STANDALONE": "1"}
+    (container,) = job_spec(job)["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "torch.distributed.run", "-m", "mlinfra.training"]
+
+
+def test_pods_meet_at_the_first_one() -> None:
+    job = training_job(**BUILT_IN, numNodes=3, numProcPerNode=8, backoffLimit=5)
+    spec = job_spec(job)
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
+    service = peer_service_name(job)
+    assert spec["template"]["spec"]["subdomain"] == service
+    assert variables(job) == {
+        "PET_NPROC_PER_NODE": "8",
+        "PET_NNODES": "3",
+        "PET_RDZV_BACKEND": "c10d",
+        "PET_RDZV_ENDPOINT": f"job-0.{service}:{rendezvous_port(job)}",
+        "PET_RDZV_ID": UID,
+        "PET_MAX_RESTARTS": "5",
+    }
+    assert torchrun_environment(job)[-1]["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+
+
+def test_the_users_own_command_is_kept() -> None:
+    job = training_job(numNodes=2, command=["torchrun", "train.py"])
+    (container,) = job_spec(job)["template"]["spec"]["containers"]
+    assert container["command"] == ["torchrun", "train.py"]
+    assert "PET_NNODES" in {item["name"] for item in container["env"]}
+
+
+def test_the_service_tells_of_pods_that_are_not_ready_and_goes_with_its_training_job() -> None:
+    service = build_peer_service(training_job(numNodes=2))
+    assert service["metadata"]["namespace"] == NAMESPACE
+    assert service["metadata"]["ownerReferences"][0]["uid"] == UID
+    assert service["spec"] == {
+        "clusterIP": "None",
+        "publishNotReadyAddresses": True,
+        "selector": {TRAINING_JOB_UID_LABEL: UID},
+    }
+    name = service["metadata"]["name"]
+    assert name[0].isalpha()
+    assert name.replace("-", "").isalnum()
