@@ -21,11 +21,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rivals import rival_python, run_rival
+from benchmarks.rivals import FEAST, rival_python, run_rival
 from benchmarks.side_by_side import Comparison, Timing, duration, report
 from mlinfra.features import FeatureStore, OnlineReader
 
-FEAST = ["feast==0.67.0"]
 FEATURES = [f"f{number}" for number in range(50)]
 GROUP = "prices"
 TTL = timedelta(days=1)

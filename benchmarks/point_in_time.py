@@ -20,11 +20,10 @@ import pyarrow as pa
 import typer
 from rich.console import Console
 
-from benchmarks.rivals import rival_python, run_rival
+from benchmarks.rivals import FEAST, rival_python, run_rival
 from benchmarks.side_by_side import Comparison, Timing, alternate, report
 from mlinfra.features import FeatureStore
 
-FEAST = ["feast[duckdb]==0.67.0"]
 FEAST_SCRIPT = Path(__file__).with_name("rival_scripts") / "feast_point_in_time.py"
 FEATURES = [f"f{number}" for number in range(10)]
 GROUP = "prices"

@@ -22,6 +22,8 @@ TELEMETRY_OFF = {
     "FEAST_TELEMETRY": "False",
     "NML_DISABLE_USAGE_LOGGING": "1",
 }
+FEAST = ["feast[duckdb]==0.67.0"]
+"""One environment for all that is measured against it."""
 MARKER = ".complete"
 
 
