@@ -19,6 +19,7 @@ On disk, under the store's root:
 
 from mlinfra.features.asof import JoinSettings
 from mlinfra.features.catalogue import FeatureDescription
+from mlinfra.features.compaction import CompactionReport
 from mlinfra.features.errors import (
     CorruptFeatures,
     CyclicDependency,
@@ -45,9 +46,11 @@ from mlinfra.features.online.result import OnlineFeatures
 from mlinfra.features.online.status import FeatureStatus
 from mlinfra.features.reports import CheckReport, ExpectationWarning, WriteReport
 from mlinfra.features.store import FeatureStore, get_feature_store
+from mlinfra.features.vacuum import VacuumReport
 
 __all__ = [
     "CheckReport",
+    "CompactionReport",
     "CorruptFeatures",
     "CyclicDependency",
     "ExpectationFailed",
@@ -75,6 +78,7 @@ __all__ = [
     "UnknownFeature",
     "UnknownFeatureGroup",
     "UnknownSnapshot",
+    "VacuumReport",
     "Violation",
     "WriteReport",
     "get_feature_store",
