@@ -124,13 +124,13 @@ class Environment:
 
     def _begin_read(self) -> Any:
         opened = self._lmdb or self._opened()
-        try:
-            return opened.begin(self._databases[ROWS])
-        except lmdb.MapResizedError:
-            # Another process has grown the map. A write of this process cannot be under way: it would have
-            # met the same error, and waits for the lock that is held here.
-            opened.set_mapsize(0)
-            return opened.begin(self._databases[ROWS])
+        while True:
+            try:
+                return opened.begin(self._databases[ROWS])
+            except lmdb.MapResizedError:
+                # Another process has grown the map. A write of this process cannot be under way: it would
+                # have met the same error, and waits for the lock that is held here.
+                opened.set_mapsize(0)
 
     def _resize(self, size: int) -> None:
         with self._reading:
@@ -148,11 +148,20 @@ class Environment:
             _check_length(self.file, opened)
             # Readers that were killed hold on to pages that could be used again.
             opened.reader_check()
+            while not self._databases_of(opened):
+                opened.set_mapsize(0)
+            self._lmdb = opened
+        return self._lmdb
+
+    def _databases_of(self, opened: lmdb.Environment) -> bool:
+        """Open the databases; False where another process has grown the map meanwhile."""
+        try:
             # Handles that are opened in a read transaction do not outlive it where transactions are reused.
             with opened.begin(write=True) as transaction:
                 self._databases = {name: opened.open_db(name.encode(), transaction) for name in DATABASES}
-            self._lmdb = opened
-        return self._lmdb
+        except lmdb.MapResizedError:
+            return False
+        return True
 
 
 def _check_length(file: Path, opened: lmdb.Environment) -> None:

@@ -44,6 +44,18 @@ for step in range(40):
     store.write_online_features([f"{own}{step}", "shared"], [[step]] * 2, feature_group="g", features=["x"],
                                 event_timestamp=moment)
 """
+GROWING = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from mlinfra.features.online.lmdb_backend import LmdbBackend
+from mlinfra.features.online.store import OnlineStore
+store = OnlineStore(LmdbBackend(Path(sys.argv[1]) / "online", map_bytes=1 << 16), time.time_ns)
+for step in range(100):
+    keys = [f"{sys.argv[2]}{50 * step + number}" for number in range(50)]
+    store.write(keys, np.full((50, 3), step), feature_group="g", version=None, features=["x", "y", "z"],
+                event_timestamp=None, force=False)
+"""
 FORKING = """
 import os, sys
 from pathlib import Path
@@ -230,6 +242,14 @@ def test_a_map_that_another_process_has_grown_is_taken_over(tmp_path: Path) -> N
         assert reader.read("k4999").values[0, 0] >= 1
     assert small.write("k0", [7.0] * 3, feature_group="g", **options) == 1
     assert reader.read("k0").values.tolist() == [[7, 7, 7]]
+
+
+def test_a_map_that_several_writers_outgrow_at_once_grows_for_all(tmp_path: Path) -> None:
+    with process(GROWING, tmp_path, "a") as first, process(GROWING, tmp_path, "b") as second:
+        assert first.wait(DEADLINE_SECONDS) == 0
+        assert second.wait(DEADLINE_SECONDS) == 0
+    keys = [f"{own}{number}" for own in "ab" for number in range(5000)]
+    assert present(FeatureStore(tmp_path), keys)
 
 
 def test_a_killed_materialization_is_completed_by_the_next(tmp_path: Path) -> None:
