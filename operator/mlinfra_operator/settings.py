@@ -9,10 +9,12 @@ TRACKING_URI_ENV = "MLFLOW_TRACKING_URI"
 FEATURE_STORE_URI_ENV = "MLINFRA_FEATURE_STORE_URI"
 TRAINER_IMAGE_ENV = "MLINFRA_TRAINER_IMAGE"
 WATCH_NAMESPACE_ENV = "MLINFRA_WATCH_NAMESPACE"
+METRICS_ADDRESS_ENV = "MLINFRA_METRICS_ADDRESS"
 LEADER_ELECTION_ENV = "MLINFRA_LEADER_ELECTION"
 POD_NAME_ENV = "POD_NAME"
 POD_NAMESPACE_ENV = "POD_NAMESPACE"
 LIVENESS_ENDPOINT_ENV = "MLINFRA_LIVENESS_ENDPOINT"
+MAX_PORT = 65536
 LEASE_NAME = "mlinfra-operator"
 DEFAULT_TRAINER_IMAGE = "mlinfra-trainer:0.1.0"
 
@@ -28,6 +30,7 @@ class Settings:
     Attributes:
         watch_namespace: the only namespace to look at; all of them where absent.
         liveness_endpoint: URL to answer liveness probes at; none where absent.
+        metrics_address: ``host:port`` where Prometheus may scrape; nowhere where absent.
         leader_election: whether one of several replicas works at a time; off only where there is just one.
         identity: who we are among the replicas: the pod's name; a name of this process where absent.
         lease_namespace: where the lease is kept; the namespace that the operator logs in to where absent.
@@ -38,6 +41,7 @@ class Settings:
     feature_store_uri: str | None = None
     watch_namespace: str | None = None
     liveness_endpoint: str | None = None
+    metrics_address: str | None = None
     leader_election: bool = True
     identity: str | None = None
     lease_namespace: str | None = None
@@ -66,10 +70,20 @@ class Settings:
             feature_store_uri=environ.get(FEATURE_STORE_URI_ENV) or None,
             watch_namespace=environ.get(WATCH_NAMESPACE_ENV) or None,
             liveness_endpoint=environ.get(LIVENESS_ENDPOINT_ENV) or None,
+            metrics_address=_address(environ.get(METRICS_ADDRESS_ENV) or None),
             leader_election=_switch(environ.get(LEADER_ELECTION_ENV) or "true", LEADER_ELECTION_ENV),
             identity=environ.get(POD_NAME_ENV) or None,
             lease_namespace=environ.get(POD_NAMESPACE_ENV) or None,
         )
+
+
+def _address(text: str | None) -> str | None:
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < MAX_PORT:
+        raise SettingsError(f"{METRICS_ADDRESS_ENV} is {text!r}: write host:port, such as 127.0.0.1:8081")
+    return text
 
 
 def _switch(text: str, name: str) -> bool:

@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar, cast
+from wsgiref.simple_server import WSGIServer
 
 import httpx
 
@@ -26,9 +27,10 @@ from mlinfra_operator.runtime.election import LeaderElection
 from mlinfra_operator.runtime.events import EventPoster
 from mlinfra_operator.runtime.finisher import RunFinisher
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
+from mlinfra_operator.runtime.prometheus import ObservedState, OperatorMetrics
 from mlinfra_operator.runtime.run_watch import RunWatch
 from mlinfra_operator.runtime.status import StatusWriter
-from mlinfra_operator.runtime.work_queue import WorkQueue
+from mlinfra_operator.runtime.work_queue import Retry, WorkQueue
 from mlinfra_operator.settings import Settings
 from mlinfra_operator.tracking import FinalStatus, Finish
 from mlinfra_operator.trainingjob import controller as trainingjob
@@ -61,6 +63,9 @@ class Operator:
         self._settings = settings
         self._client = client
         self._mlflow = Mlflow(settings.tracking_uri)
+        self._metrics = OperatorMetrics()
+        self._server: WSGIServer | None = None
+        self._leads = False
         self._election = _election(settings, client) if settings.leader_election else None
         self._queue: WorkQueue[WorkKey] = WorkQueue(self._reconcile)
         self.jobs = ObjectCache(self._job_changed, self._job_deleted)
@@ -84,22 +89,38 @@ class Operator:
 
     async def run(self) -> None:
         """Work until cancelled; what kopf tells of is fed to `jobs`, `versions` and `policies` meanwhile."""
+        self._serve_metrics()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._children.run())
             await self._children.synced.wait()
             if self._election is not None:
                 await self._election.acquire()
                 group.create_task(self._election.hold())
+            self._leads = True
             logger.info("ready")
             self._queue.add(("Sweep", "", ""))
             group.create_task(self._queue.run(WORKERS))
             group.create_task(self._runs.run())
             group.create_task(self._relist_regularly())
 
+    def _serve_metrics(self) -> None:
+        kinds = {
+            "trainingjobs": self.jobs,
+            "modelversions": self.versions,
+            "retrainingpolicies": self.policies,
+        }
+        self._metrics.observe(ObservedState(kinds, depth=lambda: len(self._queue), leads=lambda: self._leads))
+        if self._settings.metrics_address is not None:
+            self._server = self._metrics.serve(self._settings.metrics_address)
+            logger.info("metrics at http://%s/metrics", self._settings.metrics_address)
+
     async def aclose(self) -> None:
         """Let go of the lease and of MLflow; calls that run go on."""
         if self._election is not None:
             await self._election.release()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
         await self._mlflow.aclose()
 
     def _wire(self, cluster_uid: str | None) -> None:
@@ -120,7 +141,7 @@ class Operator:
                     feature_store_uri=self._settings.feature_store_uri,
                 ),
                 finish=self._finish,
-                phase_changed=self._enqueue_policy_of,
+                phase_changed=self._phase_changed,
                 cluster_uid=cluster_uid,
             )
         )
@@ -152,6 +173,10 @@ class Operator:
         )
 
     async def _reconcile(self, key: WorkKey) -> float | None:
+        with self._metrics.reconciling(key[0], Retry):
+            return await self._look_at(key)
+
+    async def _look_at(self, key: WorkKey) -> float | None:
         kind, first, second = key
         match kind:
             case "TrainingJob":
@@ -182,6 +207,12 @@ class Operator:
     def _job_deleted(self, obj: Object) -> None:
         self._trainingjobs.forget(obj)
         self._enqueue_policy_of(obj)
+
+    def _phase_changed(self, job: Object, phase: str | None) -> None:
+        """A TrainingJob as it was before its new phase was stored."""
+        if phase == "Running" and "startTime" not in (job.get("status") or {}):
+            self._metrics.first_pod(job)
+        self._enqueue_policy_of(job)
 
     def _enqueue_policy_of(self, job: Object) -> None:
         key = retrainingpolicy.policy_of(job)

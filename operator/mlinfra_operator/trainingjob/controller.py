@@ -65,7 +65,7 @@ class Context:
 
     Attributes:
         finish: called with a run that has to end.
-        phase_changed: called with a TrainingJob whose new phase is stored.
+        phase_changed: called with a TrainingJob as it was, and its new phase, once that is stored.
     """
 
     client: KubernetesClient
@@ -78,7 +78,7 @@ class Context:
     events: EventPoster
     defaults: PodDefaults
     finish: Callable[[Finish], None]
-    phase_changed: Callable[[Object], None]
+    phase_changed: Callable[[Object, str | None], None]
     cluster_uid: str | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -312,7 +312,7 @@ class TrainingJobController:
                 context.finish(Finish(observed.run.run_id, "KILLED"))
             return
         if decided.status.phase != (obj.get("status") or {}).get("phase"):
-            context.phase_changed(obj)
+            context.phase_changed(obj, decided.status.phase)
         if decided.finish is not None:
             context.finish(decided.finish)
         for event in decided.events:

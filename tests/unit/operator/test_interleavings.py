@@ -376,7 +376,7 @@ class Operator:
                 status=StatusWriter(api, TRAINING_JOBS, self.jobs),  # type: ignore[arg-type]  # as above
                 defaults=PodDefaults(image="image", tracking_uri="http://mlflow"),
                 finish=self.finishes.append,
-                phase_changed=lambda _: None,
+                phase_changed=lambda *_: None,
             )
         )
         self.modelversions = modelversion.ModelVersionController(

@@ -20,6 +20,7 @@ def test_every_setting_is_read() -> None:
             "MLINFRA_FEATURE_STORE_URI": "s3://features",
             "MLINFRA_WATCH_NAMESPACE": "team",
             "MLINFRA_LIVENESS_ENDPOINT": "http://0.0.0.0:8080/healthz",
+            "MLINFRA_METRICS_ADDRESS": "0.0.0.0:8081",
             "MLINFRA_LEADER_ELECTION": "False",
             "POD_NAME": "operator-1",
             "POD_NAMESPACE": "system",
@@ -30,6 +31,7 @@ def test_every_setting_is_read() -> None:
         "s3://features",
         "team",
         "http://0.0.0.0:8080/healthz",
+        metrics_address="0.0.0.0:8081",
         leader_election=False,
         identity="operator-1",
         lease_namespace="system",
@@ -50,3 +52,9 @@ def test_a_switch_is_on_or_off() -> None:
 def test_an_mlflow_that_pods_cannot_reach_is_refused_at_the_start(uri: str | None) -> None:
     with pytest.raises(SettingsError, match="MLFLOW_TRACKING_URI"):
         Settings.of({} if uri is None else {"MLFLOW_TRACKING_URI": uri})
+
+
+@pytest.mark.parametrize("address", ["8081", ":8081", "localhost", "localhost:http", "localhost:70000"])
+def test_an_address_is_a_host_and_a_port(address: str) -> None:
+    with pytest.raises(SettingsError, match="write host:port"):
+        Settings.of({"MLFLOW_TRACKING_URI": "http://mlflow", "MLINFRA_METRICS_ADDRESS": address})
