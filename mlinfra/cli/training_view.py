@@ -28,6 +28,7 @@ BEGINNINGS = {
 ENDINGS = {
     "evaluate": "testing",
     "export": "exporting to ONNX",
+    "report": "writing the report",
     "log model": "logging the model",
     "register": "registering the version",
 }
@@ -138,6 +139,7 @@ def facts_of(training: "LocalTraining") -> Iterator[tuple[str, str]]:
         yield "ONNX", f"{training.onnx_path} (differs by {difference:.0e} at most)"
     if training.int8_path is not None:
         yield "ONNX int8", str(training.int8_path)
+    yield "report", str(training.report_path)
     yield "seconds", " · ".join(f"{name} {value:.1f}" for name, value in training.seconds.items())
 
 

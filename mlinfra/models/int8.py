@@ -21,7 +21,7 @@ def quantize_int8(model: onnx.ModelProto) -> onnx.ModelProto:
 
     original = onnx.ModelProto()
     original.CopyFrom(model)
-    original.metadata_props.add(key=READY, value="mlinfra")
+    original.metadata_props.add(key=READY, value="onnxruntime.quant")
     with tempfile.TemporaryDirectory(prefix="mlinfra-int8-") as folder:
         path = Path(folder, "model.onnx")
         # Unsigned: ONNX Runtime's CPU kernel of a convolution takes no signed weights everywhere.

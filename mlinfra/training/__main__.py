@@ -122,7 +122,8 @@ def train_job(job: PodJob, tracker: "MlflowTracker", joined: "Joined") -> "Train
     store = get_feature_store(feature_store_uri(os.environ))
     rows = read_rows(store, config.data, also=champion.features if champion else ())
     say(f"{len(rows.frame)} rows of {config.data.feature_group}, {rows.snapshot.id}")
-    if problem := record_snapshot(rows.snapshot, store, tracker):
+    problem = record_snapshot(rows.snapshot, store, tracker)
+    if problem:
         say(f"the feature store does not keep that snapshot, the run does: {problem}")
     with joined(config, rows.frame, rows.keys) as runtime:
         return train(
@@ -130,6 +131,7 @@ def train_job(job: PodJob, tracker: "MlflowTracker", joined: "Joined") -> "Train
             rows.frame,
             keys=rows.keys,
             model_name=job.spec.model_name,
+            snapshot=None if problem else rows.snapshot.id,
             champion=champion,
             tracker=tracker,
             on_progress=say_epoch,

@@ -13,6 +13,7 @@ from mlinfra.training.checkpoints import Checkpoints, fingerprint_of
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.epochs import Fit
 from mlinfra.training.evaluation import Evaluation
+from mlinfra.training.figures import training_figures
 from mlinfra.training.folds import (
     evaluate_fold,
     fold_metrics,
@@ -23,8 +24,16 @@ from mlinfra.training.folds import (
 )
 from mlinfra.training.metadata import model_metadata
 from mlinfra.training.onnx_check import Exported, export
+from mlinfra.training.report import Reported, report_html
 from mlinfra.training.rows import RowKeys
-from mlinfra.training.run_log import EpochReporter, OnProgress, log_model, log_plots, log_start
+from mlinfra.training.run_log import (
+    REPORT_ARTIFACT,
+    EpochReporter,
+    OnProgress,
+    log_figures,
+    log_model,
+    log_start,
+)
 from mlinfra.training.runtime import Runtime, choose_device
 
 OnStep = Callable[[str], None]
@@ -43,6 +52,7 @@ class TrainingResult:
         periods: first and last date of each part, as ``2015-01-02/2018-12-31``.
         model_uri: URI of the logged model.
         exported: the model as graphs; None where none was asked for.
+        report: the page that tells of it, as HTML.
         seconds: wall time of each step.
     """
 
@@ -54,6 +64,7 @@ class TrainingResult:
     periods: Mapping[str, str]
     model_uri: str
     exported: Exported | None
+    report: str
     seconds: Mapping[str, float]
 
 
@@ -79,6 +90,7 @@ def train(
     *,
     keys: RowKeys,
     model_name: str | None = None,
+    snapshot: str | None = None,
     champion: Champion | None = None,
     tracker: MlflowTracker,
     on_progress: OnProgress,
@@ -93,6 +105,7 @@ def train(
         frame: rows of the feature group in the range of dates.
         keys: which of its columns are the time and the entity.
         model_name: registered model that the result is for.
+        snapshot: ID of the rows' snapshot, where the feature store keeps it.
         champion: the model in Production, scored on the same test rows; None where there is none.
         tracker: its run is started.
         on_progress: called after each epoch.
@@ -136,7 +149,6 @@ def train(
     with watch.step("evaluate"):
         served, fitted = fold.served, fold.fit
         predictions, evaluation = evaluate_fold(fold, config, device=runtime.device)
-        log_plots(predictions, config, samples, tracker)
         score = None
         if champion is not None:
             score = score_champion(champion, frame, samples, fold.objective, data=config.data, keys=keys)
@@ -157,6 +169,25 @@ def train(
                 served, fold.objective, config, samples, expected=predictions, metadata=metadata
             )
         metrics |= exported.metrics
+    with watch.step("report"):
+        figures = training_figures(predictions, config, samples, fitted)
+        log_figures(figures, tracker)
+        report = report_html(
+            Reported(
+                config=config,
+                samples=samples,
+                fitted=fitted,
+                evaluation=evaluation,
+                champion=score,
+                metrics=metrics,
+                metadata=metadata,
+                figures=figures,
+                model_name=model_name,
+                run_id=tracker.run_id,
+                snapshot=snapshot,
+            )
+        )
+        tracker.log_bytes(report.encode(), REPORT_ARTIFACT)
     with watch.step("log model"):
         # The last epoch's step, a later time: MLflow's latest values are then those of the best epoch.
         tracker.log_metrics(metrics, step=reporter.epoch)
@@ -172,5 +203,6 @@ def train(
         periods=samples.periods(),
         model_uri=model_uri,
         exported=exported,
+        report=report,
         seconds=watch.seconds,
     )

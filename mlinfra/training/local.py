@@ -60,6 +60,7 @@ class LocalTraining:
         promotion_reason: why it is in Production, or why not.
         onnx_path: the exported model; None where none was exported.
         int8_path: its copy with 8-bit weights; None where none was asked for.
+        report_path: the page that tells of the training.
         seconds: wall time of each step.
     """
 
@@ -72,6 +73,7 @@ class LocalTraining:
     promotion_reason: str
     onnx_path: Path | None
     int8_path: Path | None
+    report_path: Path
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -118,12 +120,13 @@ def train_locally(
             rows = read_rows(store, config.data, also=champion.features if champion else ())
         with watch.step("start"):
             run_id = tracker.start_run(registration.model_name)
-            record_snapshot(rows.snapshot, store, tracker)
+            kept = record_snapshot(rows.snapshot, store, tracker) is None
         result = train(
             config,
             rows.frame,
             keys=rows.keys,
             model_name=registration.model_name,
+            snapshot=rows.snapshot.id if kept else None,
             champion=champion,
             tracker=tracker,
             on_progress=on_progress,
@@ -152,6 +155,7 @@ def train_locally(
         onnx_path=files.get("model.onnx"),
         int8_path=files.get("model.int8.onnx"),
         seconds=watch.seconds,
+        report_path=files["report.html"],
     )
 
 
@@ -191,7 +195,7 @@ def write_files(folder: Path, result: TrainingResult) -> dict[str, Path]:
     Returns:
         The path of each file that was written, by its name.
     """
-    contents: dict[str, bytes] = {}
+    contents = {"report.html": result.report.encode()}
     if result.exported is not None:
         contents["model.onnx"] = result.exported.graph.SerializeToString()
         if result.exported.int8 is not None:

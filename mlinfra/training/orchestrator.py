@@ -104,8 +104,8 @@ class TrainingOrchestrator:
             ``baseline_metrics`` of an answer without learning, ``baseline_accuracy`` (None for values),
             ``champion`` (None, or its ``version``, ``test_metrics`` and ``problem``), ``periods``,
             ``run_id``, ``model_name``, ``version``, ``stage``, ``promoted``, ``promotion_reason``,
-            ``onnx_path``, ``int8_path``, ``epochs``, ``seconds``. Where ``success`` is False: ``error`` and
-            its ``reason``.
+            ``onnx_path``, ``int8_path``, ``report_path``, ``epochs``, ``seconds``. Where ``success``
+            is False: ``error`` and its ``reason``.
         """
         wanted = {"onnx": export_onnx, "int8": export_int8 or self.export_config.int8}
         try:
@@ -228,6 +228,7 @@ def outcome(training: LocalTraining) -> dict[str, Any]:
         if champion
         else None,
         "onnx_path": str(training.onnx_path) if training.onnx_path else None,
+        "report_path": str(training.report_path),
         "int8_path": str(training.int8_path) if training.int8_path else None,
         "epochs": len(result.fit.epochs),
         "seconds": dict(training.seconds),

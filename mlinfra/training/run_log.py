@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from mlinfra import __version__
@@ -15,15 +13,17 @@ from mlinfra.training.checkpoints import Checkpoints
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.epochs import Epoch
 from mlinfra.training.folds import Preparation, fold_metrics
-from mlinfra.training.measures import confusion_matrix
 from mlinfra.training.objective import PrimaryMetric
 from mlinfra.training.onnx_check import Exported
-from mlinfra.training.plots import confusion_matrix_figure
 from mlinfra.training.progress import Progress, progress_tag, remaining_seconds
 from mlinfra.training.samples import Samples
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 OnProgress = Callable[[Epoch, Progress], None]
 MODEL_ARTIFACT = "model"
+REPORT_ARTIFACT = "report.html"
 INT8_ARTIFACT = "int8/model.onnx"
 
 
@@ -176,20 +176,10 @@ def training_params(training: TrainingParameters) -> dict[str, Any]:
     }
 
 
-def log_plots(
-    predictions: NDArray[np.float32], config: TrainingConfig, samples: Samples, tracker: MlflowTracker
-) -> None:
-    """Log what the predictions for the test part look like, under ``plots/``."""
-    if config.data.task != "Classification":
-        return
-    classes = samples.rows.classes
-    label = samples.rows.label[samples.test.last_rows]
-    figure = confusion_matrix_figure(
-        confusion_matrix(predictions.argmax(axis=1), label, classes=len(classes)),
-        classes,
-        title=f"{config.data.label}, {samples.test.period.replace('/', ' to ')}",
-    )
-    tracker.log_figure(figure, "plots/confusion_matrix.png")
+def log_figures(figures: Mapping[str, "Figure"], tracker: MlflowTracker) -> None:
+    """Log figures by name, under ``plots/``."""
+    for name, figure in figures.items():
+        tracker.log_figure(figure, f"plots/{name}.png")
 
 
 def log_model(
