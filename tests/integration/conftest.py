@@ -1,9 +1,10 @@
-"""A private control plane for the tests that need a real API server."""
+"""A private control plane and an MLflow server, for the tests that need real ones."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from servers.mlflow_server import MlflowServer, free_port
 
 from mlinfra.cli.running import run
 from mlinfra.local.cluster import LocalCluster
@@ -32,3 +33,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
         yield cluster
     finally:
         cluster.down(delete=True)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """One server for all tests; whoever stops it starts it again."""
+    server = MlflowServer(folder=tmp_path_factory.mktemp("mlflow"), port=free_port())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 from mlflow import MlflowClient
-from servers.mlflow_server import MlflowServer, free_port
+from servers.mlflow_server import MlflowServer
 
 from mlinfra.kube import ClusterConfig, KubernetesClient
 from mlinfra.kube.resource import (
@@ -55,14 +55,6 @@ async def wait_for(
 @pytest.fixture
 def eventually() -> Callable[..., Awaitable[Any]]:
     return wait_for
-
-
-@pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    server = MlflowServer(tmp_path_factory.mktemp("mlflow"), free_port())
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

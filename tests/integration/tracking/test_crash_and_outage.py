@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers.mlflow_server import MlflowServer, free_port
+from servers.mlflow_server import MlflowServer
 from typer.testing import CliRunner
 
 from mlinfra.cli.main import app
@@ -22,14 +22,12 @@ POINTS = 2_000
 NEVER = Pace(interval=3600.0)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    server = MlflowServer(folder=tmp_path_factory.mktemp("mlflow"), port=free_port())
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+@pytest.fixture
+def server(mlflow_server: MlflowServer) -> Iterator[MlflowServer]:
+    """The tests' server, which runs again however a test leaves it."""
+    yield mlflow_server
+    if mlflow_server.process is None:
+        mlflow_server.start()
 
 
 @pytest.fixture(autouse=True)

@@ -1,23 +1,12 @@
-"""A real MLflow server, and a feature store with the example data."""
+"""MLflow's own calls go to the tests' server; a feature store with the example data."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers.mlflow_server import MlflowServer, free_port
+from servers.mlflow_server import MlflowServer
 
 from mlinfra.datasets import write_dataset
 from mlinfra.features import FeatureStore, get_feature_store
-
-
-@pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    server = MlflowServer(folder=tmp_path_factory.mktemp("mlflow"), port=free_port())
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(autouse=True)
