@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, cast
 
 from mlinfra.errors import MlinfraError
+from mlinfra.tracking.artifacts import read_artifact, write_artifact
 from mlinfra.tracking.batches import Batch, MetricPoint
 from mlinfra.tracking.connection import connect, lasting_uri, persistently, translated_errors
 from mlinfra.tracking.contract import ATTEMPT_TAG, MODEL_TAG, PROGRESS_TAG, SHA256_TAG
@@ -206,11 +207,11 @@ class MlflowTracker:
 
     def log_bytes(self, content: bytes, file: str) -> None:
         """Log a file's content as an artifact, such as ``report.html``."""
-        with tempfile.TemporaryDirectory(prefix="mlinfra-artifact-") as folder:
-            path = Path(folder, Path(file).name)
-            path.write_bytes(content)
-            place = str(Path(file).parent) if Path(file).parent.name else None
-            self._ask(self.client.log_artifact, self.run_id, str(path), place)
+        self._ask(write_artifact, self.client, self.run_id, content, file)
+
+    def read_artifact(self, file: str) -> bytes | None:
+        """The content of an artifact of the active run; None where it has none of that name."""
+        return self._ask(read_artifact, self.client, self.run_id, file)
 
     def log_model(
         self,

@@ -115,12 +115,13 @@ def train_job(job: PodJob, tracker: "MlflowTracker", joined: "Joined") -> "Train
     from mlinfra.training.champion import find_champion
     from mlinfra.training.config import TrainingConfig
     from mlinfra.training.core import train
-    from mlinfra.training.data import read_rows, record_snapshot
+    from mlinfra.training.data import read_rows_of_run, record_snapshot
 
     config = TrainingConfig.from_spec(job.spec)
     champion = find_champion(tracker, job.spec.model_name)
     store = get_feature_store(feature_store_uri(os.environ))
-    rows = read_rows(store, config.data, also=champion.features if champion else ())
+    also = champion.features if champion else ()
+    rows = read_rows_of_run(store, config.data, tracker, also=also, on_notice=say)
     say(f"{len(rows.frame)} rows of {config.data.feature_group}, {rows.snapshot.id}")
     problem = record_snapshot(rows.snapshot, store, tracker)
     if problem:

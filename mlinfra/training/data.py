@@ -1,11 +1,17 @@
 """Reads the rows of a training from the feature store, and records which they were."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from mlinfra.features import CorruptFeatures, FeatureStore, FeatureStoreUnavailable, Snapshot
+from mlinfra.features import (
+    CorruptFeatures,
+    FeatureStore,
+    FeatureStoreUnavailable,
+    Snapshot,
+    UnknownFeatureGroup,
+)
 from mlinfra.resources.built_in_training import TrainingData
 from mlinfra.tracking.contract import FEATURE_SNAPSHOT_PROBLEM_TAG, FEATURE_SNAPSHOT_TAG
 from mlinfra.tracking.tracker import MlflowTracker
@@ -46,25 +52,83 @@ def read_rows(store: FeatureStore, data: TrainingData, *, also: Collection[str] 
         CorruptFeatures: a file is missing or damaged, or no longer what it was when the snapshot was taken.
     """
     if data.snapshot is not None:
-        snapshot = store.get_snapshot(data.snapshot)
-        columns = _columns(data, also, snapshot.of_group(data.feature_group).features)
-        frame = store.read_snapshot(snapshot, data.feature_group, columns)
-    else:
-        columns = _columns(data, also, store.get_feature_group(data.feature_group).features)
-        snapshot = store.describe_snapshot(
-            data.feature_group, start_date=data.start_date, end_date=data.end_date, columns=columns
-        )
-        frame = store.read_snapshot(snapshot, verify=False)
-    group = snapshot.of_group(data.feature_group)
-    keys = RowKeys(time=group.time_column, entity=group.entity_column)
-    if frame.empty:
-        times = store.read_offline_features(data.feature_group, columns=[])[keys.time]
+        return read_again(store, store.get_snapshot(data.snapshot), data, also=also)
+    columns = _columns(data, also, store.get_feature_group(data.feature_group).features)
+    snapshot = store.describe_snapshot(
+        data.feature_group, start_date=data.start_date, end_date=data.end_date, columns=columns
+    )
+    rows = _rows(snapshot, data, store.read_snapshot(snapshot, verify=False))
+    if rows.frame.empty:
+        times = store.read_offline_features(data.feature_group, columns=[])[rows.keys.time]
         there_is = f"It has {times.min():%Y-%m-%d} to {times.max():%Y-%m-%d}" if len(times) else "It is empty"
         raise EmptyDateRangeError(
             f'Feature group "{data.feature_group}" has no rows between {data.start_date or "its beginning"} '
             f"and {data.end_date or 'its end'}. {there_is}."
         )
-    return TrainingRows(frame, keys, snapshot)
+    return rows
+
+
+def read_again(
+    store: FeatureStore,
+    snapshot: Snapshot,
+    data: TrainingData,
+    *,
+    also: Collection[str] = (),
+    verify: bool = True,
+) -> TrainingRows:
+    """The rows of a snapshot, whether or not the store keeps its manifest.
+
+    Args:
+        store: where the files are.
+        snapshot: which rows.
+        data: group, features and label; the dates do not count.
+        also: as of `read_rows`.
+        verify: compare the files' hashes first.
+
+    Raises:
+        UnknownFeatureGroup: the snapshot does not hold the group.
+        CorruptFeatures: a file is missing or damaged, or no longer what it was when the snapshot was taken.
+    """
+    columns = _columns(data, also, snapshot.of_group(data.feature_group).features)
+    frame = store.read_snapshot(snapshot, data.feature_group, columns, verify=verify)
+    return _rows(snapshot, data, frame)
+
+
+def read_rows_of_run(
+    store: FeatureStore,
+    data: TrainingData,
+    tracker: MlflowTracker,
+    *,
+    also: Collection[str] = (),
+    on_notice: Callable[[str], None],
+) -> TrainingRows:
+    """The rows that earlier attempts of the active run learnt from, whatever was written since.
+
+    Where they cannot be read any more, as after a vacuum of files that no snapshot in the store protected,
+    the attempt learns from the rows there are now: checkpoints of the earlier ones are then not gone on from.
+
+    Args:
+        store, data, also: as of `read_rows`.
+        tracker: its run is started.
+        on_notice: told which rows an attempt after the first reads, and why.
+
+    Raises:
+        MlinfraError: as `read_rows`, of the rows there are now.
+    """
+    content = tracker.read_artifact(SNAPSHOT_FILE) if tracker.attempt > 1 else None
+    if content is None:
+        return read_rows(store, data, also=also)
+    try:
+        snapshot = Snapshot.from_json(content, where=f"{SNAPSHOT_FILE} of run {tracker.run_id}")
+        rows = read_again(store, snapshot, data, also=also)
+    except (CorruptFeatures, UnknownFeatureGroup) as error:
+        on_notice(
+            f"the rows of the earlier attempts cannot be read any more, those there are now are learnt from: "
+            f"{error}"
+        )
+        return read_rows(store, data, also=also)
+    on_notice(f"the rows are those of the earlier attempts, {snapshot.id}")
+    return rows
 
 
 def record_snapshot(snapshot: Snapshot, store: FeatureStore, tracker: MlflowTracker) -> str | None:
@@ -90,6 +154,11 @@ def record_snapshot(snapshot: Snapshot, store: FeatureStore, tracker: MlflowTrac
         source = {"store": store.uri, "featureGroup": group.group, "snapshot": snapshot.id}
         tracker.log_dataset(group.group, snapshot.id, source)
     return problem
+
+
+def _rows(snapshot: Snapshot, data: TrainingData, frame: pd.DataFrame) -> TrainingRows:
+    group = snapshot.of_group(data.feature_group)
+    return TrainingRows(frame, RowKeys(time=group.time_column, entity=group.entity_column), snapshot)
 
 
 def _columns(data: TrainingData, also: Collection[str], known: Collection[str]) -> Sequence[str] | None:

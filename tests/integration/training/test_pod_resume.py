@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from mlinfra.features import FeatureStore
-from mlinfra.tracking.contract import ATTEMPT_TAG
+from mlinfra.datasets import write_dataset
+from mlinfra.features import FeatureStore, get_feature_store
+from mlinfra.tracking.contract import ATTEMPT_TAG, FEATURE_SNAPSHOT_TAG
 
 SECONDS = 120.0
 EXPERIMENT = "resumed pods"
@@ -130,6 +131,32 @@ def test_stopped_and_killed_pods_end_with_the_bits_of_one_left_alone(
     assert run.data.tags[ATTEMPT_TAG] == "3"
     assert run.data.metrics["test_accuracy"] == other.data.metrics["test_accuracy"]
     assert run.data.metrics["test_log_loss"] == other.data.metrics["test_log_loss"]
+
+
+def test_rows_written_between_attempts_change_nothing(
+    mlflow_server: Any, pods: Pods, alone: str, tmp_path: Path
+) -> None:
+    store = get_feature_store(tmp_path / "store")
+    write_dataset(store, "sp500")
+    pods_of_store = Pods(pods.client, mlflow_server.uri, store)
+    run_id, asked = pods.new_run(), job(tmp_path / "checkpoints")
+    code, rest = pods_of_store.run_until(2, signal.SIGTERM, run_id, asked)
+    assert code == 143, rest
+    snapshot_id = pods.client.get_run(run_id).data.tags[FEATURE_SNAPSHOT_TAG]
+    rewrite(store)
+
+    output = pods_of_store.run(run_id, asked)
+    assert f"the rows are those of the earlier attempts, {snapshot_id}" in output
+    assert "The training goes on from checkpoint" in output
+    assert pods.client.get_run(run_id).data.tags[FEATURE_SNAPSHOT_TAG] == snapshot_id
+    for metric in ("train_loss", "val_loss"):
+        assert pods.curve(run_id, metric) == pods.curve(alone, metric)
+
+
+def rewrite(store: FeatureStore) -> None:
+    """Other values for every row, as a correction would write them."""
+    frame = store.read_offline_features("sp500_daily")
+    store.write_offline_features("sp500_daily", frame.assign(rsi_14=frame["rsi_14"] / 2))
 
 
 @pytest.mark.parametrize(
