@@ -1,7 +1,7 @@
 """How commands run: interrupts end them in order, expected errors are one message."""
 
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,19 +35,24 @@ def run(command: Coroutine[Any, Any, T]) -> T:
         raise KeyboardInterrupt from None
 
 
-@contextmanager
-def interruptible(console: "Console") -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the block in order, and a second one the process at once."""
+def interrupt() -> None:
+    """End what runs at once, in order."""
+    raise KeyboardInterrupt
 
-    def stop(number: int, _frame: object) -> None:
+
+@contextmanager
+def interruptible(console: "Console", stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM ``stop`` the block in order, and a second one the process at once."""
+
+    def on_signal(number: int, _frame: object) -> None:
         # Not a handler of our own: one that is written in Python waits for a library that does not return.
         signal.signal(number, signal.SIG_DFL)
         console.show_cursor()
         console.print("Stopping in order; once more ends it at once.", highlight=False)
-        raise KeyboardInterrupt
+        stop()
 
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:

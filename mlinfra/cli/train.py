@@ -13,7 +13,7 @@ import typer
 
 from mlinfra.cli import output
 from mlinfra.cli.options import PLACES, Store
-from mlinfra.cli.running import expected_errors, interruptible
+from mlinfra.cli.running import expected_errors, interrupt, interruptible
 from mlinfra.cli.train_flags import (
     CONFIGURATION,
     DATA,
@@ -24,6 +24,7 @@ from mlinfra.cli.train_flags import (
     told,
     with_spec_flags,
 )
+from mlinfra.training.interruption import Interruption
 
 EXAMPLES = r"""[bold]Examples[/]
 
@@ -110,6 +111,31 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Processes that train together, one for each GPU where there are.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 1,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=told("Epochs between checkpoints, kept in data/checkpoints.", "none are written"),
+            metavar="EPOCHS",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the model's run whose checkpoint was written last.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = False,
     register: Annotated[
         bool, typer.Option(help="Register a new version of the model.", rich_help_panel=RESULT)
     ] = True,
@@ -149,7 +175,8 @@ def train(
     """
     started = time.perf_counter()
     console = output.console()
-    with expected_errors(), interruptible(console):
+    interruption = Interruption(outside=interrupt)
+    with expected_errors(), interruptible(console, interruption.request):
         from mlinfra.cli.train_spec import Wishes, headline, manifest_text, training_spec
         from mlinfra.training.config_file import read_config_file
 
@@ -169,13 +196,14 @@ def train(
             return
         console.print(headline(spec), style="bold", highlight=False, soft_wrap=True)
         with console.status("Loading the feature store ..."):
-            from mlinfra.cli.train_run import OwnData, Places, run
+            from mlinfra.cli.train_run import HowToRun, OwnData, Places, run
 
         run(
             console,
             spec,
             own_data=OwnData(data, timestamp, entity, one_entity) if data else None,
             register=register,
+            how=HowToRun(processes, checkpoint_every, resume, interruption),
             places=Places(store=store, tracking_uri=tracking_uri, experiment=experiment),
         )
         console.print(f"{time.perf_counter() - started:.1f} s in all", style="dim", highlight=False)

@@ -1,6 +1,6 @@
 """The steps of ``train``: own data into the store, training with a live bar, the result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +11,9 @@ from mlinfra.features import FeatureStore, get_feature_store
 from mlinfra.features.own_data import ImportedFile, import_file
 from mlinfra.resources.training_job import TrainingJobSpec
 from mlinfra.training.config import TrainingConfig
+from mlinfra.training.errors import TrainingInterruptedError
+from mlinfra.training.interruption import Interruption
+from mlinfra.training.local_checkpoints import LocalCheckpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,34 @@ class OwnData:
 
 
 @dataclass(frozen=True, slots=True)
+class HowToRun:
+    """What is told of a training on this machine beside its spec.
+
+    Attributes:
+        processes: how many train together.
+        checkpoint_every: epochs between checkpoints; as the spec says where None.
+        resume: whether to go on with the run whose checkpoint was written last.
+        interruption: by which the user stops the training.
+    """
+
+    processes: int
+    checkpoint_every: int | None
+    resume: bool
+    interruption: Interruption
+
+    def checkpoints(self, spec: TrainingJobSpec) -> LocalCheckpoints | None:
+        """The checkpoints that spec and flags ask for."""
+        asked = spec.checkpoint
+        if asked is not None:
+            base = LocalCheckpoints(asked.storage_uri, asked.every_epochs, asked.keep_last)
+        elif self.checkpoint_every is not None or self.resume:
+            base = LocalCheckpoints()
+        else:
+            return None
+        return replace(base, every_epochs=self.checkpoint_every or base.every_epochs, resume=self.resume)
+
+
+@dataclass(frozen=True, slots=True)
 class Places:
     """Where things are; None is where they are by default."""
 
@@ -33,12 +64,19 @@ class Places:
 
 
 def run(
-    console: Console, spec: TrainingJobSpec, *, own_data: OwnData | None, register: bool, places: Places
+    console: Console,
+    spec: TrainingJobSpec,
+    *,
+    own_data: OwnData | None,
+    register: bool,
+    how: HowToRun,
+    places: Places,
 ) -> None:
     """Train what a spec describes, and print how it goes and what came out.
 
     Raises:
         MlinfraError: the data, the configuration or the training itself.
+        KeyboardInterrupt: the user stopped the training.
     """
 
     def say(text: str, style: str | None = None) -> None:
@@ -60,16 +98,24 @@ def run(
 
         config = TrainingConfig.from_spec(spec)
         wanted = registration(spec, register=register)
-    with TrainingView(console, epochs=config.training.epochs) as view:
-        training = train_locally(
-            config,
-            wanted,
-            on_progress=view.show,
-            on_step=view.show_step,
-            store=store,
-            tracking_uri=places.tracking_uri,
-            experiment_name=places.experiment,
-        )
+    try:
+        with TrainingView(console, epochs=config.training.epochs) as view:
+            training = train_locally(
+                config,
+                wanted,
+                on_progress=view.show,
+                on_step=view.show_step,
+                on_notice=say,
+                interruption=how.interruption,
+                processes=how.processes,
+                checkpoints=how.checkpoints(spec),
+                store=store,
+                tracking_uri=places.tracking_uri,
+                experiment_name=places.experiment,
+            )
+    except TrainingInterruptedError as error:
+        say(str(error))
+        raise KeyboardInterrupt from error
     console.print(result_tables(training))
     say(where_to_look(training.tracking_uri))
 

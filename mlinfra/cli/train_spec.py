@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 MIN_ACCURACY = 0.80
 GATE_METRIC = "test_accuracy"
-USED_HERE = frozenset({"model_name", "model", "data", "training", "validation", "promotion", "export"})
+USED_HERE = frozenset(
+    {"model_name", "model", "data", "training", "validation", "promotion", "export", "checkpoint"}
+)
 """Fields of the spec that a training without Kubernetes acts on."""
 RETRIES = "backoff_limit"
 

@@ -133,6 +133,10 @@ class MlflowTracker:
         atexit.register(self._end_at_exit, os.getpid())
         return self.run_id
 
+    def run_status(self, run_id: str) -> str:
+        """The status of any run, such as ``RUNNING`` or ``FINISHED``."""
+        return str(self._ask(self.client.get_run, run_id).info.status)
+
     def last_step(self, metric: str) -> int:
         """The greatest step at which the active run has a metric; 0 where it has none."""
         history = self._ask(self.client.get_metric_history, self.run_id, metric)

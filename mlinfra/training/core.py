@@ -126,6 +126,8 @@ def train(
     with watch.step("prepare"):
         preparation = prepare(config, frame, keys)
         samples = preparation.newest
+        if checkpoints is not None:
+            checkpoints.open(fingerprint_of(config, preparation.rows))
         log_start(preparation, tracker)
     reporter = EpochReporter(
         tracker,
@@ -136,7 +138,6 @@ def train(
     )
     folds: list[Mapping[str, float]] = []
     if checkpoints is not None:
-        checkpoints.open(fingerprint_of(config, preparation.rows))
         folds += reporter.resume(checkpoints)
     with watch.step("train"):
         for fold in train_folds(preparation, runtime=runtime, on_epoch=reporter, checkpoints=checkpoints):

@@ -1,8 +1,9 @@
 """A training without Kubernetes: rows from the feature store, a run, a registered version, its stage."""
 
+import logging
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,15 +13,20 @@ from mlinfra.features import FeatureStore, get_feature_store
 from mlinfra.resources.model_name import MODEL_NAME_RULE, ModelName
 from mlinfra.resources.promotion import Gate, Stage
 from mlinfra.tracking import get_mlflow_tracker
+from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.champion import find_champion
 from mlinfra.training.config import InvalidConfigError, TrainingConfig
 from mlinfra.training.core import OnStep, Stopwatch, TrainingResult, train
 from mlinfra.training.data import read_rows, record_snapshot
+from mlinfra.training.errors import NothingToResumeError
 from mlinfra.training.example import write_example_if_absent
 from mlinfra.training.interruption import Interruption
+from mlinfra.training.launcher import local_processes
+from mlinfra.training.local_checkpoints import LocalCheckpoints
 from mlinfra.training.promotion import PromotionDecision, PromotionRule, decide_promotion, unmet_gate
 from mlinfra.training.run_log import OnProgress
-from mlinfra.training.runtime import Runtime, choose_device
+
+logger = logging.getLogger(__name__)
 
 EXPORT_FOLDER = Path("data") / "models"
 
@@ -83,13 +89,16 @@ def train_locally(
     *,
     on_progress: OnProgress,
     on_step: OnStep = lambda _: None,
+    on_notice: Callable[[str], None] = logger.warning,
     interruption: Interruption | None = None,
+    processes: int = 1,
+    checkpoints: LocalCheckpoints | None = None,
     store: FeatureStore | None = None,
     tracking_uri: str | None = None,
     experiment_name: str | None = None,
     export_folder: Path = EXPORT_FOLDER,
 ) -> LocalTraining:
-    """Train, register and promote in this process.
+    """Train, register and promote in this process, with others to help where there are several.
 
     The run ends FINISHED, or FAILED where the training raises; KeyboardInterrupt and what ``on_progress`` and
     ``on_step`` raise end it so too.
@@ -99,11 +108,14 @@ def train_locally(
         registration: what becomes of the model.
         on_progress: called after each epoch.
         on_step: called with the name of each step when it begins.
+        on_notice: told what a person should know of the checkpoints.
         interruption: by which somebody may stop the training after its batch.
+        processes: how many train together on this machine, this one among them.
+        checkpoints: where the training's state is kept, and whether to go on from there; none where absent.
         store: where the feature group is; the default store where absent.
         tracking_uri: where MLflow runs; MLFLOW_TRACKING_URI, else a local store, where absent.
         experiment_name: experiment of the run.
-        export_folder: where the ONNX file is written.
+        export_folder: where the ONNX files are written.
 
     Raises:
         MlinfraError: the subclass tells what was wrong; see `mlinfra.training.core.train`.
@@ -111,28 +123,44 @@ def train_locally(
     watch = Stopwatch(on_step)
     check_model_name(registration.model_name)
     store = store or get_feature_store()
+    resumed = checkpoints.run_to_resume(registration.model_name) if checkpoints is not None else None
     with watch.step("connect"):
         tracker = get_mlflow_tracker(tracking_uri, experiment_name=experiment_name)
+        if resumed is not None:
+            refuse_finished(tracker, resumed)
     with tracker:
         with watch.step("features"):
             write_example_if_absent(store, config.data.feature_group)
             champion = find_champion(tracker, registration.model_name)
             rows = read_rows(store, config.data, also=champion.features if champion else ())
         with watch.step("start"):
-            run_id = tracker.start_run(registration.model_name)
+            run_id = tracker.start_run(registration.model_name, run_id=resumed)
             kept = record_snapshot(rows.snapshot, store, tracker) is None
-        result = train(
+        with local_processes(
+            processes,
             config,
             rows.frame,
-            keys=rows.keys,
-            model_name=registration.model_name,
-            snapshot=rows.snapshot.id if kept else None,
-            champion=champion,
-            tracker=tracker,
-            on_progress=on_progress,
-            on_step=on_step,
-            runtime=Runtime(choose_device(), interruption=interruption or Interruption()),
-        )
+            rows.keys,
+            checkpoint_every=checkpoints.every_epochs if checkpoints is not None else None,
+            interruption=interruption,
+        ) as runtime:
+            result = train(
+                config,
+                rows.frame,
+                keys=rows.keys,
+                model_name=registration.model_name,
+                snapshot=rows.snapshot.id if kept else None,
+                champion=champion,
+                tracker=tracker,
+                on_progress=on_progress,
+                on_step=on_step,
+                runtime=runtime,
+                checkpoints=checkpoints.open(
+                    registration.model_name, run_id, processes=runtime.processes, on_notice=on_notice
+                )
+                if checkpoints is not None
+                else None,
+            )
         watch.seconds.update(result.seconds)
         tracker.end_run("FINISHED")
         with watch.step("register"):
@@ -157,6 +185,18 @@ def train_locally(
         seconds=watch.seconds,
         report_path=files["report.html"],
     )
+
+
+def refuse_finished(tracker: MlflowTracker, run_id: str) -> None:
+    """Refuse to go on with a run that came to its end.
+
+    Raises:
+        NothingToResumeError: it did.
+    """
+    if tracker.run_status(run_id) == "FINISHED":
+        raise NothingToResumeError(
+            f"The newest checkpoint belongs to run {run_id}, which is finished: train anew."
+        )
 
 
 def check_model_name(name: str) -> None:
