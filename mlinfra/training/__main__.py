@@ -6,8 +6,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,18 +25,16 @@ from mlinfra.training.pod import (
 from mlinfra.training.threads import limit_threads
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from mlinfra.tracking.tracker import MlflowTracker
     from mlinfra.training.checkpoints import Checkpoints
     from mlinfra.training.config import TrainingConfig
     from mlinfra.training.core import TrainingResult
+    from mlinfra.training.data import TrainingRows
     from mlinfra.training.epochs import Epoch
     from mlinfra.training.progress import Progress
-    from mlinfra.training.rows import RowKeys
     from mlinfra.training.runtime import Runtime
 
-    Joined = Callable[[TrainingConfig, pd.DataFrame, RowKeys], AbstractContextManager[Runtime]]
+    Joined = Callable[[TrainingConfig, TrainingRows], AbstractContextManager[Runtime]]
     """Joins the processes that train these rows together."""
 
 FLUSH_SECONDS = 10.0
@@ -80,13 +78,23 @@ def run(interruption: Interruption, processes: int) -> None:
         from mlinfra.training.launcher import local_processes
 
         every = job.spec.checkpoint.every_epochs if job.spec.checkpoint is not None else None
-        lead(job, partial(local_processes, processes, checkpoint_every=every, interruption=interruption))
+        lead(
+            job,
+            lambda config, rows: local_processes(
+                processes,
+                config,
+                rows.frame,
+                rows.keys,
+                checkpoint_every=every,
+                interruption=interruption,
+            ),
+        )
         return
     from mlinfra.training.runtime import joined_runtime
 
     with joined_runtime(os.environ, interruption) as runtime:
         if runtime.processes.first:
-            lead(job, lambda *_: nullcontext(runtime))
+            lead(job, partial(already_joined, runtime))
             return
         # The run is the first process's: nothing here may write to it.
         os.environ.pop("MLFLOW_RUN_ID", None)
@@ -126,7 +134,7 @@ def train_job(job: PodJob, tracker: "MlflowTracker", joined: "Joined") -> "Train
     problem = record_snapshot(rows.snapshot, store, tracker)
     if problem:
         say(f"the feature store does not keep that snapshot, the run does: {problem}")
-    with joined(config, rows.frame, rows.keys) as runtime:
+    with joined(config, rows) as runtime:
         return train(
             config,
             rows.frame,
@@ -141,15 +149,26 @@ def train_job(job: PodJob, tracker: "MlflowTracker", joined: "Joined") -> "Train
         )
 
 
+@contextmanager
+def already_joined(runtime: "Runtime", _: "TrainingConfig", rows: "TrainingRows") -> Iterator["Runtime"]:
+    """Tell the processes that torchrun started, which wait for it, which rows to read."""
+    from mlinfra.training.data import tell_snapshot
+
+    tell_snapshot(rows.snapshot, runtime.processes)
+    yield runtime
+
+
 def take_part_in_job(job: PodJob, runtime: "Runtime") -> None:
     """Train along with the first process."""
     from mlinfra.features import get_feature_store
     from mlinfra.training.config import TrainingConfig
-    from mlinfra.training.data import read_rows
+    from mlinfra.training.data import read_again, told_snapshot
     from mlinfra.training.folds import prepare, take_part
 
     config = TrainingConfig.from_spec(job.spec)
-    rows = read_rows(get_feature_store(feature_store_uri(os.environ)), config.data)
+    snapshot = told_snapshot(runtime.processes)
+    # The rows are compared with the first one's before anything is learnt.
+    rows = read_again(get_feature_store(feature_store_uri(os.environ)), snapshot, config.data, verify=False)
     preparation = prepare(config, rows.frame, rows.keys)
     take_part(preparation, runtime=runtime, checkpoints=checkpoints_of(job, runtime, run_id=None))
 

@@ -16,6 +16,7 @@ from mlinfra.resources.built_in_training import TrainingData
 from mlinfra.tracking.contract import FEATURE_SNAPSHOT_PROBLEM_TAG, FEATURE_SNAPSHOT_TAG
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.errors import EmptyDateRangeError
+from mlinfra.training.processes import Processes
 from mlinfra.training.rows import RowKeys
 
 SNAPSHOT_FILE = "feature_snapshot.json"
@@ -129,6 +130,20 @@ def read_rows_of_run(
         return read_rows(store, data, also=also)
     on_notice(f"the rows are those of the earlier attempts, {snapshot.id}")
     return rows
+
+
+def tell_snapshot(snapshot: Snapshot, processes: Processes) -> None:
+    """Tell the other processes of a training, from the first one, which rows to read."""
+    processes.broadcast(snapshot.to_json().encode())
+
+
+def told_snapshot(processes: Processes) -> Snapshot:
+    """Wait, in any process but the first, until that one tells which rows to read.
+
+    Raises:
+        PeerLostError: it ended, or does not answer, within the block that joined them.
+    """
+    return Snapshot.from_json(processes.broadcast(b""), where="what the first process tells")
 
 
 def record_snapshot(snapshot: Snapshot, store: FeatureStore, tracker: MlflowTracker) -> str | None:

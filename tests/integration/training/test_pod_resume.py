@@ -133,8 +133,19 @@ def test_stopped_and_killed_pods_end_with_the_bits_of_one_left_alone(
     assert run.data.metrics["test_log_loss"] == other.data.metrics["test_log_loss"]
 
 
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mlinfra.training"]
+
+
+@pytest.mark.parametrize(
+    ("command", "tolerance"),
+    [
+        pytest.param(["-m", "mlinfra.training"], 0.0, id="one process"),
+        # The second process is told the rows by the first one: by itself it would read the new ones.
+        pytest.param(TORCHRUN, 1e-5, id="torchrun"),
+    ],
+)
 def test_rows_written_between_attempts_change_nothing(
-    mlflow_server: Any, pods: Pods, alone: str, tmp_path: Path
+    mlflow_server: Any, pods: Pods, alone: str, tmp_path: Path, command: list[str], tolerance: float
 ) -> None:
     store = get_feature_store(tmp_path / "store")
     write_dataset(store, "sp500")
@@ -145,12 +156,15 @@ def test_rows_written_between_attempts_change_nothing(
     snapshot_id = pods.client.get_run(run_id).data.tags[FEATURE_SNAPSHOT_TAG]
     rewrite(store)
 
-    output = pods_of_store.run(run_id, asked)
+    output = pods_of_store.run(run_id, asked, sys.executable, *command)
     assert f"the rows are those of the earlier attempts, {snapshot_id}" in output
     assert "The training goes on from checkpoint" in output
     assert pods.client.get_run(run_id).data.tags[FEATURE_SNAPSHOT_TAG] == snapshot_id
     for metric in ("train_loss", "val_loss"):
-        assert pods.curve(run_id, metric) == pods.curve(alone, metric)
+        curve, expected = pods.curve(run_id, metric), pods.curve(alone, metric)
+        assert [step for step, _ in curve] == [step for step, _ in expected]
+        values = [value for _, value in expected]
+        assert [value for _, value in curve] == pytest.approx(values, rel=0, abs=tolerance)
 
 
 def rewrite(store: FeatureStore) -> None:
@@ -162,10 +176,7 @@ def rewrite(store: FeatureStore) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(
-            ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mlinfra.training"],
-            id="torchrun",
-        ),
+        pytest.param(TORCHRUN, id="torchrun"),
         pytest.param(["-m", "mlinfra.training", "--processes", "2"], id="processes of our own"),
     ],
 )
