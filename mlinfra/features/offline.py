@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import pandas as pd
 import pyarrow as pa
 
 from mlinfra.errors import suggestion
 from mlinfra.features.commit_log import CommitLog, later_than, lock_name
-from mlinfra.features.commits import Change, Commit, CommitMark, GroupState, Head
+from mlinfra.features.commits import Change, Commit, CommitMark, GroupState, Head, Replacement
 from mlinfra.features.compaction import CompactionReport, merged, report_of, to_compact
 from mlinfra.features.errors import (
     CorruptFeatures,
@@ -36,6 +37,7 @@ LONGEST_WRITE_SECONDS = 12 * 3600.0
 """Half of how long a vacuum leaves files alone that no commit names."""
 
 
+Result = TypeVar("Result")
 Select = Callable[[pa.Table, FeatureGroup], pa.Table]
 """Which of the rows given are written; it may raise to refuse them all."""
 
@@ -159,27 +161,29 @@ class OfflineStore:
         self, name: str, *, start: Moment | None, end: Moment | None, columns: Sequence[str] | None
     ) -> pa.Table:
         """Rows of a group, as `read` gives them."""
-        while True:
-            files = self.files_of(name)
+
+        def read_state(state: GroupState) -> pa.Table:
+            files = self._files(name, state)
             period = time_range(start, end, files.group.time_type)
-            try:
-                return files.within(period).read(requested_columns(files.group, columns))
-            except CorruptFeatures:
-                # A vacuum removes files that a compaction replaced, also under a reader that is slow enough.
-                there = {file.path for file in self.files_of(name).files}
-                if all(file.path in there for file in files.files):
-                    raise
+            return files.within(period).read(requested_columns(files.group, columns))
+
+        return self._on_current_files(name, read_state)
 
     def compact(self, name: str, *, min_files: int, forget_before: Moment | None) -> CompactionReport:
         """Merge the small files of each partition; see `FeatureStore.compact_offline_features`."""
-        state, folder, now = self._state(name), self._storage.at(name), datetime.now(UTC)
+        folder, now = self._storage.at(name), datetime.now(UTC)
         forget = None
         if forget_before is not None:
             microseconds = moment_after(forget_before, "forget_before", unit="us")
             forget = EPOCH + timedelta(microseconds=microseconds)
-        parts = to_compact(state.files, min_files=max(min_files, 2), forgetting=forget is not None)
-        with storage_errors(folder.where()):
+
+        def merge_state(state: GroupState) -> tuple[GroupState, list[Replacement], bool]:
+            parts = to_compact(state.files, min_files=max(min_files, 2), forgetting=forget is not None)
             replacements, forgotten = merged(folder, state.group, parts, forget_before=forget)
+            return state, replacements, forgotten
+
+        with storage_errors(folder.where()):
+            state, replacements, forgotten = self._on_current_files(name, merge_state)
             paths = [each.add.path for each in replacements]
             with self._uncommitted(folder, self._log(name), paths):
                 kept = self._log(name).replace(
@@ -204,6 +208,20 @@ class OfflineStore:
                 protected=protected,
                 dry_run=dry_run,
             )
+
+    def _on_current_files(self, name: str, use: Callable[[GroupState], Result]) -> Result:
+        """Use a group's files, and start again where a vacuum took some meanwhile.
+
+        It deletes what a compaction replaced, also under whoever reads slowly enough.
+        """
+        while True:
+            state = self._state(name)
+            try:
+                return use(state)
+            except CorruptFeatures:
+                there = {file.path for file in self._state(name).files}
+                if all(file.path in there for file in state.files):
+                    raise
 
     @contextmanager
     def _uncommitted(self, folder: Storage, log: CommitLog, paths: Sequence[str]) -> Iterator[None]:

@@ -123,7 +123,7 @@ def test_training_fills_its_run_and_a_second_attempt_replaces_the_result(
     results = [model for model in logged_models(client, run_id) if model.tags.get(MODEL_TAG) == "true"]
     assert len(results) == 1
     assert results[0].status.value == "READY"
-    check_served_model(results[0], tmp_path)
+    check_served_model(results[0], tmp_path / "served")
 
 
 def check_served_model(model: LoggedModel, folder: Path) -> None:
