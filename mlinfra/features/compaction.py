@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mlinfra.features.commits import DataFile, GroupState, Replacement
+from mlinfra.features.commits import DataFile, Replacement
 from mlinfra.features.group import CREATED_COLUMN, FeatureGroup
+from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.parquet_files import read_versions, remove_files, write_file
 from mlinfra.features.rows import last_of_key, sorted_rows, times_of
 from mlinfra.features.storage import Storage
@@ -49,13 +50,13 @@ class CompactionReport:
     bytes_after: int
 
 
-def report_of(state: GroupState, replaced: Sequence[Replacement]) -> CompactionReport:
+def report_of(files: GroupFiles, replaced: Sequence[Replacement]) -> CompactionReport:
     """The report of a compaction that replaced files of a group as it was."""
     gone = {path for each in replaced for path in each.remove}
-    before = [file for file in state.files if file.path in gone]
+    before = [file for file in files.files if file.path in gone]
     after = [each.add for each in replaced]
     return CompactionReport(
-        feature_group=state.group.name,
+        feature_group=files.group.name,
         partitions=len(replaced),
         files_before=len(before),
         files_after=len(after),

@@ -162,12 +162,11 @@ class OfflineStore:
     ) -> pa.Table:
         """Rows of a group, as `read` gives them."""
 
-        def read_state(state: GroupState) -> pa.Table:
-            files = self._files(name, state)
+        def read_files(files: GroupFiles) -> pa.Table:
             period = time_range(start, end, files.group.time_type)
             return files.within(period).read(requested_columns(files.group, columns))
 
-        return self._on_current_files(name, read_state)
+        return self._on_current_files(name, read_files)
 
     def compact(self, name: str, *, min_files: int, forget_before: Moment | None) -> CompactionReport:
         """Merge the small files of each partition; see `FeatureStore.compact_offline_features`."""
@@ -177,13 +176,13 @@ class OfflineStore:
             microseconds = moment_after(forget_before, "forget_before", unit="us")
             forget = EPOCH + timedelta(microseconds=microseconds)
 
-        def merge_state(state: GroupState) -> tuple[GroupState, list[Replacement], bool]:
-            parts = to_compact(state.files, min_files=max(min_files, 2), forgetting=forget is not None)
-            replacements, forgotten = merged(folder, state.group, parts, forget_before=forget)
-            return state, replacements, forgotten
+        def merge_files(files: GroupFiles) -> tuple[GroupFiles, list[Replacement], bool]:
+            parts = to_compact(files.files, min_files=max(min_files, 2), forgetting=forget is not None)
+            replacements, forgotten = merged(folder, files.group, parts, forget_before=forget)
+            return files, replacements, forgotten
 
         with storage_errors(folder.where()):
-            state, replacements, forgotten = self._on_current_files(name, merge_state)
+            files, replacements, forgotten = self._on_current_files(name, merge_files)
             paths = [each.add.path for each in replacements]
             with self._uncommitted(folder, self._log(name), paths):
                 kept = self._log(name).replace(
@@ -191,7 +190,7 @@ class OfflineStore:
                 )
             done = {each.add.path for each in kept}
             remove_files(folder, (path for path in paths if path not in done))
-        return report_of(state, kept)
+        return report_of(files, kept)
 
     def vacuum(
         self, name: str, *, older_than: timedelta, protected: Callable[[], Collection[str]], dry_run: bool
@@ -209,18 +208,18 @@ class OfflineStore:
                 dry_run=dry_run,
             )
 
-    def _on_current_files(self, name: str, use: Callable[[GroupState], Result]) -> Result:
+    def _on_current_files(self, name: str, use: Callable[[GroupFiles], Result]) -> Result:
         """Use a group's files, and start again where a vacuum took some meanwhile.
 
         It deletes what a compaction replaced, also under whoever reads slowly enough.
         """
         while True:
-            state = self._state(name)
+            files = self.files_of(name)
             try:
-                return use(state)
+                return use(files)
             except CorruptFeatures:
-                there = {file.path for file in self._state(name).files}
-                if all(file.path in there for file in state.files):
+                there = {file.path for file in self.files_of(name).files}
+                if all(file.path in there for file in files.files):
                     raise
 
     @contextmanager
