@@ -15,7 +15,6 @@ from mlinfra.resources.names import (
     TRAINING_JOB_UID_LABEL,
 )
 from mlinfra_operator.trainingjob.distribution import (
-    is_distributed,
     owner_reference,
     peer_service_name,
     torchrun_environment,
@@ -154,8 +153,7 @@ def _container(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": CONTAINER_SECURITY | (spec.security_context or {}),
     }
-    built_in = TORCHRUN_COMMAND if is_distributed(job) else BUILT_IN_COMMAND
-    command = spec.command or (built_in if spec.model is not None else None)
+    command = spec.command or (_built_in_command(job) if spec.model is not None else None)
     if command is not None:
         container["command"] = command
     if spec.args is not None:
@@ -165,6 +163,14 @@ def _container(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[
     if spec.resources_per_node is not None:
         container["resources"] = spec.resources_per_node.to_wire()
     return container
+
+
+def _built_in_command(job: TrainingJob) -> list[str]:
+    processes = job.spec.num_proc_per_node
+    if job.spec.num_nodes > 1 or not isinstance(processes, int):
+        return TORCHRUN_COMMAND
+    # Without torchrun, whose exit code is always 1, the Job sees that bad input needs no retry.
+    return [*BUILT_IN_COMMAND, "--processes", str(processes)] if processes > 1 else BUILT_IN_COMMAND
 
 
 def _environment(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> list[dict[str, Any]]:

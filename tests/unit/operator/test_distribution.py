@@ -39,12 +39,18 @@ def test_a_training_of_one_process_knows_nothing_of_torchrun() -> None:
     assert "subdomain" not in job_spec(job)["template"]["spec"]
 
 
-@pytest.mark.parametrize("processes", [2, "auto"])
-def test_processes_of_one_pod_meet_on_their_own(processes: int | str) -> None:
+@pytest.mark.parametrize(
+    ("processes", "command"),
+    [
+        (2, ["python", "-m", "mlinfra.training", "--processes", "2"]),
+        ("auto", ["python", "-m", "torch.distributed.run", "-m", "mlinfra.training"]),
+    ],
+)
+def test_processes_of_one_pod_meet_on_their_own(processes: int | str, command: list[str]) -> None:
     job = training_job(**BUILT_IN, numProcPerNode=processes)
     assert variables(job) == {"PET_NPROC_PER_NODE": str(processes), "PET_STANDALONE": "1"}
     (container,) = job_spec(job)["template"]["spec"]["containers"]
-    assert container["command"] == ["python", "-m", "torch.distributed.run", "-m", "mlinfra.training"]
+    assert container["command"] == command
 
 
 def test_pods_meet_at_the_first_one() -> None:
