@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 EXIT_MISSED = 1
+LOG_WIDTH = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +121,22 @@ def report(
         packages: installed packages whose version matters here.
     """
     table = Table(title=title, title_justify="left")
-    table.add_column("work")
-    for column in ("ours", "p99", "against", "other", "p99", "ratio", "promised", ""):
-        table.add_column(column, justify="left" if column in ("against", "promised") else "right")
+    table.add_column("work", min_width=14)
+    for column in ("ours, p99", "against", "its, p99", "ratio", "promised"):
+        table.add_column(column)
     for each in comparisons:
-        verdict = "" if not each.promise else "held" if each.holds else "missed"
+        verdict = f"{each.promise}: {'held' if each.holds else 'missed'}" if each.promise else ""
         table.add_row(
             each.work,
-            duration(each.ours.median),
-            duration(each.ours.percentile(99)),
+            timing_told(each.ours),
             each.other.name,
-            duration(each.other.median),
-            duration(each.other.percentile(99)),
+            timing_told(each.other),
             ratio_told(each.ratio),
-            each.promise,
             verdict,
         )
-    console.print(table)
+    # A log has no width to fit in.
+    wide = console if console.is_terminal else Console(file=console.file, width=LOG_WIDTH)
+    wide.print(table)
     console.print(machine(packages), highlight=False, soft_wrap=True)
     return 0 if all(each.holds for each in comparisons) else EXIT_MISSED
 
@@ -148,6 +148,11 @@ def machine(packages: Sequence[str] = ()) -> str:
         f"{len(os.sched_getaffinity(0))} cores ({platform.machine()}), load {os.getloadavg()[0]:.2f}; "
         f"Python {platform.python_version()}, {versions}"
     )
+
+
+def timing_told(timing: Timing) -> str:
+    """Median and 99th percentile of a contender."""
+    return f"{duration(timing.median)}, {duration(timing.percentile(99))}"
 
 
 def duration(seconds: float) -> str:
