@@ -14,7 +14,7 @@ from mlinfra.resources.base import (
 from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.promotion import Approval, Challenger, GateList, Stage
 from mlinfra.resources.retraining_policy_status import Trigger
-from mlinfra.resources.training_job_status import MetricList
+from mlinfra.resources.training_job_status import MAX_SNAPSHOT_LENGTH, MetricList
 
 __all__ = ["ModelVersion", "ModelVersionSource", "ModelVersionSpec", "ModelVersionStatus", "Stage"]
 
@@ -48,6 +48,13 @@ class ModelVersionSource(ResourceModel):
     ] = None
     trigger: Annotated[
         Trigger | None, Field(description="What asked the RetrainingPolicy for the training.")
+    ] = None
+    feature_snapshot: Annotated[
+        str | None,
+        Field(
+            max_length=MAX_SNAPSHOT_LENGTH,
+            description="ID of the feature store's snapshot of the rows that the model learnt from.",
+        ),
     ] = None
 
 

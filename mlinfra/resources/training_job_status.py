@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlinfra.resources.base import ConditionList, Integer, ResourceModel, UniqueBy
+from mlinfra.resources.retraining_policy_status import Trigger
+
+MAX_SNAPSHOT_LENGTH = 64
 
 
 class Metric(ResourceModel):
@@ -56,6 +59,25 @@ class ModelVersionReference(ResourceModel):
     name: Annotated[str, Field(description="Name of the ModelVersion in the same namespace.")]
 
 
+class Lineage(ResourceModel):
+    """Where what a training learns comes from, and who asked for the training."""
+
+    feature_snapshot: Annotated[
+        str | None,
+        Field(
+            max_length=MAX_SNAPSHOT_LENGTH,
+            description="ID of the feature store's snapshot of the rows that are learnt from.",
+        ),
+    ] = None
+    retraining_policy: Annotated[
+        str | None,
+        Field(max_length=253, description="Name of the RetrainingPolicy that created the TrainingJob."),
+    ] = None
+    trigger: Annotated[
+        Trigger | None, Field(description="What asked the RetrainingPolicy for the training.")
+    ] = None
+
+
 Phase = Literal["Pending", "Running", "Suspended", "Registering", "Succeeded", "Failed"]
 
 
@@ -82,6 +104,9 @@ class TrainingJobStatus(ResourceModel):
     job_name: Annotated[str | None, Field(description="Name of the child batch/v1 Job.")] = None
     trainer_status: Annotated[TrainerStatus | None, Field(description="How far the training is.")] = None
     mlflow: Annotated[MlflowRun | None, Field(description="The MLflow run of the training.")] = None
+    lineage: Annotated[
+        Lineage | None, Field(description="Where the rows come from, and who asked for the training.")
+    ] = None
     model_version_ref: Annotated[
         ModelVersionReference | None, Field(description="The ModelVersion that came out.")
     ] = None

@@ -48,7 +48,7 @@ from mlinfra_operator.trainingjob.distribution import build_peer_service
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
 from mlinfra_operator.trainingjob.model_version_builder import build_model_version
 from mlinfra_operator.trainingjob.observed import Observed, Refusal, child_job, pod_facts
-from mlinfra_operator.trainingjob.origin import origin_of
+from mlinfra_operator.trainingjob.origin import lineage_of, origin_of
 from mlinfra_operator.trainingjob.plan import is_mine, is_terminal, plan
 
 MAX_ROUNDS = 16
@@ -274,7 +274,8 @@ class TrainingJobController:
         self, action: CreateModelVersion, job: TrainingJob, observed: Observed
     ) -> Observed:
         context, namespace = self._context, job.metadata.namespace
-        manifest = build_model_version(job, version=action.version, run_id=action.run_id)
+        lineage = lineage_of(job, observed.run)
+        manifest = build_model_version(job, version=action.version, run_id=action.run_id, lineage=lineage)
         try:
             found = await context.client.create(
                 MODEL_VERSIONS, manifest, namespace, field_manager=FIELD_MANAGER

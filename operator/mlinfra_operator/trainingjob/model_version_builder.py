@@ -5,19 +5,25 @@ from typing import Any
 from mlinfra.resources import TrainingJob
 from mlinfra.resources.model_version import ModelVersionSource, ModelVersionSpec
 from mlinfra.resources.names import MODEL_LABEL
+from mlinfra.resources.training_job_status import Lineage
 from mlinfra_operator.naming import model_version_name, slug
-from mlinfra_operator.trainingjob.origin import origin_of
 
 
-def build_model_version(job: TrainingJob, *, version: str, run_id: str) -> dict[str, Any]:
+def build_model_version(
+    job: TrainingJob, *, version: str, run_id: str, lineage: Lineage | None
+) -> dict[str, Any]:
     """The manifest. It has no owner: to delete a TrainingJob must not take its model from Production."""
     spec, promotion = job.spec, job.spec.promotion
-    policy, trigger = origin_of(job.metadata)
+    lineage = lineage or Lineage()
     wanted = ModelVersionSpec(
         model_name=spec.model_name,
         version=version,
         source=ModelVersionSource(
-            run_id=run_id, training_job=job.metadata.name, retraining_policy=policy, trigger=trigger
+            run_id=run_id,
+            training_job=job.metadata.name,
+            retraining_policy=lineage.retraining_policy,
+            trigger=lineage.trigger,
+            feature_snapshot=lineage.feature_snapshot,
         ),
         stage=promotion.stage if promotion.auto else None,
         gates=promotion.gates,

@@ -1,10 +1,14 @@
-"""Where a TrainingJob came from: its RetrainingPolicy, and what asked for it. Pure."""
+"""Where a TrainingJob came from: its RetrainingPolicy, what asked for it, and its rows. Pure."""
 
 from typing import cast, get_args
 
+from mlinfra.resources import TrainingJob
 from mlinfra.resources.base import ObjectMeta
 from mlinfra.resources.names import RETRAINING_POLICY_LABEL, TRIGGER_ANNOTATION
 from mlinfra.resources.retraining_policy_status import Trigger
+from mlinfra.resources.training_job_status import MAX_SNAPSHOT_LENGTH, Lineage
+from mlinfra.tracking.contract import FEATURE_SNAPSHOT_TAG
+from mlinfra_operator.tracking import Run
 
 TRIGGERS = get_args(Trigger)
 
@@ -15,3 +19,21 @@ def origin_of(metadata: ObjectMeta) -> tuple[str | None, Trigger | None]:
     return metadata.labels.get(RETRAINING_POLICY_LABEL), cast(
         "Trigger | None", trigger if trigger in TRIGGERS else None
     )
+
+
+def lineage_of(job: TrainingJob, run: Run | None) -> Lineage | None:
+    """What is known of a training's origin; None where nothing is.
+
+    Args:
+        job: the TrainingJob with its latest status.
+        run: its run; None where it is not known now, and what the status told stays.
+    """
+    policy, trigger = origin_of(job.metadata)
+    old = job.status.lineage
+    snapshot = run.tags.get(FEATURE_SNAPSHOT_TAG) if run is not None else None
+    # Any process may write this tag; what no resource can hold is no snapshot's ID.
+    if not snapshot or len(snapshot) > MAX_SNAPSHOT_LENGTH:
+        snapshot = old.feature_snapshot if old is not None else None
+    if snapshot is None and policy is None and trigger is None:
+        return None
+    return Lineage(feature_snapshot=snapshot, retraining_policy=policy, trigger=trigger)

@@ -37,6 +37,7 @@ from mlinfra_operator.trainingjob.actions import (
 from mlinfra_operator.trainingjob.failure import Failure, failure_of
 from mlinfra_operator.trainingjob.job_builder import reserved_environment
 from mlinfra_operator.trainingjob.observed import ChildJob, Observed, Refusal
+from mlinfra_operator.trainingjob.origin import lineage_of
 from mlinfra_operator.trainingjob.progress import attempt_of, final_status, trainer_status
 from mlinfra_operator.trainingjob.result import NoResult, result_model
 
@@ -347,6 +348,7 @@ class _Planner:
             job_name=self.job.metadata.name if mine else old.job_name,
             trainer_status=self._trainer_status(phase) or old.trainer_status,
             mlflow=self._mlflow() or old.mlflow,
+            lineage=lineage_of(self.job, self.observed.run),
             model_version_ref=old.model_version_ref,
         )
 

@@ -8,7 +8,7 @@ from integration.operator.manifests import condition, gated, training_job
 from mlflow import MlflowClient
 
 from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, PODS, TRAINING_JOBS
-from mlinfra.tracking.contract import NAMESPACE_TAG, PROGRESS_TAG, TRAINING_JOB_UID_TAG
+from mlinfra.tracking.contract import FEATURE_SNAPSHOT_TAG, NAMESPACE_TAG, PROGRESS_TAG, TRAINING_JOB_UID_TAG
 from mlinfra.tracking.stages import set_stage
 
 Object = dict[str, Any]
@@ -40,6 +40,8 @@ async def test_a_training_job_comes_to_production(world, operator, tracking, uni
         '{"attempt":1,"currentEpoch":3,"totalEpochs":10,"progressPercentage":30,'
         '"estimatedRemainingSeconds":7,"metrics":{"val_accuracy":0.5}}'
     )
+    snapshot = "snapshot-6f1d0c5be0f34a0d9a1b2c3d"
+    tracking.set_tag(run_id, FEATURE_SNAPSHOT_TAG, snapshot)
     tracking.set_tag(run_id, PROGRESS_TAG, progress)
 
     async def progressed() -> Object | None:
@@ -53,10 +55,15 @@ async def test_a_training_job_comes_to_production(world, operator, tracking, uni
     done = (await world.phase(unique, "Succeeded"))["status"]
     assert done["modelVersionRef"] == {"name": f"{unique}-1"}
     assert done["mlflow"]["runID"] == run_id
+    assert done["lineage"] == {"featureSnapshot": snapshot}
     assert done["attempts"] == 1
     version = await world.version_phase(f"{unique}-1", "Production")
     assert "ownerReferences" not in version["metadata"]
-    assert version["spec"]["source"] == {"runID": run_id, "trainingJob": unique}
+    assert version["spec"]["source"] == {
+        "runID": run_id,
+        "trainingJob": unique,
+        "featureSnapshot": snapshot,
+    }
     assert version["status"]["gates"] == [{"metric": "test_accuracy", "value": "0.9", "outcome": "Passed"}]
     registered = tracking.get_model_version_by_alias(unique, "production")
     assert (registered.version, registered.current_stage, registered.run_id) == ("1", "Production", run_id)

@@ -246,6 +246,7 @@ BAD_JOBS: dict[str, Any] = {
 VERSION = {"modelName": "m", "version": "3", "stage": "Production", "source": {"runID": "r"}}
 GOOD_VERSIONS: dict[str, Any] = {
     "all fields": VERSION | {"gates": [{"metric": "test_accuracy", "min": 0.5}]},
+    "snapshot of its rows": VERSION | {"source": {"runID": "r", "featureSnapshot": "snapshot-1"}},
     "no stage": {"modelName": "m", "version": "1", "stage": None},
 }
 BAD_VERSIONS: dict[str, Any] = {
@@ -253,6 +254,7 @@ BAD_VERSIONS: dict[str, Any] = {
     "version as an integer": VERSION | {"version": 3},
     "unknown stage": VERSION | {"stage": "production"},
     "gate without bounds": VERSION | {"gates": [{"metric": "a"}]},
+    "longer than a snapshot's ID": VERSION | {"source": {"featureSnapshot": "s" * 65}},
     "unknown field of the source": VERSION | {"source": {"runId": "r"}},
     "model name with a slash": VERSION | {"modelName": "a/b"},
 }

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from unit.operator.objects import training_job
 
 from mlinfra.resources.names import MODEL_LABEL
+from mlinfra.resources.training_job_status import Lineage
 from mlinfra_operator.naming import MAX_SLUG_LENGTH, model_version_name, slug
 from mlinfra_operator.trainingjob.model_version_builder import build_model_version
 
@@ -50,12 +51,19 @@ def test_the_version_ends_the_name() -> None:
 
 def test_a_model_version_has_no_owner_and_names_its_source() -> None:
     job = training_job(promotion={"stage": "Staging", "gates": [{"metric": "test_accuracy", "min": 0.8}]})
-    built = build_model_version(job, version="3", run_id="run-9")
+    lineage = Lineage(feature_snapshot="snapshot-1", retraining_policy="nightly", trigger="scheduled")
+    built = build_model_version(job, version="3", run_id="run-9", lineage=lineage)
     assert built["metadata"] == {"name": "model-3", "namespace": "team", "labels": {MODEL_LABEL: "model"}}
     assert built["spec"] == {
         "modelName": "model",
         "version": "3",
-        "source": {"runID": "run-9", "trainingJob": "job"},
+        "source": {
+            "runID": "run-9",
+            "trainingJob": "job",
+            "retrainingPolicy": "nightly",
+            "trigger": "scheduled",
+            "featureSnapshot": "snapshot-1",
+        },
         "stage": "Staging",
         "gates": [{"metric": "test_accuracy", "min": 0.8}],
         "approval": "Approved",
@@ -63,5 +71,7 @@ def test_a_model_version_has_no_owner_and_names_its_source() -> None:
 
 
 def test_without_auto_promotion_mlflow_owns_the_stage() -> None:
-    built = build_model_version(training_job(promotion={"auto": False}), version="3", run_id="run-9")
+    job = training_job(promotion={"auto": False})
+    built = build_model_version(job, version="3", run_id="run-9", lineage=None)
     assert "stage" not in built["spec"]
+    assert built["spec"]["source"] == {"runID": "run-9", "trainingJob": "job"}

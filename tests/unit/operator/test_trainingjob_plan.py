@@ -9,7 +9,8 @@ from unit.operator.objects import NOW, NOW_TEXT, RUN_ID, child, model_version, r
 
 from mlinfra.resources import TrainingJob
 from mlinfra.resources.base import Condition
-from mlinfra.tracking.contract import ATTEMPT_TAG, MODEL_TAG
+from mlinfra.resources.names import RETRAINING_POLICY_LABEL, TRIGGER_ANNOTATION
+from mlinfra.tracking.contract import ATTEMPT_TAG, FEATURE_SNAPSHOT_TAG, MODEL_TAG
 from mlinfra_operator.conditions import Event
 from mlinfra_operator.tracking import Finish, LoggedModel, ModelOwner
 from mlinfra_operator.trainingjob.actions import (
@@ -389,6 +390,35 @@ def test_a_run_that_the_training_has_ended_is_left_as_it_is() -> None:
         created_model_version=model_version(version="4"),
     )
     assert planned(observed).finish is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "tag", "known", "told"),
+    [
+        pytest.param(False, None, None, None, id="nothing known"),
+        pytest.param(False, "snapshot-1", None, {"featureSnapshot": "snapshot-1"}, id="rows are read"),
+        pytest.param(
+            True,
+            None,
+            None,
+            {"retrainingPolicy": "nightly", "trigger": "scheduled"},
+            id="a policy asked, no rows are read yet",
+        ),
+        pytest.param(False, "snapshot-2", "snapshot-1", {"featureSnapshot": "snapshot-2"}, id="other rows"),
+        pytest.param(False, None, "snapshot-1", {"featureSnapshot": "snapshot-1"}, id="run not known now"),
+        pytest.param(False, "x" * 65, None, None, id="a tag that is no snapshot's ID"),
+    ],
+)
+def test_the_status_tells_where_a_training_comes_from(
+    policy: bool, tag: str | None, known: str | None, told: dict[str, str] | None
+) -> None:
+    job = training_job(status={"lineage": {"featureSnapshot": known}} if known else None)
+    if policy:
+        job.metadata.labels[RETRAINING_POLICY_LABEL] = "nightly"
+        job.metadata.annotations[TRIGGER_ANNOTATION] = "scheduled"
+    found = run(tags={FEATURE_SNAPSHOT_TAG: tag}) if tag else None
+    status = planned(Observed(child=child(active=1, ready=1), run=found, unavailable="away"), job).status
+    assert (status.lineage.to_wire() if status.lineage else None) == told
 
 
 def test_a_failed_training_tells_what_its_pod_said_and_ends_its_run() -> None:
