@@ -165,7 +165,8 @@ def _refuse_missing_labels(frame: pd.DataFrame, data: TrainingData, keys: RowKey
     if missing.any():
         raise MissingLabelError(
             f'Label "{data.label}" has no value in {missing.sum()} of {len(frame)} rows, first at '
-            f"{_first_times(frame, missing, keys)}. Leave these rows out, or end the dates before them."
+            f"{_first_times(frame, missing, keys)}. End the dates before them, give them a label, or write "
+            "the other rows to another feature group: rows that are stored stay."
         )
 
 

@@ -126,6 +126,8 @@ def test_commands(run_ids: list[str], tmp_path: Path) -> None:
     assert listed.exit_code == 0, listed.output
     assert "TEST_ACCURACY" in listed.output
     assert all(run_id in listed.output for run_id in run_ids)
+    narrow = CliRunner().invoke(app, ["runs", "list", "--experiment", "compared"], env={"COLUMNS": "80"})
+    assert all(run_id in narrow.output for run_id in run_ids)
     plot = tmp_path / "runs.png"
     compared = CliRunner().invoke(app, ["runs", "compare", *run_ids, "--plot", str(plot)], env=MARGIN)
     assert compared.exit_code == 0, compared.output

@@ -121,7 +121,7 @@ REFUSALS: dict[str, tuple[Callable[[], pd.DataFrame], list[str] | None, str, str
         lambda: with_cells("up", np.nan, 8, 9),
         None,
         "MissingLabel",
-        'Label "up" has no value in 2 of 10 rows, first at 2020-01-09, 2020-01-10.',
+        'Label "up" has no value in 2 of 10 rows, first at 2020-01-09, 2020-01-10. End the dates',
     ),
     "infinity as label": (lambda: with_cells("up", np.inf, 4), None, "InvalidLabel", "holds infinities"),
     "constant features": (
