@@ -112,7 +112,8 @@ def _decide_on(version: str, approval: str, namespace: str | None) -> None:
 def _set_suspend(resource: str, value: bool, namespace: str | None) -> None:
     with expected_errors():
         type_, name = _suspendable(resource)
-    _patch(type_, name, {"spec": {"suspend": value}}, namespace)
+        _, stored = _patched(type_, name, {"spec": {"suspend": value}}, namespace)
+        refuse_ended(stored)
     typer.echo(f"{type_.kind.lower()}.mlinfra.io/{name} {'suspended' if value else 'resumed'}")
 
 
@@ -144,10 +145,30 @@ def _known_stage(stage: str) -> str:
 
 def _patch(resource: "ResourceType", name: str, patch: dict[str, Any], namespace: str | None) -> str:
     """Patch one object; the namespace that it is in."""
+    return _patched(resource, name, patch, namespace)[0]
+
+
+def _patched(
+    resource: "ResourceType", name: str, patch: dict[str, Any], namespace: str | None
+) -> tuple[str, dict[str, Any]]:
     from mlinfra.cli.access import patched
 
-    where, _ = _ask(lambda client, where: patched(client, resource, name, patch, where), namespace)
-    return where
+    return _ask(lambda client, where: patched(client, resource, name, patch, where), namespace)
+
+
+def refuse_ended(obj: dict[str, Any]) -> None:
+    """Refuse what can no longer be suspended or resumed.
+
+    Raises:
+        UnknownResourceError: the TrainingJob has come to its end.
+    """
+    from mlinfra.cli.access import UnknownResourceError
+
+    phase = (obj.get("status") or {}).get("phase")
+    if phase in ("Succeeded", "Failed"):
+        raise UnknownResourceError(
+            f"TrainingJob {obj['metadata']['name']} has come to its end ({phase}): nothing runs or will run"
+        )
 
 
 def _ask(

@@ -24,7 +24,7 @@ ModelName = Annotated[
     str | None, typer.Option("--model", help="Runs of this registered model's versions only.")
 ]
 MaxRuns = Annotated[int, typer.Option("--max", min=1, help="How many of the newest runs.")]
-RUN_ID_LENGTH = 32
+LEAST_WIDTHS = {"run": 32, "status": 8}
 LIST_METRICS = ("test_accuracy", "val_accuracy", "test_mae", "val_mae")
 
 
@@ -46,7 +46,7 @@ def list_runs(
     shown = Table(box=None)
     for column in ("run", "name", "status", "started", *(name.removeprefix("metrics.") for name in metrics)):
         # The ID is what `mlinfra runs compare` takes: the others give way in a narrow terminal.
-        shown.add_column(column.upper(), no_wrap=True, min_width=RUN_ID_LENGTH if column == "run" else None)
+        shown.add_column(column.upper(), no_wrap=True, min_width=LEAST_WIDTHS.get(column))
     for run_id, row in table.iterrows():
         started = f"{row['started']:%Y-%m-%d %H:%M}"
         measured = (told(row[name]) for name in metrics)

@@ -149,6 +149,7 @@ def _with_entity(
             )
         return table, entity, []
     texts = [name for name in names if pa.types.is_string(table.column(name).type) and name != label]
+    _refuse_almost_numbers(file.path, table, texts)
     if len(texts) == 1 and not one_entity:
         return table, texts[0], [f"column {texts[0]} tells the entity, as the only one that holds text"]
     if len(texts) > 1 and not one_entity:
@@ -164,6 +165,20 @@ def _with_entity(
     value = pa.repeat(pa.scalar(group), len(table))
     notice = f"all rows are of one entity, kept as column {DEFAULT_ENTITY_COLUMN} with the value {group}"
     return table.add_column(0, DEFAULT_ENTITY_COLUMN, value), DEFAULT_ENTITY_COLUMN, [notice]
+
+
+def _refuse_almost_numbers(path: Path, table: pa.Table, texts: Sequence[str]) -> None:
+    """One bad cell makes a column of numbers one of texts, which must not be taken for the entity."""
+    for name in texts:
+        given = table.column(name).to_pandas()
+        no_number = given.notna() & pd.to_numeric(given, errors="coerce").isna()
+        if no_number.sum() < given.notna().sum() / 2:
+            row = int(no_number.to_numpy().argmax())
+            raise InvalidFeatures(
+                f"{path}: column {name!r} holds numbers but for {no_number.sum()} values, the first "
+                f"{given.iloc[row]!r} in row {row + 1}; mend or empty them, or if it tells the entity name "
+                "it with --entity (entity=)"
+            )
 
 
 def _check_values(path: Path, table: pa.Table) -> None:

@@ -22,7 +22,7 @@ async def change(world: Any, name: str, **spec: Any) -> None:
 
 
 async def test_a_suspended_training_goes_on_in_its_run_with_what_was_changed_meanwhile(
-    world, operator, tracking, unique
+    world, operator, tracking, unique, mlinfra
 ) -> None:
     await world.apply(training_job(unique, **gated(0.8)))
     run_id = await world.run_id(unique)
@@ -46,6 +46,9 @@ async def test_a_suspended_training_goes_on_in_its_run_with_what_was_changed_mea
     await world.train(tracking, unique, 0.9)
     await world.phase(unique, "Succeeded")
     await world.version_phase(f"{unique}-1", "Production")
+    late = await mlinfra("suspend", unique)
+    assert late.returncode == 2
+    assert "has come to its end (Succeeded)" in late.stderr
     assert len(tracking.search_model_versions(f"name='{unique}'")) == 1
     reasons = {event["reason"] for event in await world.events(unique)}
     assert {"Suspended", "Resumed"} <= reasons

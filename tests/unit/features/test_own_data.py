@@ -84,6 +84,16 @@ def test_the_one_column_of_texts_tells_the_entity(store: FeatureStore, tmp_path:
     assert "column symbol tells the entity" in done.notices[-1]
 
 
+def test_a_bad_cell_among_numbers_makes_no_entity(store: FeatureStore, tmp_path: Path) -> None:
+    lines = [f"2024-01-0{day},{'n/a?' if day == 4 else day},{day % 2}" for day in range(1, 7)]
+    path = text(tmp_path, "\n".join(["event_timestamp,price,up", *lines]) + "\n")
+    message = "column 'price' holds numbers but for 1 values, the first 'n/a\\?' in row 4"
+    with pytest.raises(InvalidFeatures, match=message):
+        import_file(store, path, label="up")
+    assert store.list_feature_groups() == []
+    assert import_file(store, path, label="up", entity="price").entity_column == "price"
+
+
 def test_a_label_of_texts_is_no_entity(store: FeatureStore, tmp_path: Path) -> None:
     frame = ROWS.assign(up=["no", "yes", "yes", "no"])
     assert import_file(store, parquet(tmp_path, frame), label="up").entity_column == "entity"
