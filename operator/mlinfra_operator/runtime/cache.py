@@ -38,11 +38,17 @@ class ObjectCache:
         self._on_change(obj)
 
     def wrote(self, obj: Object) -> None:
-        """An object as the answer to our own write tells of it; one deleted meanwhile stays deleted."""
+        """An object as the answer to our own write tells of it; one deleted meanwhile stays deleted.
+
+        The answer also holds what others changed meanwhile, and the watch's news of that is old by now:
+        nobody else tells of it.
+        """
         key = key_of(obj)
         old = self._objects.get(key)
         if old is not None and old["metadata"]["uid"] == obj["metadata"]["uid"] and _is_newer(obj, old):
             self._objects[key] = obj
+            if _asked_for(obj) != _asked_for(old):
+                self._on_change(obj)
 
     def forget(self, obj: Object) -> None:
         """An object that a watch tells is deleted."""
@@ -71,3 +77,14 @@ class ObjectCache:
 def _is_newer(obj: Object, old: Object) -> bool:
     """By resourceVersion, which the API server lets clients compare as numbers within one type."""
     return int(obj["metadata"]["resourceVersion"]) > int(old["metadata"]["resourceVersion"])
+
+
+def _asked_for(obj: Object) -> tuple[Any, ...]:
+    """What others may change of an object: all but its status."""
+    metadata = obj["metadata"]
+    return (
+        metadata.get("generation"),
+        metadata.get("annotations") or {},
+        metadata.get("labels") or {},
+        metadata.get("deletionTimestamp"),
+    )

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from mlinfra_operator.runtime.cache import ObjectCache
 
 Object = dict[str, Any]
@@ -100,3 +102,33 @@ def test_all_objects_can_be_looked_at_while_they_change() -> None:
         told.cache.observe(obj(2, name="b"))
         told.cache.forget(found)
     assert told.version() is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generation": 2},
+        {"annotations": {"mlinfra.io/retrain": "now"}},
+        {"labels": {"a": "b"}},
+        {"deletionTimestamp": "2026-01-01T00:00:00Z"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_others_changed_before_our_write_is_told_by_its_answer(change: Object) -> None:
+    told = Told()
+    told.cache.observe(obj(1))
+    answer = obj(3)
+    answer["metadata"] |= change
+    told.cache.wrote(answer)
+    # The watch's news of that change comes after: it is old by now.
+    stale = obj(2)
+    stale["metadata"] |= change
+    told.cache.observe(stale)
+    assert told.changed == ["1", "3"]
+
+
+def test_our_own_status_is_no_news() -> None:
+    told = Told()
+    told.cache.observe(obj(1))
+    told.cache.wrote(obj(2) | {"status": {"phase": "Running"}})
+    assert told.changed == ["1"]
