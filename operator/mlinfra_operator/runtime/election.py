@@ -51,6 +51,7 @@ class LeaderElection:
         self._times = times or LeaseTimes()
         self._clock = clock
         self._sighting: Sighting | None = None
+        self._version: str | None = None
 
     async def acquire(self) -> None:
         """Wait until the lease is ours."""
@@ -88,7 +89,11 @@ class LeaderElection:
             await self._client.merge_patch(
                 LEASES,
                 self._name,
-                {"spec": {"holderIdentity": None, "leaseDurationSeconds": 1}},
+                # As we wrote it last: one that another replica has taken since stays its own.
+                {
+                    "metadata": {"resourceVersion": self._version},
+                    "spec": {"holderIdentity": None, "leaseDurationSeconds": 1},
+                },
                 self._namespace,
                 field_manager=FIELD_MANAGER,
             )
@@ -114,6 +119,7 @@ class LeaderElection:
                 logger.warning("lease %s/%s: %s", self._namespace, self._name, error or type(error).__name__)
             return False
         self._sighting = Sighting(record_of(written), self._clock())
+        self._version = written["metadata"]["resourceVersion"]
         return True
 
     async def _write(self, lease: dict[str, Any] | None) -> dict[str, Any]:

@@ -166,6 +166,12 @@ async def operator(operator_process: OperatorProcess) -> OperatorProcess:
     return operator_process
 
 
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses: MLflow is one for all of them."""
+    return f"m{time.time_ns():x}"
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """One namespace, as a user and as a kubelet sees it."""

@@ -1,6 +1,5 @@
 """Two replicas: one works, and where it dies the other goes on within the lease's time, nothing twice."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,6 @@ from mlinfra.local.operator_access import NAMESPACE
 
 TAKE_OVER_SECONDS = 25.0
 """A lease lives for 15 s and is looked at every 2 s; the rest is for a busy machine."""
-
-
-@pytest.fixture
-def unique() -> str:
-    """A name that no other test uses: MLflow is one for all of them."""
-    return f"l{time.time_ns():x}"
 
 
 @pytest.fixture

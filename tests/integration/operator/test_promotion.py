@@ -1,7 +1,6 @@
 """Who may take Production: a person's approval, a better challenger, a rollback by one command."""
 
 import ssl
-import time
 from typing import Any
 
 import pytest
@@ -13,12 +12,6 @@ from mlinfra.kube.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, MODEL_VE
 from mlinfra.tracking.contract import CHAMPION_TAG
 
 Object = dict[str, Any]
-
-
-@pytest.fixture
-def unique() -> str:
-    """A name that no other test uses: MLflow is one for all of them."""
-    return f"q{time.time_ns():x}"
 
 
 async def trained(

@@ -1,9 +1,7 @@
 """What goes wrong around the operator, and how it comes back, with a real API server and MLflow."""
 
-import time
 from typing import Any
 
-import pytest
 from integration.operator.manifests import condition, gated, training_job
 
 from mlinfra.kube.resource import MODEL_VERSIONS
@@ -11,12 +9,6 @@ from mlinfra.tracking.contract import PROGRESS_TAG
 
 Object = dict[str, Any]
 PROGRESS = '{"currentEpoch":3,"totalEpochs":10,"progressPercentage":30}'
-
-
-@pytest.fixture
-def unique() -> str:
-    """A name that no other test uses: MLflow is one for all of them."""
-    return f"r{time.time_ns():x}"
 
 
 async def test_progress_is_known_again_once_mlflow_is_back(

@@ -1,10 +1,8 @@
 """RetrainingPolicies on a real API server: what a person, a clock and a restart make of them."""
 
-import time
 from datetime import datetime
 from typing import Any
 
-import pytest
 from integration.operator.manifests import condition, retraining_policy
 
 from mlinfra.kube.resource import RETRAINING_POLICIES, TRAINING_JOBS
@@ -12,12 +10,6 @@ from mlinfra.resources.names import RETRAIN_ANNOTATION, RETRAINING_POLICY_LABEL
 from mlinfra.tracking.contract import RETRAINING_POLICY_TAG, TRIGGER_TAG
 
 Object = dict[str, Any]
-
-
-@pytest.fixture
-def unique() -> str:
-    """A name that no other test uses: MLflow is one for all of them."""
-    return f"p{time.time_ns():x}"
 
 
 async def policy(world: Any, name: str) -> Object:

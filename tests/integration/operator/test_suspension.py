@@ -1,20 +1,12 @@
 """A training is suspended and goes on, on another machine if need be, and goes when its time is over."""
 
-import time
 from typing import Any
 
-import pytest
 from integration.operator.manifests import condition, gated, training_job
 
 from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, TRAINING_JOBS
 
 Object = dict[str, Any]
-
-
-@pytest.fixture
-def unique() -> str:
-    """A name that no other test uses: MLflow is one for all of them."""
-    return f"s{time.time_ns():x}"
 
 
 async def change(world: Any, name: str, **spec: Any) -> None:

@@ -1,6 +1,5 @@
 """From apply to Production with a real API server and a real MLflow; only the training is done by hand."""
 
-import time
 from typing import Any
 
 import pytest
@@ -22,12 +21,6 @@ def runs_of(tracking: MlflowClient, model: str, uid: str) -> list[Any]:
             [experiment.experiment_id], filter_string=f"tags.`{TRAINING_JOB_UID_TAG}` = '{uid}'"
         )
     )
-
-
-@pytest.fixture
-def unique() -> str:
-    """A name that no other test uses: MLflow is one for all of them."""
-    return f"m{time.time_ns():x}"
 
 
 async def test_a_training_job_comes_to_production(world, operator, tracking, unique, eventually) -> None:
