@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from mlinfra.resources.base import Integer, ResourceModel
 
@@ -11,7 +11,10 @@ ONE_WINDOW_KIND = "a window has either rows or seconds"
 MORE_BREACHES_THAN_WINDOWS = "breachedWindows must not be more than ofWindows"
 CLEAR_ABOVE_THRESHOLD = "clearThreshold must not be above threshold"
 CLEAR_WITHOUT_THRESHOLD = "clearThreshold needs a threshold"
-BREACHES_RULE = {"rule": "self.breachedWindows <= self.ofWindows", "message": MORE_BREACHES_THAN_WINDOWS}
+BREACHES_RULE: JsonValue = {
+    "rule": "self.breachedWindows <= self.ofWindows",
+    "message": MORE_BREACHES_THAN_WINDOWS,
+}
 
 
 class MonitoringWindow(ResourceModel):
