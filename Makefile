@@ -70,6 +70,7 @@ lock: install ## Compile the lock files anew from pyproject.toml
 	@$(LOCK) --all-extras --group dev pyproject.toml -o requirements/development.txt
 	@$(LOCK) --extra operator -c requirements/development.txt pyproject.toml -o requirements/operator.txt
 	@$(LOCK) --extra trainer -c requirements/development.txt pyproject.toml -o requirements/trainer.txt
+	@$(LOCK) --extra serving --extra grpc --extra redis -c requirements/development.txt pyproject.toml -o requirements/serving.txt
 	@grep '^uv==' requirements/development.txt | tr -d '\\' | $(LOCK) - -o requirements/uv.txt
 
 .PHONY: install
