@@ -46,6 +46,7 @@ SERVICES = ResourceType("", "v1", "services", "Service")
 EVENTS = ResourceType("", "v1", "events", "Event")
 SECRETS = ResourceType("", "v1", "secrets", "Secret")
 CONFIG_MAPS = ResourceType("", "v1", "configmaps", "ConfigMap")
+DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
 SERVICE_ACCOUNTS = ResourceType("", "v1", "serviceaccounts", "ServiceAccount")
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
 LEASES = ResourceType("coordination.k8s.io", "v1", "leases", "Lease")
@@ -91,6 +92,7 @@ KNOWN_TYPES = (
     SECRETS,
     CONFIG_MAPS,
     SERVICE_ACCOUNTS,
+    DEPLOYMENTS,
     JOBS,
     LEASES,
     ROLES,

@@ -22,8 +22,9 @@ from mlinfra.kube.resource import LEASES, NODES, PODS
 from mlinfra.local.node.addresses import choose_address
 from mlinfra.local.node.container_process import isolation_failure
 from mlinfra.local.node.node_object import LEASE_SECONDS, lease, machine_capacity, node_manifest, node_status
-from mlinfra.local.node.pod_setup import Surroundings
-from mlinfra.local.node.pod_worker import NodeServices, PodWorker
+from mlinfra.local.node.pod_setup import NodeServices, Surroundings
+from mlinfra.local.node.pod_worker import PodWorker
+from mlinfra.local.node.service_proxy import ServiceProxy
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Agent:
         self._pods = Informer(
             client, PODS, on_change=self._on_pod, field_selector=f"spec.nodeName={settings.name}"
         )
+        self._proxy = ServiceProxy(client, self._pods.objects.values)
 
     def worker(self, namespace: str, name: str) -> PodWorker | None:
         """The worker of a pod."""
@@ -83,6 +85,7 @@ class Agent:
             asyncio.create_task(self._pods.run()),
             asyncio.create_task(self._heartbeat(registered)),
             asyncio.create_task(self._renew_tokens()),
+            asyncio.create_task(self._proxy.run()),
         ]
         stop = asyncio.create_task(self._stopping.wait())
         await asyncio.wait([*background, stop], return_when=asyncio.FIRST_COMPLETED)

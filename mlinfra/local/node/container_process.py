@@ -20,6 +20,8 @@ from mlinfra.local.node.volumes import Mount
 SHIM = Path(__file__).with_name("shim.py")
 START_POLL_SECONDS = 0.005
 EXIT_KILLED = 137
+TOLD_CHARACTERS = 500
+"""How much of a failed command's output is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,31 @@ class ContainerProcess:
             self.kill()
             return None
         return terminated(ended)
+
+    async def execute(self, argv: Sequence[str], launch: Launch, seconds: float) -> str | None:
+        """Run a command beside it, as a kubelet's exec does; why it failed, None where it did not."""
+        place = (str(self.running().pid), launch.cwd)
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(SHIM), "--enter", *place, *argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(launch.env),
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                output, _ = await child.communicate()
+        except TimeoutError:
+            return f"{argv[0]}: no end within {seconds:g} s"
+        finally:
+            if child.returncode is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                await child.wait()
+        if child.returncode == 0:
+            return None
+        tail = output.decode(errors="replace").strip()[-TOLD_CHARACTERS:]
+        return f"{argv[0]}: exit code {child.returncode} {tail}".rstrip()
 
     def terminate(self) -> None:
         """SIGTERM to the command."""

@@ -3,14 +3,15 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlinfra.kube import KubernetesClient
 from mlinfra.local.files import make_private_folder, write_atomically
 from mlinfra.local.node.container_process import Launch
 from mlinfra.local.node.environment import Document, environment_of, expand
-from mlinfra.local.node.hosts import hostname_of
+from mlinfra.local.node.hosts import AddressedPod, hostname_of
 from mlinfra.local.node.path_mapping import map_paths
 from mlinfra.local.node.pod_files import PodFiles
 from mlinfra.local.node.pod_inputs import Token
@@ -34,6 +35,17 @@ class Surroundings:
     api_host: str
     api_port: str
     isolated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServices:
+    """What a worker needs of its node."""
+
+    client: KubernetesClient
+    surroundings: Surroundings
+    folder: Path
+    pods: Callable[[], Sequence[AddressedPod]]
+    """Address and pod of every pod of the node."""
 
 
 def inherited_environment(files: PodFiles, pod: Document, surroundings: Surroundings) -> dict[str, str]:

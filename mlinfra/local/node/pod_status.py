@@ -45,13 +45,15 @@ State = Waiting | Running | Terminated
 
 @dataclass(frozen=True, slots=True)
 class ContainerObservation:
-    """What is known of one container."""
+    """What is known of one container; ``started`` and ``ready`` are what its probes say while it runs."""
 
     name: str
     image: str
     state: State
     restarts: int = 0
     previous: Terminated | None = None
+    started: bool = False
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def pod_status(
     """
     phase = "Failed" if ended else phase_of(containers, will_restart=will_restart)
     finished = phase in {"Succeeded", "Failed"}
-    ready = not finished and all(isinstance(item.state, Running) for item in containers)
+    ready = not finished and all(isinstance(item.state, Running) and item.ready for item in containers)
     reason = "PodCompleted" if phase == "Succeeded" else "PodFailed" if phase == "Failed" else ""
     why = reason or ("" if ready else "ContainersNotReady")
     wanted = {
@@ -163,8 +165,8 @@ def _container_status(container: ContainerObservation) -> dict[str, Any]:
         "name": container.name,
         "image": container.image,
         "imageID": "",
-        "ready": isinstance(container.state, Running),
-        "started": isinstance(container.state, Running),
+        "ready": isinstance(container.state, Running) and container.ready,
+        "started": isinstance(container.state, Running) and container.started,
         "restartCount": container.restarts,
         "state": _state(container.state),
     }

@@ -4,23 +4,22 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
 
-from mlinfra.kube import ApiError, KubernetesClient
+from mlinfra.kube import ApiError
 from mlinfra.kube.resource import PODS
 from mlinfra.local.files import read_json, write_json
 from mlinfra.local.node.container_process import ContainerProcess, Launch
 from mlinfra.local.node.environment import Document, MissingReferenceError
-from mlinfra.local.node.hosts import AddressedPod, write_hosts
+from mlinfra.local.node.hosts import write_hosts
 from mlinfra.local.node.pod_files import PodFiles
 from mlinfra.local.node.pod_inputs import Token, read_references, read_tokens
 from mlinfra.local.node.pod_setup import (
-    Surroundings,
+    NodeServices,
     launch_of,
     make_folders,
     termination_message,
@@ -35,16 +34,17 @@ from mlinfra.local.node.pod_status import (
     pod_status,
     refused,
 )
+from mlinfra.local.node.probes import Listener, Target, act, named_ports, watch_container
 from mlinfra.local.node.refusal import refusal_of
+from mlinfra.local.node.restarts import crashes_in_a_row, is_restarted, restart_delay
 from mlinfra.local.node.volumes import TokenFile, plan_files
 
 logger = logging.getLogger(__name__)
 
 MISSING_RETRY_SECONDS = 2.0
 REPORT_RETRY_SECONDS = 1.0
+END_POLL_SECONDS = 0.02
 DEFAULT_GRACE_SECONDS = 30.0
-FIRST_RESTART_SECONDS = 10.0
-LONGEST_RESTART_SECONDS = 300.0
 VANISHED_EXIT_CODE = 137
 
 STOPPED = Ended("Terminated", "the local node was stopped", disruption="TerminationByKubelet")
@@ -53,17 +53,6 @@ VANISHED = Ended(
     "the pod's processes were gone when the local node came back",
     disruption="TerminationByKubelet",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class NodeServices:
-    """What a worker needs of its node."""
-
-    client: KubernetesClient
-    surroundings: Surroundings
-    folder: Path
-    pods: Callable[[], Sequence[AddressedPod]]
-    """Address and pod of every pod of the node."""
 
 
 class PodWorker:
@@ -82,6 +71,8 @@ class PodWorker:
             for item in pod["spec"]["containers"]
         }
         self._processes: dict[str, ContainerProcess] = {}
+        self._launches: dict[str, Launch] = {}
+        self._crashes: dict[str, int] = {}
         self._tokens: dict[TokenFile, Token] = {}
         self._ended: Ended | None = None
         self._will_restart = False
@@ -159,7 +150,10 @@ class PodWorker:
                 group.create_task(self._end_when_asked()),
                 group.create_task(self._end_at_deadline()),
             ]
-            runs = [group.create_task(self._run_container(name, launch)) for name, launch in launches.items()]
+            runs = [
+                group.create_task(self._run_container(name, adopt=launch is None))
+                for name, launch in launches.items()
+            ]
             await asyncio.wait(runs)
             for watcher in watchers:
                 watcher.cancel()
@@ -195,12 +189,13 @@ class PodWorker:
         write_files(self.files, planned, tokens)
         write_hosts(self.files.hosts, (self.address, self.pod), self._services.pods())
         self._tokens = tokens
-        return {
+        self._launches = {
             item["name"]: launch_of(
                 item, pod=pod, files=self.files, data=data, surroundings=self._services.surroundings
             )
             for item in pod["spec"]["containers"]
         }
+        return dict(self._launches)
 
     async def _wait_for(self, reason: str, message: str) -> None:
         for name, container in self._containers.items():
@@ -208,25 +203,22 @@ class PodWorker:
         await self._report()
         await _first_of(self._deleted, self._stopping, seconds=MISSING_RETRY_SECONDS)
 
-    async def _run_container(self, name: str, launch: Launch | None) -> None:
-        files = self.files.container(name)
-        spec = next(item for item in self.pod["spec"]["containers"] if item["name"] == name)
+    async def _run_container(self, name: str, *, adopt: bool) -> None:
+        files, spec = self.files.container(name), self._spec_of(name)
         while True:
-            process = await ContainerProcess.start(files, launch) if launch else ContainerProcess.adopt(files)
+            process = ContainerProcess.adopt(files) if adopt else await self._start(name)
+            adopt = False
             if process is None:
                 self._fail_vanished(name)
                 return
             self._processes[name] = process
-            if process.is_running():
-                self._observe(name, process.running())
-                await self._report()
-            state = await process.wait()
+            state = await self._watch(name, spec, process)
             if state is None:
                 self._fail_vanished(name)
                 return
             message = termination_message(spec, pod=self.pod, files=self.files, failed=state.exit_code != 0)
             state = replace(state, message=message or state.message)
-            if not self._restarts(state) or launch is None:
+            if not self._restarts(state):
                 self._observe(name, state)
                 return
             await self._back_off(name, state)
@@ -234,27 +226,92 @@ class PodWorker:
                 self._observe(name, state)
                 return
 
+    async def _start(self, name: str) -> ContainerProcess:
+        return await ContainerProcess.start(self.files.container(name), await self._launch(name))
+
+    async def _launch(self, name: str) -> Launch:
+        """How a container is started; of an adopted one it has to be found out again."""
+        while name not in self._launches:
+            try:
+                await self._set_up()
+            except (MissingReferenceError, ApiError, httpx.TransportError, OSError) as error:
+                logger.warning("pod %s: %s", self.pod["metadata"]["name"], error)
+                await asyncio.sleep(MISSING_RETRY_SECONDS)
+        return self._launches[name]
+
+    async def _watch(self, name: str, spec: Document, process: ContainerProcess) -> Terminated | None:
+        """Follow a container to its end, asking its probes meanwhile."""
+        if not process.is_running():
+            return await process.wait()
+        probed = "readinessProbe" in spec or "startupProbe" in spec
+        self._containers[name] = replace(
+            self._containers[name], state=process.running(), started=not probed, ready=not probed
+        )
+        await self._report()
+        probing = asyncio.create_task(
+            watch_container(spec, self._target(name, spec, process), self._listener(name, process))
+        )
+        ending = asyncio.create_task(process.wait())
+        try:
+            await asyncio.wait([probing, ending], return_when=asyncio.FIRST_COMPLETED)
+            if probing.done():
+                probing.result()
+            return await ending
+        finally:
+            probing.cancel()
+            ending.cancel()
+
+    def _target(self, name: str, spec: Document, process: ContainerProcess) -> Target:
+        async def execute(argv: Sequence[str], seconds: float) -> str | None:
+            return await process.execute(argv, await self._launch(name), seconds)
+
+        return Target(self.address, named_ports(spec), execute)
+
+    def _listener(self, name: str, process: ContainerProcess) -> Listener:
+        async def started() -> None:
+            self._containers[name] = replace(self._containers[name], started=True)
+            await self._report()
+
+        async def ready(value: bool) -> None:
+            self._containers[name] = replace(self._containers[name], ready=value)
+            await self._report()
+
+        async def unhealthy(message: str) -> None:
+            logger.warning("pod %s, container %s: %s", self.pod["metadata"]["name"], name, message)
+            await self._end_processes({name: process}, self._grace_seconds())
+
+        return Listener(started, ready, unhealthy)
+
+    def _spec_of(self, name: str) -> Document:
+        found: Document = next(item for item in self.pod["spec"]["containers"] if item["name"] == name)
+        return found
+
     def _restarts(self, state: Terminated) -> bool:
-        asked = self.pod["spec"].get("restartPolicy") == "OnFailure" and state.exit_code != 0
+        asked = is_restarted(self.pod["spec"].get("restartPolicy", "Always"), state.exit_code)
         return asked and self._ended is None and not self._deleted.is_set()
 
     async def _back_off(self, name: str, state: Terminated) -> None:
         container = self._containers[name]
-        seconds = min(FIRST_RESTART_SECONDS * 2**container.restarts, LONGEST_RESTART_SECONDS)
+        lasted = state.finished_at - state.started_at
+        self._crashes[name] = crashes_in_a_row(self._crashes.get(name, container.restarts), lasted)
+        seconds = restart_delay(self._crashes[name])
         self._will_restart = True
         self._containers[name] = replace(
             container,
             state=Waiting("CrashLoopBackOff", f"restarted in {seconds:.0f} s"),
             restarts=container.restarts + 1,
             previous=state,
+            started=False,
+            ready=False,
         )
         await self._report()
         await _first_of(self._deleted, self._stopping, seconds=seconds)
         self._will_restart = False
         log = self.files.container(name)
-        log.log.replace(log.previous_log)
+        if log.log.exists():
+            log.log.replace(log.previous_log)
 
-    def _observe(self, name: str, state: Running | Terminated) -> None:
+    def _observe(self, name: str, state: Terminated) -> None:
         self._containers[name] = replace(self._containers[name], state=state)
 
     def _fail_vanished(self, name: str | None = None) -> None:
@@ -266,11 +323,13 @@ class PodWorker:
 
     async def _end_when_asked(self) -> None:
         await _first_of(self._deleted, self._stopping)
-        metadata = self.pod["metadata"]
-        seconds = metadata.get("deletionGracePeriodSeconds")
+        seconds = self.pod["metadata"].get("deletionGracePeriodSeconds")
         if seconds is None:
-            seconds = self.pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
-        await self._end_processes(0.0 if self._gone.is_set() else float(seconds))
+            seconds = self._grace_seconds()
+        await self._end_processes(self._processes, 0.0 if self._gone.is_set() else float(seconds))
+
+    def _grace_seconds(self) -> float:
+        return float(self.pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
 
     async def _end_at_deadline(self) -> None:
         seconds = self.pod["spec"].get("activeDeadlineSeconds")
@@ -278,20 +337,33 @@ class PodWorker:
             return
         await asyncio.sleep(max(0.0, self._start_time + seconds - time.time()))
         self._ended = Ended("DeadlineExceeded", f"the pod was active for more than {seconds} s")
-        await self._end_processes(
-            float(self.pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
-        )
+        await self._end_processes(self._processes, self._grace_seconds())
 
-    async def _end_processes(self, grace_seconds: float) -> None:
+    async def _end_processes(self, processes: Mapping[str, ContainerProcess], grace_seconds: float) -> None:
         deadline = time.monotonic() + grace_seconds
         if grace_seconds > 0:
-            for process in self._processes.values():
-                process.terminate()
-        while any(process.is_running() for process in self._processes.values()):
+            await asyncio.gather(
+                *(self._end_in_order(name, processes[name], grace_seconds) for name in list(processes))
+            )
+        while any(process.is_running() for process in processes.values()):
             if time.monotonic() >= deadline or self._gone.is_set():
-                for process in self._processes.values():
+                for process in processes.values():
                     process.kill()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(END_POLL_SECONDS)
+
+    async def _end_in_order(self, name: str, process: ContainerProcess, seconds: float) -> None:
+        """What the container asks to be done before, and then SIGTERM."""
+        spec = self._spec_of(name)
+        hook = (spec.get("lifecycle") or {}).get("preStop")
+        if hook and process.is_running():
+            doing = asyncio.create_task(act(hook, self._target(name, spec, process), timeout=seconds))
+            gone, ended = asyncio.create_task(self._gone.wait()), asyncio.create_task(process.wait())
+            await asyncio.wait([doing, gone, ended], return_when=asyncio.FIRST_COMPLETED)
+            if doing.done() and (failure := doing.result()) is not None:
+                logger.warning("pod %s, preStop of %s: %s", self.pod["metadata"]["name"], name, failure)
+            for task in (doing, gone, ended):
+                task.cancel()
+        process.terminate()
 
     async def renew_tokens(self) -> None:
         """Renew the tokens whose time has come."""

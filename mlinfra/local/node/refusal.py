@@ -6,6 +6,9 @@ from typing import Any
 
 VOLUME_TYPES = frozenset({"emptyDir", "hostPath", "configMap", "secret", "projected", "downwardAPI"})
 
+HANDLERS = frozenset({"exec", "httpGet", "tcpSocket", "sleep"})
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -19,11 +22,6 @@ class Refusal:
 def refusal_of(pod: Mapping[str, Any]) -> Refusal | None:
     """The first thing in a pod that the local node cannot do, or None."""
     spec = pod["spec"]
-    if spec.get("restartPolicy", "Always") == "Always":
-        return Refusal(
-            "RestartPolicyNotSupported",
-            "the local node does not run pods with restartPolicy Always yet; use a Job",
-        )
     if spec.get("initContainers"):
         return Refusal("InitContainersNotSupported", "the local node does not run initContainers yet")
     for volume in spec.get("volumes") or []:
@@ -41,6 +39,24 @@ def refusal_of(pod: Mapping[str, Any]) -> Refusal | None:
                 f"container {container['name']!r} of image {container.get('image')!r} has no command: the "
                 "local node runs a pod's command as a process and cannot read an image's entrypoint; set "
                 "command",
+                container["name"],
+            )
+        if refusal := _unknown_handler(container):
+            return refusal
+    return None
+
+
+def _unknown_handler(container: Mapping[str, Any]) -> Refusal | None:
+    handlers = {name: container.get(name) for name in PROBES}
+    handlers["preStop"] = (container.get("lifecycle") or {}).get("preStop")
+    if (container.get("lifecycle") or {}).get("postStart"):
+        handlers["postStart"] = {"postStart": {}}
+    for name, handler in handlers.items():
+        if handler and not HANDLERS.intersection(handler):
+            return Refusal(
+                "HandlerNotSupported",
+                f"container {container['name']!r}: the local node does not know its {name}; it "
+                f"knows probes and preStop of {', '.join(sorted(HANDLERS))}",
                 container["name"],
             )
     return None

@@ -1,6 +1,7 @@
 """Runs one container's command and writes down how it ended: started as a script, imports nothing heavy.
 
 Usage: python -I -S shim.py LAUNCH_FILE
+       python -I -S shim.py --enter PID FOLDER PROGRAM [ARGUMENT ...]
 
 It outlives the agent, so that an exit while the agent is away is not lost. It is the session's leader and
 the reaper of everything the command leaves behind: nothing of a container survives its main process.
@@ -63,6 +64,22 @@ def main(launch_file: str) -> None:
         "failure": failure,
     }
     record(launch["exitFile"], ended)
+
+
+def enter(pid: int, folder: str, argv: list[str]) -> NoReturn:
+    """Turn into a command beside a running one, in its namespaces where it has some of its own."""
+    try:
+        for kind in ("user", "mnt", "uts"):
+            theirs = f"/proc/{pid}/ns/{kind}"
+            if os.readlink(theirs) == os.readlink(f"/proc/self/ns/{kind}"):
+                continue
+            descriptor = os.open(theirs, os.O_RDONLY | os.O_CLOEXEC)
+            check(libc.setns(descriptor, 0), f"setns {kind}")
+        os.chdir(folder)
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        print(f"{argv[0]}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(EXIT_NOT_FOUND if error.errno == errno.ENOENT else EXIT_NOT_EXECUTABLE)
 
 
 def wait_for(child: int) -> int:
@@ -228,5 +245,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "--probe":
         # Whether this machine lets an unprivileged process have namespaces of its own.
         isolate([], "", "probe")
+    elif sys.argv[1] == "--enter":
+        enter(int(sys.argv[2]), sys.argv[3], sys.argv[4:])
     else:
         main(sys.argv[1])
