@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from mlinfra.errors import InvalidInputError
+from mlinfra.errors import InvalidInputError, MlinfraError
 
 
 class UnknownArchitectureError(InvalidInputError):
@@ -27,3 +27,7 @@ class InvalidParameterError(InvalidInputError):
     """A parameter that the architecture does not have, or a value that it does not take."""
 
     reason: ClassVar[str] = "InvalidParameter"
+
+
+class ForeignModelError(MlinfraError):
+    """A model whose metadata do not tell what it reads: another library wrote it, or they are damaged."""

@@ -2,6 +2,8 @@
 
 import hashlib
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +26,46 @@ ONNX_FILE = "model.onnx"
 """As MLflow names it."""
 
 
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """An ONNX model as it was logged.
+
+    Attributes:
+        content: the file.
+        model: what it holds.
+        sha256: of the file, in hexadecimal.
+        beside: content of the other files that were asked for and are there, by name.
+    """
+
+    content: bytes
+    model: "onnx.ModelProto"
+    sha256: str
+    beside: Mapping[str, bytes]
+
+
 def load_onnx_model(
     client: "MlflowClient", uri: str, *, max_bytes: int = MAX_MODEL_BYTES
 ) -> "onnx.ModelProto":
+    """The model of `load_onnx_file`, which takes and raises the same."""
+    return load_onnx_file(client, uri, max_bytes=max_bytes).model
+
+
+def load_onnx_file(
+    client: "MlflowClient", uri: str, *, max_bytes: int = MAX_MODEL_BYTES, beside: Sequence[str] = ()
+) -> OnnxFile:
     """The ONNX model behind a model URI, checked before it is read.
 
     Args:
         client: client of the MLflow server.
         uri: ``models:/<name>/<version>``, ``models:/<name>@<alias>`` or ``models:/<model ID>``.
         max_bytes: the largest file that is downloaded.
+        beside: names of other files to read from the model's folder, where they are there.
 
     Raises:
         UnusableModelError: it is no ONNX model of one file, too large, damaged, or not the file that
             was logged.
         MlflowException: MLflow does not answer, or has no such model.
     """
-    import onnx
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     with tempfile.TemporaryDirectory(prefix="mlinfra-onnx-") as temporary:
@@ -47,15 +73,37 @@ def load_onnx_model(
         description = _described(source, uri, Path(temporary))
         file = _onnx_file(description, uri)
         content = _download(source, uri, file, Path(temporary), max_bytes=max_bytes).read_bytes()
+        there = {Path(each.path).name for each in source.list_artifacts(None)} if beside else set()
+        others = {
+            name: _download(source, uri, name, Path(temporary), max_bytes=max_bytes).read_bytes()
+            for name in beside
+            if name in there
+        }
     _check_digest(client, description, content, uri=uri)
+    model = parse_onnx(content, where=f"{uri}: {file}")
+    return OnnxFile(content, model, hashlib.sha256(content).hexdigest(), others)
+
+
+def parse_onnx(content: bytes, *, where: str) -> "onnx.ModelProto":
+    """The model in the content of an ONNX file.
+
+    Args:
+        content: the file.
+        where: the file's name, for messages.
+
+    Raises:
+        UnusableModelError: it is no ONNX model of one file, or damaged.
+    """
+    import onnx
+
     try:
         model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf and the checker each have errors of their own
-        raise UnusableModelError(f"{uri}: {file} is not a valid ONNX model: {error}") from error
+        raise UnusableModelError(f"{where} is not a valid ONNX model: {error}") from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise UnusableModelError(
-            f"{uri}: the ONNX model keeps weights in other files; export it as one file."
+            f"{where}: the ONNX model keeps weights in other files; export it as one file."
         )
     return model
 

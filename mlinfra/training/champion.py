@@ -15,12 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlinfra.errors import MlinfraError
+from mlinfra.models.learnt import LearntModel, learnt_model
 from mlinfra.resources.built_in_training import TrainingData
 from mlinfra.tracking.contract import CHAMPION_PREFIX, CHAMPION_PROBLEM_TAG, CHAMPION_TAG
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.errors import IncomparableChampionError
 from mlinfra.training.evaluation import TEST_PREFIX
-from mlinfra.training.metadata import LearntModel, learnt_model
 from mlinfra.training.objective import Objective
 from mlinfra.training.rows import RowKeys, labelled_rows
 from mlinfra.training.samples import Samples, window_ends, windows_ending_at

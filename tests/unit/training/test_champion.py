@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mlinfra.models.errors import ForeignModelError
+from mlinfra.models.learnt import LearntModel, learnt_model
 from mlinfra.resources.built_in_training import TrainingData, Validation
 from mlinfra.training.champion import Champion, ChampionScore, align_classes, score_champion
 from mlinfra.training.config import TrainingConfig
-from mlinfra.training.errors import IncomparableChampionError
-from mlinfra.training.metadata import LearntModel, learnt_model, model_metadata
+from mlinfra.training.metadata import model_metadata
 from mlinfra.training.objective import Classification, Regression
 from mlinfra.training.rows import RowKeys, labelled_rows
 from mlinfra.training.samples import Samples, make_samples
@@ -149,7 +150,9 @@ def test_classes_are_brought_into_the_rows_order(
 
 def test_metadata_are_read_back_as_they_were_written() -> None:
     written = model_metadata(CONFIG, samples(frame()), Classification(classes=2))
-    assert learnt_model(written) == LearntModel(features=("a",), window=4, label="up", classes=(0, 1))
+    assert learnt_model(written) == LearntModel(
+        features=("a",), window=4, label="up", classes=(0, 1), feature_group=CONFIG.data.feature_group
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,5 +171,5 @@ def test_foreign_or_damaged_metadata_are_told(key: str, value: str | None, probl
         del properties[key]
     else:
         properties[key] = value
-    with pytest.raises(IncomparableChampionError, match=problem):
+    with pytest.raises(ForeignModelError, match=problem):
         learnt_model(properties)

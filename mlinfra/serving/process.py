@@ -1,0 +1,135 @@
+"""The server's process: it listens before the model is loaded, and ends in order."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from mlinfra.errors import MlinfraError
+from mlinfra.serving.routes import application
+from mlinfra.serving.server import ModelServer
+from mlinfra.serving.settings import ServingSettings
+
+logger = logging.getLogger(__name__)
+
+SWITCH_SECONDS = 0.001
+"""How long one thread may keep the others from Python: the model's waits for it to hand over its answer."""
+END_SECONDS = 30
+"""For requests that are being answered when the server ends."""
+
+Say = Callable[[str], None]
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, which on SIGTERM first answers for a while as not ready.
+
+    Args:
+        config: of uvicorn.
+        drain: called once, with the first signal.
+        drain_seconds: how long it still takes connections after that; a second signal ends the wait.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, drain: Callable[[], None], drain_seconds: float) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._drain_seconds = drain_seconds
+        self._signals = 0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; a signal is no failure here, so it is not raised again afterwards."""
+        self._signals += 1
+        if self._signals == 1:
+            self._drain()
+            with contextlib.suppress(RuntimeError):
+                asyncio.get_running_loop().call_later(self._drain_seconds, self.end)
+                return
+        self.end()
+
+    def end(self) -> None:
+        """Take no more connections; answer what is there."""
+        self.should_exit = True
+
+
+def serve(settings: ServingSettings, *, say: Say) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: what, and where.
+        say: told where the server listens, and that it is ready.
+
+    Raises:
+        MlinfraError: the model cannot be served, or the port is taken.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    loop_factory = None
+    if sys.platform != "win32":
+        import uvloop
+
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_serve(settings, say))
+
+
+class PortTakenError(MlinfraError):
+    """The server cannot listen where it should."""
+
+
+async def _serve(settings: ServingSettings, say: Say) -> None:
+    server = ModelServer(settings)
+    config = uvicorn.Config(
+        application(server),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=END_SECONDS,
+        backlog=2048,
+    )
+    http = HttpServer(config, drain=lambda: _drain(server), drain_seconds=settings.drain_seconds)
+    try:
+        socket = config.bind_socket()
+    except SystemExit as error:
+        raise PortTakenError(
+            f"port {settings.port} of {settings.host} cannot be listened on: another process has it; "
+            "give another with --port"
+        ) from error
+    host, port = socket.getsockname()[:2]
+    say(f"listening on http://{host}:{port}")
+    listening = asyncio.create_task(http.serve(sockets=[socket]))
+    loading = asyncio.create_task(_load_and_follow(server, say))
+    try:
+        await asyncio.wait((listening, loading), return_when=asyncio.FIRST_EXCEPTION)
+        if loading.done():
+            loading.result()
+        await listening
+    finally:
+        await _cancelled(loading)
+        http.end()
+        await listening
+        await server.close()
+
+
+def _drain(server: ModelServer) -> None:
+    server.draining = True
+    server.metrics.ready.set(0)
+
+
+async def _load_and_follow(server: ModelServer, say: Say) -> None:
+    await server.load()
+    file = server.model.file
+    say(f"ready: {file.name} version {file.version}, {file.uri}, sha256:{file.sha256}")
+    await server.follow()
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, MlinfraError):
+        await task

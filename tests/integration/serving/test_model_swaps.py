@@ -1,0 +1,135 @@
+"""Another model takes the place of the one that answers, and no request fails."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from integration.serving.conftest import Start
+from servers.model_server import ModelServer, linear_model
+
+INFER = "/v2/models/adder/infer"
+CLIENTS = 4
+REQUESTS_BEFORE_AND_AFTER = 50
+BODY = {"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
+
+
+class Traffic:
+    """What clients got that never pause."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+        self.failures: list[str] = []
+        self.answered = threading.Condition()
+        self.ended = threading.Event()
+
+    def wait_for(self, count: int) -> None:
+        """Until so many more answers came."""
+        with self.answered:
+            wanted = len(self.values) + count
+            assert self.answered.wait_for(lambda: len(self.values) >= wanted or self.failures, timeout=30)
+
+    def ask(self, url: str) -> None:
+        with httpx.Client(base_url=url, timeout=30) as client:
+            while not self.ended.is_set():
+                answer = client.post(INFER, json=BODY)
+                with self.answered:
+                    if answer.status_code == 200:
+                        self.values.append(answer.json()["outputs"][0]["data"][0])
+                    else:
+                        self.failures.append(answer.text)
+                    self.answered.notify_all()
+
+
+@contextmanager
+def traffic(server: ModelServer) -> Iterator[Traffic]:
+    running = Traffic()
+    threads = [threading.Thread(target=running.ask, args=(server.url,)) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield running
+    finally:
+        running.ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def swap(server: ModelServer, model: Path, **more: Any) -> httpx.Response:
+    return httpx.post(f"{server.url}/v2/models/adder/swap", json={"model": str(model), **more}, timeout=30)
+
+
+def test_a_swap_under_load_fails_no_request(start_server: Start, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    old, new = linear_model(tmp_path / "adder.onnx"), linear_model(tmp_path / "new" / "adder.onnx", bias=100)
+    server = start_server(MLINFRA_SERVED_MODEL=str(old))
+    with traffic(server) as running:
+        for model in (new, old, new):
+            running.wait_for(REQUESTS_BEFORE_AND_AFTER)
+            assert swap(server, model).json()["changed"]
+        running.wait_for(REQUESTS_BEFORE_AND_AFTER)
+    assert running.failures == []
+    assert set(running.values) == {6.0, 106.0}
+    assert running.values[-1] == 106.0
+
+
+def test_what_cannot_be_served_leaves_the_old_model(start_server: Start, tmp_path: Path) -> None:
+    for folder in ("wide", "bad", "other"):
+        (tmp_path / folder).mkdir()
+    model = linear_model(tmp_path / "adder.onnx")
+    server = start_server(MLINFRA_SERVED_MODEL=str(model))
+    bad = tmp_path / "bad" / "adder.onnx"
+    bad.write_bytes(b"no ONNX")
+    wide = linear_model(tmp_path / "wide" / "adder.onnx", features=4)
+    other = linear_model(tmp_path / "other" / "sum.onnx")
+    for path, status, reason in (
+        (bad, 422, "UnusableModel"),
+        (tmp_path / "none.onnx", 422, "UnusableModel"),
+        (other, 422, "UnusableModel"),
+        (wide, 409, "OtherSchema"),
+    ):
+        answer = swap(server, path)
+        assert (answer.status_code, answer.json()["reason"]) == (status, reason)
+    assert swap(server, model, digest="sha256:00").status_code == 422
+    assert not swap(server, model).json()["changed"]
+    assert httpx.post(server.url + INFER, json=BODY).json()["outputs"][0]["data"] == [6.0]
+    assert swap(server, wide, other_schema=True).json()["changed"]
+    assert httpx.post(server.url + INFER, json=BODY).status_code == 400
+
+
+def test_approved_digests_alone_are_served(start_server: Start, tmp_path: Path) -> None:
+    model = linear_model(tmp_path / "adder.onnx")
+    server = start_server(
+        wait_until_ready=False, MLINFRA_SERVED_MODEL=str(model), MLINFRA_SERVED_DIGEST="sha256:" + "0" * 64
+    )
+    assert server.ended() == 78
+
+
+def test_sigterm_answers_what_was_asked(start_server: Start, tmp_path: Path) -> None:
+    server = start_server(
+        MLINFRA_SERVED_MODEL=str(linear_model(tmp_path / "adder.onnx")), MLINFRA_SERVING_DRAIN_SECONDS="1"
+    )
+    with httpx.Client(base_url=server.url) as client:
+        assert client.get("/v2/health/ready").status_code == 200
+        assert server.process is not None
+        server.process.terminate()
+        answers = []
+        while len(answers) < 1 or answers[-1].status_code != 503:
+            answers.append(client.get("/v2/health/ready"))
+        answer = client.post(INFER, json=BODY)
+        assert answer.status_code == 200
+        assert answer.headers["connection"] == "close"
+    assert server.ended() == 0
+
+
+def test_what_can_never_be_served_ends_with_a_reason(start_server: Start, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"no ONNX")
+    log = tmp_path / "termination"
+    server = start_server(
+        wait_until_ready=False, MLINFRA_SERVED_MODEL=str(bad), MLINFRA_TERMINATION_LOG=str(log)
+    )
+    assert server.ended() == 78
+    assert '"reason": "UnusableModel"' in log.read_text()
