@@ -1,13 +1,15 @@
 """Requests to the API server: typed errors, watches, and server-side apply."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import httpx
 
 from mlinfra.kube.config import ClusterConfig
+from mlinfra.kube.pulse import Pulse
 from mlinfra.kube.resource import ResourceType, type_of
 
 Object = dict[str, Any]
@@ -18,6 +20,11 @@ WATCH_TIMEOUT_SECONDS = 300
 """After so long the server ends a watch and we ask again, so that a dead connection is noticed."""
 WATCH_SILENCE_SECONDS = 90.0
 """Bookmarks come about once a minute: a longer silence means that the connection is dead."""
+TOO_MANY_REQUESTS = 429
+DEFAULT_RETRY_AFTER_SECONDS = 1.0
+LONGEST_RETRY_AFTER_SECONDS = 30.0
+THROTTLED_SECONDS = 60.0
+"""So long a request waits for a server that is too busy for it, all in all."""
 
 
 class ApiError(Exception):
@@ -26,25 +33,29 @@ class ApiError(Exception):
     Attributes:
         status: HTTP status code.
         reason: reason of the returned ``Status``, such as ``NotFound`` or ``AlreadyExists``.
+        retry_after: seconds after which the server wants to be asked again, where it says so.
     """
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(self, status: int, reason: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.retry_after = retry_after
 
     @classmethod
-    def of(cls, status: int, body: bytes) -> "ApiError":
+    def of(cls, status: int, body: bytes, *, retry_after: float | None = None) -> "ApiError":
         try:
             answer = json.loads(body)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            return cls(status, "", f"HTTP {status}: {body[:500].decode(errors='replace')}")
+            message = f"HTTP {status}: {body[:500].decode(errors='replace')}"
+            return cls(status, "", message, retry_after=retry_after)
         return cls(
             int(answer.get("code") or status),
             str(answer.get("reason") or ""),
             str(answer.get("message") or f"HTTP {status}"),
+            retry_after=retry_after,
         )
 
 
@@ -60,13 +71,26 @@ class KubernetesClient:
     """Asynchronous client of one cluster; use it as a context manager or call `aclose`.
 
     Every method raises `ApiError` for an answer that is not a success, and ``httpx.TransportError``
-    where the server cannot be reached.
+    where the server cannot be reached. A request that the server is too busy for (429) is asked again
+    when the server says.
+
+    Args:
+        config: the cluster, and who we are.
+        user_agent: what the server's logs call us.
+        max_connections: at a time.
+        watch_silence: seconds without a word after which a watch's connection counts as dead.
     """
 
     def __init__(
-        self, config: ClusterConfig, *, user_agent: str = "mlinfra", max_connections: int = 64
+        self,
+        config: ClusterConfig,
+        *,
+        user_agent: str = "mlinfra",
+        max_connections: int = 64,
+        watch_silence: float = WATCH_SILENCE_SECONDS,
     ) -> None:
         self.config = config
+        self._watch_silence = watch_silence
         self._http = httpx.AsyncClient(
             base_url=config.server,
             verify=config.ssl_context,
@@ -127,11 +151,16 @@ class KubernetesClient:
         resource_version: str,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        pulse: Pulse | None = None,
     ) -> AsyncIterator[WatchEvent]:
         """Events after ``resource_version`` until the server ends the watch.
 
+        Args:
+            pulse: told of each word of the server.
+
         Raises:
             ApiError: status 410 when the version is too old, so that the caller lists again.
+            httpx.ReadTimeout: nothing was heard for too long, not even a bookmark.
         """
         params = _selectors(label_selector, field_selector) | {
             "watch": "true",
@@ -139,15 +168,21 @@ class KubernetesClient:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(WATCH_TIMEOUT_SECONDS),
         }
-        timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=WATCH_SILENCE_SECONDS)
+        timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=self._watch_silence)
         async with self._http.stream(
             "GET", resource.path(namespace), params=params, headers=self._authorization(), timeout=timeout
         ) as response:
             if response.status_code >= 400:
-                raise ApiError.of(response.status_code, await response.aread())
+                raise ApiError.of(
+                    response.status_code, await response.aread(), retry_after=retry_after(response.headers)
+                )
+            if pulse is not None:
+                pulse.heard()
             async for line in response.aiter_lines():
                 if not line:
                     continue
+                if pulse is not None:
+                    pulse.heard()
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
@@ -245,19 +280,32 @@ class KubernetesClient:
         params: dict[str, str] | None = None,
         content_type: str = "application/json",
     ) -> bytes:
-        headers = self._authorization()
-        content = None
-        if body is not None:
-            content = json.dumps(body).encode()
-            headers["Content-Type"] = content_type
-        response = await self._http.request(method, path, params=params, content=content, headers=headers)
-        if response.status_code >= 400:
-            raise ApiError.of(response.status_code, response.content)
-        return response.content
+        content = json.dumps(body).encode() if body is not None else None
+        waited = 0.0
+        while True:
+            headers = self._authorization()
+            if content is not None:
+                headers["Content-Type"] = content_type
+            response = await self._http.request(method, path, params=params, content=content, headers=headers)
+            if response.status_code < 400:
+                return response.content
+            wanted = retry_after(response.headers)
+            delay = min(wanted or DEFAULT_RETRY_AFTER_SECONDS, LONGEST_RETRY_AFTER_SECONDS)
+            waited += delay
+            if response.status_code != TOO_MANY_REQUESTS or waited > THROTTLED_SECONDS:
+                raise ApiError.of(response.status_code, response.content, retry_after=wanted)
+            # The server has not carried it out: it may be asked again, whatever it asks for.
+            await asyncio.sleep(delay)
 
     def _authorization(self) -> dict[str, str]:
         token = self.config.token()
         return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds after which a server wants to be asked again; None where it does not say."""
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() else None
 
 
 def _selectors(label_selector: str | None, field_selector: str | None) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Literal
 
 import httpx
 
-from mlinfra.kube.client import ApiError, KubernetesClient, Object
+from mlinfra.kube.client import LONGEST_RETRY_AFTER_SECONDS, ApiError, KubernetesClient, Object
+from mlinfra.kube.pulse import Pulse
 from mlinfra.kube.resource import ResourceType
 
 logger = logging.getLogger(__name__)
@@ -18,6 +20,8 @@ Key = tuple[str, str]
 
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 15.0
+SHORTEST_WATCH_SECONDS = 1.0
+GONE = 410
 
 
 def key_of(obj: Object) -> Key:
@@ -29,7 +33,7 @@ class Informer:
     """Calls ``on_change(type, object)`` for each change, including deletions missed while away.
 
     `objects` is complete once `synced` is set. Failures of the connection are logged and retried with
-    a growing delay; only cancellation ends `run`.
+    a growing delay; only cancellation ends `run`. `pulse` tells when the server was last heard.
     """
 
     def __init__(
@@ -41,9 +45,11 @@ class Informer:
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self.objects: dict[Key, Object] = {}
         self.synced = asyncio.Event()
+        self.pulse = pulse or Pulse()
         self._client = client
         self._resource = resource
         self._on_change = on_change
@@ -52,18 +58,29 @@ class Informer:
         self._field_selector = field_selector
 
     async def run(self) -> None:
-        retry = FIRST_RETRY_SECONDS
+        failures = 0
         while True:
+            began = time.monotonic()
             try:
-                version = await self._list()
-                retry = FIRST_RETRY_SECONDS
-                await self._watch(version)
+                await self._watch(await self._list())
             except (ApiError, httpx.HTTPError) as error:
-                if isinstance(error, ApiError) and error.status == 410:
-                    continue
-                logger.warning("watch of %s: %s; again in %.1f s", self._resource.plural, error, retry)
-                await asyncio.sleep(retry)
-                retry = min(retry * 2, LONGEST_RETRY_SECONDS)
+                if time.monotonic() - began > LONGEST_RETRY_SECONDS:
+                    failures = 0
+                await asyncio.sleep(self._tell(error, failures))
+                failures += 1
+
+    def _tell(self, error: ApiError | httpx.HTTPError, failures: int) -> float:
+        """Log an error; seconds after which to list again."""
+        told = str(error) or type(error).__name__
+        if not isinstance(error, httpx.TimeoutException):
+            self.pulse.told(told)
+        delay = min(FIRST_RETRY_SECONDS * 2.0 ** min(failures, 10), LONGEST_RETRY_SECONDS)
+        if isinstance(error, ApiError):
+            if error.status == GONE and failures == 0:
+                delay = 0.0
+            delay = max(delay, min(error.retry_after or 0.0, LONGEST_RETRY_AFTER_SECONDS))
+        logger.warning("watch of %s: %s; listed again in %.1f s", self._resource.plural, told, delay)
+        return delay
 
     async def _list(self) -> str:
         items, version = await self._client.list(
@@ -78,16 +95,19 @@ class Informer:
         for item in items:
             self._remember(item)
         self.synced.set()
+        self.pulse.heard()
         return version
 
     async def _watch(self, version: str) -> None:
         while True:
+            began = time.monotonic()
             async for event in self._client.watch(
                 self._resource,
                 self._namespace,
                 resource_version=version,
                 label_selector=self._label_selector,
                 field_selector=self._field_selector,
+                pulse=self.pulse,
             ):
                 version = event.object["metadata"]["resourceVersion"]
                 if event.type == "DELETED":
@@ -95,6 +115,9 @@ class Informer:
                     self._forget(key_of(event.object))
                 elif event.type != "BOOKMARK":
                     self._remember(event.object)
+            if time.monotonic() - began < SHORTEST_WATCH_SECONDS:
+                # The server ended it at once: it is not asked as fast as it answers.
+                await asyncio.sleep(SHORTEST_WATCH_SECONDS)
 
     def _remember(self, obj: Object) -> None:
         key = key_of(obj)

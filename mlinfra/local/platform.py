@@ -101,7 +101,8 @@ class Platform:
         network = stored_network(self._state)
         if network is None:
             raise MlinfraError(f"the cluster in {self._state.directory} was never started")
-        endpoint = f"http://{LOOPBACK}:{network.ports[OPERATOR]}/healthz"
+        address = f"{LOOPBACK}:{network.ports[OPERATOR]}"
+        ready = f"http://{address}/readyz"
         spec = ProcessSpec(
             OPERATOR,
             [sys.executable, "-m", "mlinfra_operator"],
@@ -109,16 +110,16 @@ class Platform:
                 "KUBECONFIG": str(self._operator_kubeconfig),
                 "MLFLOW_TRACKING_URI": self.mlflow_url,
                 "MLINFRA_FEATURE_STORE_URI": self.feature_store.as_uri(),
-                "MLINFRA_LIVENESS_ENDPOINT": endpoint,
+                "MLINFRA_HEALTH_ADDRESS": address,
                 # There is one here: after a crash the next one need not wait for the lease to expire.
                 "POD_NAME": f"mlinfra-operator-{self._state.name}",
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "DO_NOT_TRACK": "true",
             },
-            address=endpoint,
+            address=f"http://{address}/healthz",
             inputs=(self._operator_kubeconfig,),
         )
-        return Component(spec, lambda: _succeeds(endpoint))
+        return Component(spec, lambda: _succeeds(ready))
 
 
 async def _succeeds(url: str) -> bool:

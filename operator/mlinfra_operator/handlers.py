@@ -3,20 +3,33 @@
 Only ``on.event`` handlers: kopf writes nothing to the objects then, neither annotations nor finalizers.
 """
 
-import logging
+from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
 
 from mlinfra.kube import ClusterConfig
+from mlinfra.kube.client import REQUEST_TIMEOUT_SECONDS, WATCH_TIMEOUT_SECONDS
 from mlinfra.kube.resource import MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_JOBS, ResourceType
 from mlinfra_operator.runtime.cache import ObjectCache
+from mlinfra_operator.runtime.health import Health
 from mlinfra_operator.runtime.login import connection
 from mlinfra_operator.runtime.operator import Operator
 
 PAGE_SIZE = 500
 IDLE_SECONDS = 0.2
 CONCURRENT_OBJECTS = 100
+RECONNECT_SECONDS = 1.0
+FIRST_BACKOFFS = (1.0, 2.0, 3.0, 5.0, 8.0, 13.0)
+LONGEST_BACKOFF = 20.0
+
+
+class EndlessBackoffs(Iterable[float]):
+    """Delays between attempts at a request, without end: kopf would give up, and the operator with it."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain(FIRST_BACKOFFS, repeat(LONGEST_BACKOFF))
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -32,12 +45,21 @@ class NoDiffBase(kopf.DiffBaseStorage):
         """Nothing is stored."""
 
 
-def operator_settings() -> kopf.OperatorSettings:
-    """kopf's settings: few requests, and no rights beyond our own resources."""
+def operator_settings(silence: float) -> kopf.OperatorSettings:
+    """kopf's settings: few requests, and no rights beyond our own resources.
+
+    Args:
+        silence: seconds without a word after which a watch's connection counts as dead.
+    """
     settings = kopf.OperatorSettings()
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.persistence.finalizer = "mlinfra.io/kopf"
     settings.watching.chunk_size = PAGE_SIZE
+    settings.watching.inactivity_timeout = silence
+    settings.watching.server_timeout = WATCH_TIMEOUT_SECONDS
+    settings.watching.reconnect_backoff = RECONNECT_SECONDS
+    settings.networking.request_timeout = REQUEST_TIMEOUT_SECONDS
+    settings.networking.error_backoffs = EndlessBackoffs()
     settings.queueing.idle_timeout = IDLE_SECONDS
     settings.queueing.worker_limit = CONCURRENT_OBJECTS
     settings.scanning.disabled = True
@@ -46,24 +68,23 @@ def operator_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def operator_registry(operator: Operator, config: ClusterConfig) -> kopf.OperatorRegistry:
-    """The handlers of one operator."""
+def operator_registry(operator: Operator, config: ClusterConfig, health: Health) -> kopf.OperatorRegistry:
+    """The handlers of one operator, whose watches have to give signs of life from now on."""
     registry = kopf.OperatorRegistry()
+    fed = {
+        TRAINING_JOBS: operator.jobs,
+        MODEL_VERSIONS: operator.versions,
+        RETRAINING_POLICIES: operator.policies,
+    }
+    pulses = {resource.plural: health.pulse(resource.plural) for resource in fed}
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return connection(config)
+        return connection(config, pulses)
 
-    _feed(registry, TRAINING_JOBS, operator.jobs)
-    _feed(registry, MODEL_VERSIONS, operator.versions)
-    _feed(registry, RETRAINING_POLICIES, operator.policies)
+    for resource, cache in fed.items():
+        _feed(registry, resource, cache)
     return registry
-
-
-def quiet_logs() -> None:
-    """kopf tells of each event that a handler saw it, and of each probe that was answered: no news."""
-    for name in ("kopf.objects", "aiohttp.access"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _feed(registry: kopf.OperatorRegistry, resource: ResourceType, cache: ObjectCache) -> None:

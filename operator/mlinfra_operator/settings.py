@@ -1,9 +1,12 @@
 """What the operator is told by its environment."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
 from mlinfra.errors import InvalidInputError
+from mlinfra.kube.client import WATCH_SILENCE_SECONDS
 
 TRACKING_URI_ENV = "MLFLOW_TRACKING_URI"
 FEATURE_STORE_URI_ENV = "MLINFRA_FEATURE_STORE_URI"
@@ -13,10 +16,15 @@ METRICS_ADDRESS_ENV = "MLINFRA_METRICS_ADDRESS"
 LEADER_ELECTION_ENV = "MLINFRA_LEADER_ELECTION"
 POD_NAME_ENV = "POD_NAME"
 POD_NAMESPACE_ENV = "POD_NAMESPACE"
-LIVENESS_ENDPOINT_ENV = "MLINFRA_LIVENESS_ENDPOINT"
+HEALTH_ADDRESS_ENV = "MLINFRA_HEALTH_ADDRESS"
+WATCH_SILENCE_ENV = "MLINFRA_WATCH_SILENCE_SECONDS"
+LOG_FORMAT_ENV = "MLINFRA_LOG_FORMAT"
 MAX_PORT = 65536
 LEASE_NAME = "mlinfra-operator"
 DEFAULT_TRAINER_IMAGE = "mlinfra-trainer:0.1.0"
+
+
+LogFormat = Literal["json", "text"]
 
 
 class SettingsError(InvalidInputError):
@@ -29,7 +37,9 @@ class Settings:
 
     Attributes:
         watch_namespace: the only namespace to look at; all of them where absent.
-        liveness_endpoint: URL to answer liveness probes at; none where absent.
+        health_address: ``host:port`` where probes are answered; nowhere where absent.
+        watch_silence: seconds without a word after which the connection of a watch counts as dead.
+        log_format: of each line of the log.
         metrics_address: ``host:port`` where Prometheus may scrape; nowhere where absent.
         leader_election: whether one of several replicas works at a time; off only where there is just one.
         identity: who we are among the replicas: the pod's name; a name of this process where absent.
@@ -40,7 +50,9 @@ class Settings:
     trainer_image: str = DEFAULT_TRAINER_IMAGE
     feature_store_uri: str | None = None
     watch_namespace: str | None = None
-    liveness_endpoint: str | None = None
+    health_address: str | None = None
+    watch_silence: float = WATCH_SILENCE_SECONDS
+    log_format: LogFormat = "text"
     metrics_address: str | None = None
     leader_election: bool = True
     identity: str | None = None
@@ -56,7 +68,7 @@ class Settings:
         """From environment variables.
 
         Raises:
-            SettingsError: MLFLOW_TRACKING_URI is absent or no HTTP address, or a switch is not on or off.
+            SettingsError: MLFLOW_TRACKING_URI is absent or no HTTP address, or another one cannot be read.
         """
         tracking_uri = environ.get(TRACKING_URI_ENV, "")
         if not tracking_uri.startswith(("http://", "https://")):
@@ -69,21 +81,43 @@ class Settings:
             trainer_image=environ.get(TRAINER_IMAGE_ENV) or DEFAULT_TRAINER_IMAGE,
             feature_store_uri=environ.get(FEATURE_STORE_URI_ENV) or None,
             watch_namespace=environ.get(WATCH_NAMESPACE_ENV) or None,
-            liveness_endpoint=environ.get(LIVENESS_ENDPOINT_ENV) or None,
-            metrics_address=_address(environ.get(METRICS_ADDRESS_ENV) or None),
+            health_address=_address(environ, HEALTH_ADDRESS_ENV),
+            watch_silence=_seconds(environ, WATCH_SILENCE_ENV, WATCH_SILENCE_SECONDS),
+            log_format=_log_format(environ.get(LOG_FORMAT_ENV) or "text"),
+            metrics_address=_address(environ, METRICS_ADDRESS_ENV),
             leader_election=_switch(environ.get(LEADER_ELECTION_ENV) or "true", LEADER_ELECTION_ENV),
             identity=environ.get(POD_NAME_ENV) or None,
             lease_namespace=environ.get(POD_NAMESPACE_ENV) or None,
         )
 
 
-def _address(text: str | None) -> str | None:
-    if text is None:
+def _address(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name)
+    if not text:
         return None
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < MAX_PORT:
-        raise SettingsError(f"{METRICS_ADDRESS_ENV} is {text!r}: write host:port, such as 127.0.0.1:8081")
+        raise SettingsError(f"{name} is {text!r}: write host:port, such as 127.0.0.1:8081")
     return text
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name)
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise SettingsError(f"{name} is {text!r}: set it to a number of seconds above 0, such as 90")
+    return seconds
+
+
+def _log_format(text: str) -> LogFormat:
+    if text not in get_args(LogFormat):
+        raise SettingsError(f"{LOG_FORMAT_ENV} is {text!r}: set it to json or text")
+    return cast("LogFormat", text)
 
 
 def _switch(text: str, name: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from mlinfra.kube import KubernetesClient
 from mlinfra.kube.informer import ChangeType, Informer
+from mlinfra.kube.pulse import Pulse
 from mlinfra.kube.resource import JOBS
 from mlinfra.resources.names import MANAGED_LABEL, TRAINING_JOB_LABEL
 from mlinfra_operator.runtime.cache import Key, Object, key_of
@@ -20,10 +21,15 @@ class ChildJobs:
         client: client of the cluster.
         namespace: the only namespace to look at; all of them where absent.
         on_change: called with namespace and name of the TrainingJob whose Job changed.
+        pulse: of the watch.
     """
 
     def __init__(
-        self, client: KubernetesClient, namespace: str | None, on_change: Callable[[str, str], None]
+        self,
+        client: KubernetesClient,
+        namespace: str | None,
+        on_change: Callable[[str, str], None],
+        pulse: Pulse,
     ) -> None:
         self._notify = on_change
         self._created: dict[Key, tuple[float, Object]] = {}
@@ -33,6 +39,7 @@ class ChildJobs:
             namespace=namespace,
             label_selector=f"{MANAGED_LABEL}=true",
             on_change=self._changed,
+            pulse=pulse,
         )
         self.synced = self._informer.synced
 

@@ -1,20 +1,69 @@
-"""kopf's connection, with the same configuration and trust as the operator's own client."""
+"""kopf's connection: configuration and trust of the operator's own client, and an ear on its watches."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
 
 import aiohttp
 import kopf
 from aiohttp.client_middlewares import ClientHandlerType
 
 from mlinfra.kube import ClusterConfig
+from mlinfra.kube.pulse import Pulse
+
+UNAUTHORIZED = 401
+LOGIN_RETRY_SECONDS = 2.0
 
 
-def connection(config: ClusterConfig) -> kopf.AiohttpSession:
-    """A session that reads the token anew for each request: a kubelet replaces it before it expires."""
+class HeardStream:
+    """The content of a watch's answer, which tells a pulse of each piece."""
+
+    def __init__(self, content: aiohttp.StreamReader, pulse: Pulse) -> None:
+        self._content = content
+        self._pulse = pulse
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """The pieces as they come, of at most so many bytes."""
+        async for piece in self._content.iter_chunked(size):
+            self._pulse.heard()
+            yield piece
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+
+def connection(config: ClusterConfig, pulses: Mapping[str, Pulse]) -> kopf.AiohttpSession:
+    """A session for kopf.
+
+    The token is read anew for each request, as a kubelet replaces it before it expires. While it is
+    refused it is read again and again: kopf itself would log in without a pause.
+
+    Args:
+        config: the cluster, and who we are.
+        pulses: of kopf's watches, by the plural of the resource.
+    """
 
     async def authorize(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        token = config.token()
-        if token is not None:
-            request.headers["Authorization"] = f"Bearer {token}"
-        return await handler(request)
+        pulse = pulses.get(request.url.path.rpartition("/")[2])
+        concerned = [pulse] if pulse is not None else list(pulses.values())
+        while True:
+            token = config.token()
+            if token is not None:
+                request.headers["Authorization"] = f"Bearer {token}"
+            try:
+                response = await handler(request)
+            except aiohttp.ClientConnectionError as error:
+                # A timeout is no answer but silence.
+                if not isinstance(error, TimeoutError):
+                    _tell(concerned, str(error))
+                raise
+            if response.ok:
+                return _heard(response, pulse)
+            _tell(concerned, f"HTTP {response.status} {response.reason}")
+            if response.status != UNAUTHORIZED:
+                return response
+            response.release()
+            await asyncio.sleep(LOGIN_RETRY_SECONDS)
 
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=config.ssl_context),
@@ -24,3 +73,17 @@ def connection(config: ClusterConfig) -> kopf.AiohttpSession:
     return kopf.AiohttpSession(
         server=config.server, aiohttp_session=session, default_namespace=config.namespace
     )
+
+
+def _tell(pulses: list[Pulse], trouble: str) -> None:
+    for pulse in pulses:
+        pulse.told(trouble)
+
+
+def _heard(response: aiohttp.ClientResponse, pulse: Pulse | None) -> aiohttp.ClientResponse:
+    if pulse is None:
+        return response
+    pulse.heard()
+    if response.url.query.get("watch") == "true":
+        response.content = cast("aiohttp.StreamReader", HeardStream(response.content, pulse))
+    return response

@@ -13,6 +13,7 @@ import httpx
 
 from mlinfra.kube import ApiError, KubernetesClient
 from mlinfra.kube.resource import (
+    JOBS,
     MODEL_VERSIONS,
     NAMESPACES,
     RETRAINING_POLICIES,
@@ -26,6 +27,8 @@ from mlinfra_operator.runtime.child_jobs import ChildJobs
 from mlinfra_operator.runtime.election import LeaderElection
 from mlinfra_operator.runtime.events import EventPoster
 from mlinfra_operator.runtime.finisher import RunFinisher
+from mlinfra_operator.runtime.health import Health
+from mlinfra_operator.runtime.logs import about
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.prometheus import ObservedState, OperatorMetrics
 from mlinfra_operator.runtime.run_watch import RunWatch
@@ -57,11 +60,13 @@ class Operator:
     Args:
         settings: what it is configured with.
         client: client of the cluster.
+        health: told whether the operator knows what there is.
     """
 
-    def __init__(self, settings: Settings, client: KubernetesClient) -> None:
+    def __init__(self, settings: Settings, client: KubernetesClient, health: Health) -> None:
         self._settings = settings
         self._client = client
+        self._health = health
         self._mlflow = Mlflow(settings.tracking_uri)
         self._metrics = OperatorMetrics()
         self._server: WSGIServer | None = None
@@ -71,7 +76,9 @@ class Operator:
         self.jobs = ObjectCache(self._job_changed, self._job_deleted)
         self.versions = ObjectCache(self._version_changed, self._version_deleted)
         self.policies = ObjectCache(self._policy_changed, lambda _: None)
-        self._children = ChildJobs(client, settings.watch_namespace, self._enqueue_job)
+        self._children = ChildJobs(
+            client, settings.watch_namespace, self._enqueue_job, health.pulse(JOBS.plural)
+        )
         self._runs = RunWatch(self._mlflow, self._enqueue_job)
         self._trainingjobs: trainingjob.TrainingJobController
         self._modelversions: modelversion.ModelVersionController
@@ -93,6 +100,8 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._children.run())
             await self._children.synced.wait()
+            self._health.awaits = None
+            group.create_task(self._health.watch_over())
             if self._election is not None:
                 await self._election.acquire()
                 group.create_task(self._election.hold())
@@ -109,7 +118,14 @@ class Operator:
             "modelversions": self.versions,
             "retrainingpolicies": self.policies,
         }
-        self._metrics.observe(ObservedState(kinds, depth=lambda: len(self._queue), leads=lambda: self._leads))
+        self._metrics.observe(
+            ObservedState(
+                kinds,
+                depth=lambda: len(self._queue),
+                leads=lambda: self._leads,
+                heard=self._health.silences,
+            )
+        )
         if self._settings.metrics_address is not None:
             self._server = self._metrics.serve(self._settings.metrics_address)
             logger.info("metrics at http://%s/metrics", self._settings.metrics_address)
@@ -180,10 +196,13 @@ class Operator:
         kind, first, second = key
         match kind:
             case "TrainingJob":
+                about(kind, first, second, self.jobs.get((first, second)))
                 return await self._trainingjobs.reconcile((first, second))
             case "ModelVersion":
+                about(kind, first, second, self.versions.get((first, second)))
                 return await self._modelversions.reconcile((first, second))
             case "RetrainingPolicy":
+                about(kind, first, second, self.policies.get((first, second)))
                 return await self._retrainingpolicies.reconcile((first, second))
             case "Run":
                 await self._finisher.end(Finish(first, cast("FinalStatus", second)))

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from mlinfra import __version__
 from mlinfra_operator.runtime.cache import Object
+from mlinfra_operator.settings import METRICS_ADDRESS_ENV, SettingsError
 
 RECONCILE_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 FIRST_POD_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21600)
@@ -75,10 +76,13 @@ class OperatorMetrics:
         """Answer scrapes at ``host:port``, in a thread.
 
         Raises:
-            OSError: the address cannot be had.
+            SettingsError: the address cannot be had.
         """
         host, _, port = address.rpartition(":")
-        server, _ = start_http_server(int(port), addr=host, registry=self.registry)
+        try:
+            server, _ = start_http_server(int(port), addr=host, registry=self.registry)
+        except OSError as error:
+            raise SettingsError(f"{METRICS_ADDRESS_ENV}: {address} cannot be had: {error}") from error
         return server
 
 
@@ -89,6 +93,7 @@ class ObservedState(Collector):
         kinds: all known objects by the plural of their kind.
         depth: how many keys wait for a worker or have one.
         leads: whether this replica works.
+        heard: seconds since the server was last heard, by the resource of the watch.
     """
 
     def __init__(
@@ -97,8 +102,10 @@ class ObservedState(Collector):
         *,
         depth: Callable[[], int],
         leads: Callable[[], bool],
+        heard: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._kinds = kinds
+        self._heard = heard
         self._depth = depth
         self._leads = leads
 
@@ -113,6 +120,14 @@ class ObservedState(Collector):
         yield GaugeMetricFamily(
             "mlinfra_leader", "1 where this replica works, 0 where it stands by.", value=int(self._leads())
         )
+        silence = GaugeMetricFamily(
+            "mlinfra_watch_silence_seconds",
+            "Since the API server was last heard on a watch.",
+            labels=["resource"],
+        )
+        for resource, seconds in sorted(self._heard().items()):
+            silence.add_metric([resource], seconds)
+        yield silence
         info = GaugeMetricFamily("mlinfra_build_info", "Version of the operator.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info

@@ -7,14 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 import yaml
 from mlflow import MlflowClient
-from servers.mlflow_server import MlflowServer
+from servers.fault_proxy import FaultProxy
+from servers.mlflow_server import MlflowServer, free_port
 
 from mlinfra.kube import ClusterConfig, KubernetesClient
 from mlinfra.kube.resource import (
@@ -100,6 +102,7 @@ class OperatorProcess:
     namespace: str
     log: Path
     identity: str
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -109,6 +112,7 @@ class OperatorProcess:
             "MLINFRA_WATCH_NAMESPACE": self.namespace,
             "MLINFRA_FEATURE_STORE_URI": "/features",
             "POD_NAME": self.identity,
+            **self.environment,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -156,6 +160,57 @@ def operator_process(
     process.log.touch()
     yield process
     process.kill()
+
+
+@pytest.fixture
+async def proxy(cluster: Any, operator_kubeconfig: Path) -> AsyncIterator[FaultProxy]:
+    """A proxy before the API server, with a certificate that its clients trust."""
+    pki = cluster.state.pki
+    server = ClusterConfig.from_kubeconfig(operator_kubeconfig).server
+    async with FaultProxy(
+        server, authority=pki / "ca.crt", certificate=pki / "apiserver.crt", key=pki / "apiserver.key"
+    ) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def probed_address() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture
+def proxied_operator(
+    operator_process: OperatorProcess, proxy: FaultProxy, probed_address: str, tmp_path: Path
+) -> OperatorProcess:
+    """The operator behind the proxy, with a token file of its own; a watch may be silent for a second."""
+    kubeconfig = yaml.safe_load(operator_process.kubeconfig.read_text())
+    kubeconfig["clusters"][0]["cluster"]["server"] = proxy.url
+    token = tmp_path / "operator.token"
+    token.write_text(Path(kubeconfig["users"][0]["user"]["tokenFile"]).read_text())
+    kubeconfig["users"][0]["user"]["tokenFile"] = str(token)
+    operator_process.kubeconfig = tmp_path / "operator.kubeconfig"
+    operator_process.kubeconfig.write_text(yaml.safe_dump(kubeconfig))
+    operator_process.environment |= {
+        "MLINFRA_HEALTH_ADDRESS": probed_address,
+        "MLINFRA_WATCH_SILENCE_SECONDS": "1",
+        "MLINFRA_LEADER_ELECTION": "false",
+    }
+    return operator_process
+
+
+@pytest.fixture
+def probe(probed_address: str) -> Callable[[str], Awaitable[tuple[int, str]]]:
+    """Asks a probe of the proxied operator: status and text; status 0 where nobody answers."""
+
+    async def ask(path: str) -> tuple[int, str]:
+        async with httpx.AsyncClient(base_url=f"http://{probed_address}", trust_env=False) as http:
+            try:
+                answer = await http.get(path)
+            except httpx.TransportError as error:
+                return 0, str(error)
+            return answer.status_code, answer.text
+
+    return ask
 
 
 @pytest.fixture

@@ -137,5 +137,6 @@ def test_the_operators_image_holds_all_that_the_operator_imports(tmp_path: Path)
     assert result.returncode == 0, result.stderr
     lock = (REPOSITORY / "requirements/operator.txt").read_text()
     pinned = set(re.findall(r"^([a-z0-9.-]+)==", lock, flags=re.MULTILINE))
-    used = {re.sub(r"[-_.]+", "-", name).lower() for name in result.stdout.split()} - {"mlinfra"}
+    # HTTP clients take Brotli where it happens to be installed, as it is here.
+    used = {re.sub(r"[-_.]+", "-", name).lower() for name in result.stdout.split()} - {"mlinfra", "brotli"}
     assert {"kopf", "httpx", "pydantic"} <= used <= pinned

@@ -19,7 +19,9 @@ def test_every_setting_is_read() -> None:
             "MLINFRA_TRAINER_IMAGE": "trainer:2",
             "MLINFRA_FEATURE_STORE_URI": "s3://features",
             "MLINFRA_WATCH_NAMESPACE": "team",
-            "MLINFRA_LIVENESS_ENDPOINT": "http://0.0.0.0:8080/healthz",
+            "MLINFRA_HEALTH_ADDRESS": "0.0.0.0:8080",
+            "MLINFRA_WATCH_SILENCE_SECONDS": "30.5",
+            "MLINFRA_LOG_FORMAT": "json",
             "MLINFRA_METRICS_ADDRESS": "0.0.0.0:8081",
             "MLINFRA_LEADER_ELECTION": "False",
             "POD_NAME": "operator-1",
@@ -30,7 +32,9 @@ def test_every_setting_is_read() -> None:
         "trainer:2",
         "s3://features",
         "team",
-        "http://0.0.0.0:8080/healthz",
+        health_address="0.0.0.0:8080",
+        watch_silence=30.5,
+        log_format="json",
         metrics_address="0.0.0.0:8081",
         leader_election=False,
         identity="operator-1",
@@ -54,7 +58,19 @@ def test_an_mlflow_that_pods_cannot_reach_is_refused_at_the_start(uri: str | Non
         Settings.of({} if uri is None else {"MLFLOW_TRACKING_URI": uri})
 
 
+@pytest.mark.parametrize("name", ["MLINFRA_METRICS_ADDRESS", "MLINFRA_HEALTH_ADDRESS"])
 @pytest.mark.parametrize("address", ["8081", ":8081", "localhost", "localhost:http", "localhost:70000"])
-def test_an_address_is_a_host_and_a_port(address: str) -> None:
-    with pytest.raises(SettingsError, match="write host:port"):
-        Settings.of({"MLFLOW_TRACKING_URI": "http://mlflow", "MLINFRA_METRICS_ADDRESS": address})
+def test_an_address_is_a_host_and_a_port(name: str, address: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is '{address}': write host:port"):
+        Settings.of({"MLFLOW_TRACKING_URI": "http://mlflow", name: address})
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_silence_is_a_time(seconds: str) -> None:
+    with pytest.raises(SettingsError, match="number of seconds above 0"):
+        Settings.of({"MLFLOW_TRACKING_URI": "http://mlflow", "MLINFRA_WATCH_SILENCE_SECONDS": seconds})
+
+
+def test_a_log_format_is_one_of_two() -> None:
+    with pytest.raises(SettingsError, match="json or text"):
+        Settings.of({"MLFLOW_TRACKING_URI": "http://mlflow", "MLINFRA_LOG_FORMAT": "yaml"})
