@@ -124,6 +124,6 @@ def detail_of(progress: Progress) -> str:
     parts = [progress.phase] if progress.epoch == 0 or progress.phase != "Running" else []
     if progress.accuracy is not None:
         parts.append(f"validation accuracy {float(progress.accuracy):.1%}")
-    if progress.waiting_for and progress.phase == "Pending":
+    if progress.waiting_for and progress.phase in ("Queued", "Pending"):
         parts.append(progress.waiting_for)
     return " · ".join(parts)

@@ -26,6 +26,10 @@ FEATURE_STORE_URI_ENV = "MLINFRA_FEATURE_STORE_URI"
 TERMINATION_LOG_ENV = "MLINFRA_TERMINATION_LOG"
 """Where the training process writes its termination message (the container's terminationMessagePath)."""
 
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""On a child Job: the LocalQueue of Kueue that it waits in."""
+QUEUE_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+
 EXIT_INVALID_INPUT = 78
 """Exit code (EX_CONFIG of sysexits.h) of a training process whose input can never work: no retry.
 Its termination message is JSON, ``{"reason": CamelCase, "message": text}``."""

@@ -35,6 +35,7 @@ from mlinfra.resources.pod import (
     VolumeMount,
 )
 from mlinfra.resources.promotion import Challenger, GateList
+from mlinfra.resources.queue import Queue
 from mlinfra.resources.training_job_status import (
     Metric,
     MetricList,
@@ -57,6 +58,7 @@ __all__ = [
     "ModelVersionReference",
     "Phase",
     "Promotion",
+    "Queue",
     "TrainerStatus",
     "TrainingData",
     "TrainingJob",
@@ -246,6 +248,10 @@ class TrainingJobSpec(ResourceModel):
     runtime_class_name: Annotated[
         str | None,
         Field(min_length=1, max_length=253, description="RuntimeClass of the pods."),
+    ] = None
+    queue: Annotated[
+        Queue | None,
+        Field(description="Queue of Kueue: pods start once it admits the training; at once where absent."),
     ] = None
     image_pull_secrets: Annotated[
         list[LocalObjectReference] | None,

@@ -78,7 +78,7 @@ class Lineage(ResourceModel):
     ] = None
 
 
-Phase = Literal["Pending", "Running", "Suspended", "Registering", "Succeeded", "Failed"]
+Phase = Literal["Queued", "Pending", "Running", "Suspended", "Registering", "Succeeded", "Failed"]
 
 
 class TrainingJobStatus(ResourceModel):

@@ -154,7 +154,7 @@ class TrainingJobController:
         run_id = child.run_id if child is not None and is_mine(job, child) else None
         if run_id is None and job.status.mlflow is not None:
             run_id = job.status.mlflow.run_id
-        if child is not None and child.ready == 0:
+        if child is not None and child.ready == 0 and not child.held:
             since = self._unready_since.setdefault(metadata.uid, context.clock())
         else:
             since = None
@@ -324,7 +324,8 @@ class TrainingJobController:
         if run is None:
             return
         ended = decided.status.phase in ("Succeeded", "Failed")
-        if ended or observed.child is None or not is_mine(job, observed.child):
+        child = observed.child
+        if ended or child is None or child.held or not is_mine(job, child):
             self._context.runs.leave(run.run_id)
         else:
             self._context.runs.follow(key, run)

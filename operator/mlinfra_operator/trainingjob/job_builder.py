@@ -9,6 +9,8 @@ from mlinfra.resources.names import (
     EXIT_INVALID_INPUT,
     FEATURE_STORE_URI_ENV,
     MANAGED_LABEL,
+    QUEUE_LABEL,
+    QUEUE_PRIORITY_LABEL,
     TERMINATION_LOG_ENV,
     TRAINING_JOB_ENV,
     TRAINING_JOB_LABEL,
@@ -71,6 +73,7 @@ def build_job(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
         TRAINING_JOB_LABEL: metadata.name,
         TRAINING_JOB_UID_LABEL: metadata.uid,
     }
+    queue = _queue_labels(job)
     job_spec: dict[str, Any] = {
         "backoffLimit": spec.backoff_limit,
         "podFailurePolicy": {"rules": _failure_rules()},
@@ -79,6 +82,9 @@ def build_job(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
             "spec": _pod_spec(job, run_id=run_id, defaults=defaults),
         },
     }
+    if queue:
+        # Kueue starts it.
+        job_spec["suspend"] = True
     if spec.num_nodes > 1:
         job_spec |= {
             "completionMode": "Indexed",
@@ -93,11 +99,20 @@ def build_job(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
         "metadata": {
             "name": metadata.name,
             "namespace": metadata.namespace,
-            "labels": labels,
+            "labels": labels | queue,
             "ownerReferences": [owner_reference(job)],
         },
         "spec": job_spec,
     }
+
+
+def _queue_labels(job: TrainingJob) -> dict[str, str]:
+    """Labels for Kueue; of the Job alone, since it would queue labelled pods one by one."""
+    queue = job.spec.queue
+    if queue is None:
+        return {}
+    priority = {} if queue.priority_class is None else {QUEUE_PRIORITY_LABEL: queue.priority_class}
+    return {QUEUE_LABEL: queue.name} | priority
 
 
 def _failure_rules() -> list[dict[str, Any]]:

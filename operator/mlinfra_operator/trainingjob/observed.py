@@ -15,12 +15,18 @@ CONTAINER = "trainer"
 
 @dataclass(frozen=True, slots=True)
 class ChildJob:
-    """A batch/v1 Job; ``failure`` is (reason, message) once it failed for good."""
+    """A batch/v1 Job.
+
+    Attributes:
+        held: whether it is suspended, which is for a queue to decide and never for the operator.
+        failure: (reason, message) once it failed for good.
+    """
 
     uid: str
     owner_uid: str | None
     training_job: str | None
     deleting: bool = False
+    held: bool = False
     run_id: str | None = None
     start_time: str | None = None
     active: int = 0
@@ -105,6 +111,7 @@ def child_job(obj: Mapping[str, Any]) -> ChildJob:
         owner_uid=owner["uid"] if owner and owner.get("kind") == TrainingJob.__name__ else None,
         training_job=(metadata.get("labels") or {}).get(TRAINING_JOB_LABEL),
         deleting="deletionTimestamp" in metadata,
+        held=spec.get("suspend") is True,
         run_id=_environment(spec).get("MLFLOW_RUN_ID"),
         start_time=status.get("startTime"),
         active=status.get("active") or 0,

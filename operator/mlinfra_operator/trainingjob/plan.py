@@ -35,6 +35,7 @@ from mlinfra_operator.trainingjob.actions import (
     RegisterVersion,
 )
 from mlinfra_operator.trainingjob.failure import Failure, failure_of
+from mlinfra_operator.trainingjob.held import Hold, hold_of, queue_events
 from mlinfra_operator.trainingjob.job_builder import reserved_environment
 from mlinfra_operator.trainingjob.observed import ChildJob, Observed, Refusal
 from mlinfra_operator.trainingjob.origin import lineage_of
@@ -42,6 +43,7 @@ from mlinfra_operator.trainingjob.progress import attempt_of, final_status, trai
 from mlinfra_operator.trainingjob.result import NoResult, result_model
 
 TERMINAL_PHASES = ("Succeeded", "Failed")
+WAITING_PHASES = ("Suspended", "Queued", "Pending")
 POD_PATIENCE_SECONDS = 10.0
 """So long a Job may have no ready pod before its pods are asked why; then as often."""
 OLD_JOB_POLL_SECONDS = 5.0
@@ -114,6 +116,9 @@ class _Planner:
             return self._complete(child)
         if self.job.spec.suspend:
             return self._suspend(child)
+        if child.held and not child.deleting:
+            hold = hold_of(self.job, child)
+            return self._go_on("Queued", hold.reason, hold.message, hold=hold)
         return self._active(child)
 
     def _suspend(self, child: ChildJob) -> Plan:
@@ -205,10 +210,13 @@ class _Planner:
     def _phase(self, child: ChildJob) -> Phase:
         if self.job.status.phase == "Running":
             return "Running"
-        # After a suspension the run's attempts are those of the Job before.
-        resumed = self.job.status.phase == "Suspended" or (self.job.status.attempts or 0) > 0
-        started = child.started > 0 or (attempt_of(self.observed.run) > 0 and not resumed)
-        return "Running" if started else "Pending"
+        # After a suspension or an eviction what failed, and the run's attempts, tell of the time before.
+        ran_before = self.job.status.phase == "Suspended" or (self.job.status.attempts or 0) > 0
+        if ran_before:
+            started = child.ready + child.succeeded
+        else:
+            started = child.started + attempt_of(self.observed.run)
+        return "Running" if started > 0 else "Pending"
 
     def _complete(self, child: ChildJob) -> Plan:
         observed = self.observed
@@ -294,9 +302,11 @@ class _Planner:
         *,
         retry: bool = False,
         requeue_after: float | None = None,
+        hold: Hold | None = None,
     ) -> Plan:
         status = self._status(phase, conditions.reconciling(reason, message))
         events = self._progress_events(phase, reason, message)
+        events += queue_events(self.job, self.observed.child, hold)
         return Plan(status, events=events, retry=retry, requeue_after=requeue_after)
 
     def _progress_events(self, phase: Phase, reason: str, message: str) -> tuple[Event, ...]:
@@ -313,7 +323,8 @@ class _Planner:
             events.append(Event("Normal", "JobCreated", f"created Job {self.job.metadata.name}"))
         if phase == "Running" and old.phase != "Running":
             events.append(Event("Normal", "Started", "the training runs"))
-        if message and reason != known and reason not in ("PodStarting", "Training"):
+        ordinary = phase == "Queued" or reason in ("PodStarting", "Training")
+        if message and reason != known and not ordinary:
             events.append(Event("Warning", reason, message))
         return tuple(events)
 
@@ -344,7 +355,7 @@ class _Planner:
             observed_generation=generation,
             start_time=old.start_time or self._start_time(phase, mine),
             completion_time=old.completion_time,
-            attempts=self._attempts(mine),
+            attempts=self._attempts(phase, mine),
             job_name=self.job.metadata.name if mine else old.job_name,
             trainer_status=self._trainer_status(phase) or old.trainer_status,
             mlflow=self._mlflow() or old.mlflow,
@@ -352,12 +363,15 @@ class _Planner:
             model_version_ref=old.model_version_ref,
         )
 
-    def _attempts(self, child: ChildJob | None) -> int | None:
-        if child is None:
-            return self.job.status.attempts
+    def _attempts(self, phase: Phase, child: ChildJob | None) -> int | None:
+        told = self.job.status.attempts
+        if child is None or (told and phase in WAITING_PHASES):
+            return told
         # Each attempt starts a pod a node.
         started = math.ceil(child.started / self.job.spec.num_nodes)
-        return max(self.job.status.attempts or 0, started, attempt_of(self.observed.run))
+        # A Job counts neither the pods of the one before it, nor those that had to make room.
+        again = told + 1 if told and self.job.status.phase in WAITING_PHASES else told or 0
+        return max(again, started, attempt_of(self.observed.run))
 
     def _start_time(self, phase: Phase, child: ChildJob | None) -> str | None:
         if child is None or phase == "Pending":

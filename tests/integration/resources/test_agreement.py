@@ -133,6 +133,8 @@ GOOD_JOBS: dict[str, Any] = {
         resourcesPerNode={"limits": {"nvidia.com/gpu": 1, "cpu": "500m", "memory": "1.5Gi"}}
     ),
     "mounted volume": own_code(volumes=[VOLUME], volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+    "queue": own_code(queue={"name": "team"}),
+    "queue with a priority, named with a dot": own_code(queue={"name": "team.a", "priorityClass": "p-1"}),
     "toleration of everything": own_code(tolerations=[{"operator": "Exists"}]),
 }
 BAD_JOBS: dict[str, Any] = {
@@ -239,6 +241,11 @@ BAD_JOBS: dict[str, Any] = {
     "quantity with a unit of its own": own_code(resourcesPerNode={"limits": {"memory": "1GB"}}),
     "integer quantity beyond what JSON holds": own_code(resourcesPerNode={"limits": {"memory": 10**19}}),
     "fraction as a quantity": own_code(resourcesPerNode={"limits": {"cpu": 0.5}}),
+    "queue by its old name": own_code(queueName="team"),
+    "queue without a name": own_code(queue={"priorityClass": "urgent"}),
+    "queue with a capital": own_code(queue={"name": "Team"}),
+    "queue that ends in a dot": own_code(queue={"name": "team."}),
+    "queue of 64 characters": own_code(queue={"name": "q" * 64}),
     "unknown effect": own_code(tolerations=[{"effect": "Never"}]),
     "retries below zero": built_in(backoffLimit=-1),
     "deadline of zero": built_in(activeDeadlineSeconds=0),

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from mlinfra.kube import ApiError
 from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, TRAINING_JOBS, ResourceType
-from mlinfra.resources.names import FIELD_MANAGER
+from mlinfra.resources.names import FIELD_MANAGER, QUEUE_LABEL
 from mlinfra.tracking.contract import MODEL_TAG, STAGE_ALIASES, TRAINING_JOB_UID_TAG
 from mlinfra.tracking.errors import TrackingUnavailableError
 from mlinfra.tracking.stages import effective_stage
@@ -39,6 +39,8 @@ Object = dict[str, Any]
 Objects = list[Object]
 NAMESPACE = "team"
 JOB_NAMES = ("a", "b", "c")
+QUEUED_NAMES = ("b", "c")
+"""Those that wait in a queue, which may admit and evict them."""
 SETTLE_ROUNDS = 40
 EVENTS = (
     "user applies",
@@ -51,6 +53,9 @@ EVENTS = (
     "user deletes",
     "user suspends or resumes",
     "garbage is collected",
+    "queue admits",
+    "queue admits",
+    "queue evicts",
     "operator restarts",
     "MLflow goes or comes",
     "all settles",
@@ -195,6 +200,10 @@ def _merged(old: Object, patch: Object) -> Object:
         else:
             merged[name] = value
     return merged
+
+
+def _ended(job: Object) -> bool:
+    return bool((job.get("status") or {}).get("conditions"))
 
 
 class Page(list[Any]):
@@ -441,6 +450,8 @@ class Interleavings(RuleBasedStateMachine):
                 self.user_asks_for_a_stage(1 + JOB_NAMES.index(name), stage)
             case "user suspends or resumes":
                 self.user_suspends_or_resumes(name)
+            case "queue admits" | "queue evicts":
+                self.queue_decides(name, held=event == "queue evicts")
             case "garbage is collected":
                 self.garbage_is_collected()
             case "operator restarts":
@@ -455,7 +466,9 @@ class Interleavings(RuleBasedStateMachine):
     def user_applies(self, name: str, minimum: float | None) -> None:
         if ("trainingjobs", name) not in self.api.objects:
             gates = [] if minimum is None else [{"metric": "test_accuracy", "min": minimum}]
-            spec = {"modelName": "model", "image": "image", "promotion": {"gates": gates}}
+            spec: Object = {"modelName": "model", "image": "image", "promotion": {"gates": gates}}
+            if name in QUEUED_NAMES:
+                spec["queue"] = {"name": "team"}
             body = {"apiVersion": TRAINING_JOBS.api_version, "kind": "TrainingJob", "spec": spec}
             self.api.put(TRAINING_JOBS, body | {"metadata": {"name": name}}, "user")
 
@@ -471,6 +484,18 @@ class Interleavings(RuleBasedStateMachine):
             )
             self.api.change(TRAINING_JOBS, name, {"spec": {"suspend": suspend}}, "user")
 
+    def queue_decides(self, name: str, *, held: bool) -> None:
+        job = self.api.objects.get(("jobs", name))
+        if job is None or job["metadata"]["labels"].get(QUEUE_LABEL) is None or _ended(job):
+            return
+        selector = None if held else {"flavor": "spot"}
+        patch = {"suspend": held, "template": {"spec": {"nodeSelector": selector}}}
+        self.api.change(JOBS, name, {"spec": patch}, "kueue")
+        if held:
+            self.api.change(
+                JOBS, name, {"status": {"active": 0, "ready": 0, "startTime": None}}, "kueue", spec=False
+            )
+
     def user_asks_for_a_stage(self, number: int, stage: str) -> None:
         if ("modelversions", f"model-{number}") in self.api.objects:
             patch = {"spec": {"stage": stage}}
@@ -485,7 +510,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def training(self, name: str, step: str, accuracy: float) -> None:
         job = self.api.objects.get(("jobs", name))
-        if job is None or (job.get("status") or {}).get("conditions"):
+        if job is None or _ended(job) or job["spec"].get("suspend"):
             return
         condition = {"status": "True", "reason": "BackoffLimitExceeded", "message": ""}
         match step:
@@ -577,6 +602,8 @@ class Interleavings(RuleBasedStateMachine):
                 assert phase in ("Suspended", "Succeeded", "Failed"), obj["status"]
                 continue
             assert phase != "Suspended"
+            held = child["spec"].get("suspend", False)
+            assert _ended(child) or (phase == "Queued") == held, obj["status"]
             ended = {item["type"] for item in (child.get("status") or {}).get("conditions", [])}
             expected = {"Complete": "Succeeded", "Failed": "Failed"}.get(next(iter(ended), ""))
             assert expected in (None, phase), obj["status"]

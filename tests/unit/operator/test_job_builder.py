@@ -11,6 +11,8 @@ from mlinfra.resources.names import (
     EXIT_INVALID_INPUT,
     FEATURE_STORE_URI_ENV,
     MANAGED_LABEL,
+    QUEUE_LABEL,
+    QUEUE_PRIORITY_LABEL,
     TERMINATION_LOG_ENV,
     TRAINING_JOB_ENV,
     TRAINING_JOB_LABEL,
@@ -67,6 +69,17 @@ def test_the_job_is_found_by_its_labels_and_owned_by_its_training_job() -> None:
     ]
 
 
+def test_a_queued_job_waits_with_its_queues_labels_which_its_pods_lack() -> None:
+    manifest = built(training_job(queue={"name": "team", "priorityClass": "urgent"}))
+    assert manifest["spec"]["suspend"] is True
+    labels = manifest["metadata"]["labels"]
+    assert (labels[QUEUE_LABEL], labels[QUEUE_PRIORITY_LABEL]) == ("team", "urgent")
+    assert not {QUEUE_LABEL, QUEUE_PRIORITY_LABEL} & set(manifest["spec"]["template"]["metadata"]["labels"])
+    without = built(training_job(queue={"name": "team"}))
+    assert QUEUE_PRIORITY_LABEL not in without["metadata"]["labels"]
+    assert "suspend" not in built()["spec"]
+
+
 def test_what_is_built_is_recognised_again() -> None:
     manifest = built()
     manifest["metadata"]["uid"] = "job-uid"
@@ -83,12 +96,12 @@ def test_the_longest_name_leaves_room_for_the_pods_suffix() -> None:
 
 def test_bad_input_ends_the_job_and_a_disruption_is_not_counted() -> None:
     spec = built()["spec"]
-    fail, ignore = spec["podFailurePolicy"]["rules"]
+    fail, disrupted = spec["podFailurePolicy"]["rules"]
     assert fail == {
         "action": "FailJob",
         "onExitCodes": {"containerName": "trainer", "operator": "In", "values": [EXIT_INVALID_INPUT]},
     }
-    assert ignore == {
+    assert disrupted == {
         "action": "Ignore",
         "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
     }
