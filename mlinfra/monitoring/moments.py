@@ -1,0 +1,69 @@
+"""Sum and sum of squares of values, in whole quanta: however parts are added up, the sum is the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+QUANTA = 2**40
+"""Quanta in one unit: a batch's sum is rounded to about 1e-12 of the unit, and then added exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Additive sums of one quantity over rows; the number of rows is kept beside it.
+
+    Attributes:
+        total: sum of the values, in quanta.
+        squares: sum of their squares, in quanta.
+    """
+
+    total: int = 0
+    squares: int = 0
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> "Moments":
+        """Those of finite values, (rows,), whose squares are finite too."""
+        return cls(_quanta(values.sum()), _quanta(np.square(values).sum()))
+
+    @classmethod
+    def expected(cls, values: NDArray[np.float64], shares: NDArray[np.float64]) -> "Moments":
+        """Those of rows of which each may have several values: (rows, values) with (rows, values) shares."""
+        return cls(_quanta((shares * values).sum()), _quanta((shares * np.square(values)).sum()))
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(self.total + other.total, self.squares + other.squares)
+
+    def mean(self, rows: float) -> float:
+        """Mean over as many rows."""
+        return self.total / QUANTA / rows
+
+    def mean_square(self, rows: float) -> float:
+        """Mean of the squares over as many rows."""
+        return self.squares / QUANTA / rows
+
+    def variance(self, rows: float) -> float:
+        """Variance over as many rows."""
+        return max(self.mean_square(rows) - self.mean(rows) ** 2, 0.0)
+
+    def to_wire(self) -> list[int]:
+        """As JSON: both sums."""
+        return [self.total, self.squares]
+
+    @classmethod
+    def of_wire(cls, wire: Sequence[Any]) -> "Moments":
+        """What `to_wire` gave."""
+        total, squares = wire
+        return cls(int(total), int(squares))
+
+
+NOTHING = Moments()
+"""The sums of no rows."""
+
+
+def _quanta(value: np.floating[Any]) -> int:
+    whole, part = divmod(float(value), 1.0)
+    # A large sum times the quanta would lose the digits that it has.
+    return int(whole) * QUANTA + round(part * QUANTA)
