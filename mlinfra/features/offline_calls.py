@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from mlinfra.features.compaction import CompactionReport
 from mlinfra.features.frame_kinds import FrameKind, as_frame, check_kind
+from mlinfra.features.newest_rows import NewestRows
 from mlinfra.features.offline import OfflineStore
 from mlinfra.features.snapshots import Snapshots
 from mlinfra.features.timerange import Moment
@@ -89,6 +90,20 @@ class OfflineCalls:
         check_kind(as_)
         table = self._offline.read_table(feature_group, start=start_date, end=end_date, columns=columns)
         return as_frame(table, as_)
+
+    def follow_newest_rows(self, feature_group: str, features: Sequence[str], *, rows: int) -> NewestRows:
+        """Keep the newest rows of each entity in memory, for a model that reads several.
+
+            newest = store.follow_newest_rows("prices", ["close", "volume"], rows=20)
+            newest.refresh()                       # reads what was written since the last time
+            newest.of("BTCUSDT").values            # (20, 2), oldest first
+
+        Args:
+            feature_group: name of the group.
+            features: columns to keep, in this order; numbers.
+            rows: how many of each entity.
+        """
+        return NewestRows(self._offline, feature_group, features, rows=rows)
 
     def compact_offline_features(
         self, feature_group: str, *, min_files: int = 2, forget_before: Moment | None = None

@@ -11,7 +11,9 @@ from mlinfra import __version__
 from mlinfra.serving.calls import BINARY, Answer, Call, Endpoint, Handler, Limits, json_answer
 from mlinfra.serving.errors import ForbiddenError, InvalidRequestError
 from mlinfra.serving.infer_protocol import decode_request, encode_answer, read_object
-from mlinfra.serving.server import ModelServer, new_id
+from mlinfra.serving.observations import Observed
+from mlinfra.serving.prediction_route import Predictions
+from mlinfra.serving.server import ModelServer, nanoseconds, new_id
 
 HEADER_LENGTH = b"inference-header-content-length"
 MODEL = "/v2/models/{model}"
@@ -22,7 +24,7 @@ def application(server: ModelServer) -> Starlette:
     """The ASGI application of a server."""
     settings = server.settings
     limits = Limits(settings.max_body_bytes, settings.body_seconds, settings.token)
-    routes = Routes(server)
+    routes, predictions = Routes(server), Predictions(server)
 
     def route(path: str, name: str, handle: Handler, *methods: str, guarded: bool = True) -> Route:
         endpoint = Endpoint(
@@ -41,6 +43,7 @@ def application(server: ModelServer) -> Starlette:
     return Starlette(
         routes=[
             *both("/infer", "infer", routes.infer, "POST"),
+            *both("/predict", "predict", predictions.predict, "POST"),
             route("/v2/health/live", "live", routes.live, "GET", guarded=False),
             route("/v2/health/ready", "ready", routes.ready, "GET", guarded=False),
             *both("/ready", "model_ready", routes.model_ready, "GET"),
@@ -64,12 +67,20 @@ class Routes:
         body = await call.body()
         request = decode_request(body, call.number(HEADER_LENGTH), model.inputs, model.outputs)
         outputs = await self._server.infer(model, request.inputs, request.rows)
-        prediction = request.id or new_id()
-        self._server.metrics.predictions.labels(model.file.name, model.file.version).inc(request.rows)
+        moment = request.event_time
+        observed = Observed(
+            model=model,
+            id=request.id or new_id(),
+            event_time=self._server.now() if moment is None else nanoseconds(moment),
+            inputs=request.inputs,
+            outputs=outputs,
+            rows=request.rows,
+        )
+        self._server.predicted(observed)
         head: dict[str, Any] = {
             "model_name": model.file.name,
             "model_version": model.file.version,
-            "id": prediction,
+            "id": observed.id,
         }
         content, header_length = encode_answer(head, model.outputs, outputs, request.wanted)
         if header_length is None:

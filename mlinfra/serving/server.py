@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mlinfra.errors import MlinfraError
@@ -17,11 +19,14 @@ from mlinfra.serving.errors import (
 )
 from mlinfra.serving.metrics import ServingMetrics
 from mlinfra.serving.model_source import ModelSource
+from mlinfra.serving.observations import Observed, Observer
 from mlinfra.serving.served_model import ServedModel, refuse_no_answer
 from mlinfra.serving.settings import ServingSettings
 from mlinfra.serving.tensors import Array
 
 logger = logging.getLogger(__name__)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class ModelServer:
         settings: as it was started.
         metrics: what Prometheus is told.
         batcher: the queue.
+        observer: takes what was predicted to the log and the monitor.
         draining: whether the process is about to end.
         follow_problem: why the version that the alias means now is not served; None where it is.
     """
@@ -58,6 +64,9 @@ class ModelServer:
             on_batch=self.metrics.on_batch,
         )
         self.metrics.follow_depth(lambda: self.batcher.depth)
+        self.observer = Observer(
+            [], None, max_rows=settings.log_buffer_rows, on_drop=self.metrics.log_rows.labels("dropped").inc
+        )
         self.draining = False
         self.follow_problem: str | None = None
         self._source = ModelSource(settings.model, tracking_uri=settings.tracking_uri, name=settings.name)
@@ -153,6 +162,16 @@ class ModelServer:
                     logger.warning("%s cannot be followed: %s", self.settings.model, error)
                 self.follow_problem = str(error)
 
+    def predicted(self, observed: Observed) -> None:
+        """Count predictions, and leave them to the log and the monitor."""
+        file = observed.model.file
+        self.metrics.predictions.labels(file.name, file.version).inc(observed.rows)
+        self.observer.offer(observed)
+
+    def now(self) -> int:
+        """Nanoseconds since 1970 in UTC."""
+        return time.time_ns()
+
     async def infer(self, model: ServedModel, inputs: Mapping[str, Array], rows: int) -> list[Array]:
         """What the model answers, checked.
 
@@ -186,6 +205,7 @@ class ModelServer:
         self.metrics.ready.set(0)
         await self.batcher.drained()
         self.batcher.close()
+        await asyncio.to_thread(self.observer.close)
 
     def _loaded(self, source: ModelSource, digest: str | None) -> ServedModel:
         model = ServedModel(source.fetch(digest=digest), threads=self.settings.threads)
@@ -210,6 +230,11 @@ class ModelServer:
                 f"version {after.file.version} of {after.file.name} reads or answers other tensors than "
                 f"version {before.file.version}; start another server, or give other_schema"
             )
+
+
+def nanoseconds(moment: datetime) -> int:
+    """Nanoseconds since 1970 in UTC."""
+    return (moment - EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def new_id(random: Callable[[int], str] = secrets.token_hex) -> str:

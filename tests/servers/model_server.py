@@ -1,5 +1,6 @@
 """A real model server in a process of its own, and small models for it."""
 
+import json
 import os
 import select
 import signal
@@ -111,3 +112,21 @@ def linear_model(
         model.metadata_props.add(key=key, value=value)
     onnx.save(model, path)
     return path
+
+
+def learnt_metadata(
+    features: list[str],
+    *,
+    window: int = 1,
+    feature_group: str = "prices",
+    classes: list[int] | None = None,
+    label: str = "next",
+) -> dict[str, str]:
+    """Metadata as training writes them."""
+    return {
+        "mlinfra.features": json.dumps(features),
+        "mlinfra.window_length": str(window),
+        "mlinfra.label": label,
+        "mlinfra.classes": json.dumps(classes or []),
+        "mlinfra.feature_group": feature_group,
+    }

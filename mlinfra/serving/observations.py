@@ -1,0 +1,251 @@
+"""What was predicted, on its way to the prediction log and the monitor: never on a request's path.
+
+Requests leave what was predicted in a bounded queue; one thread takes all of it every few milliseconds.
+Labels and checks go through the same queue: a label never overtakes the prediction that it is of, and the
+labels of calls that came together are kept together before any of them is acknowledged.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Protocol
+
+from mlinfra.serving.served_model import ServedModel
+from mlinfra.serving.tensors import Array
+
+logger = logging.getLogger(__name__)
+
+TAKE_SECONDS = 0.05
+Key = str | int
+
+
+def prediction_ids(request: str, rows: int) -> list[str]:
+    """ID of each prediction of a request: the request's, with the row's number where there are several."""
+    return [request] if rows == 1 else [f"{request}:{row}" for row in range(rows)]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The predictions of one request.
+
+    Attributes:
+        model: what predicted.
+        id: of the request; see `prediction_ids`.
+        event_time: nanoseconds since 1970 in UTC.
+        inputs, outputs: arrays of the model's tensors; the first axis has the rows.
+        rows: number of predictions.
+        entities: key of each row; None where the client gave the tensors.
+    """
+
+    model: ServedModel
+    id: str
+    event_time: int
+    inputs: Mapping[str, Array]
+    outputs: Sequence[Array]
+    rows: int
+    entities: Sequence[Key] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What turned out to be true.
+
+    Attributes:
+        id: of the prediction.
+        label: class or value.
+    """
+
+    id: str
+    label: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackResult:
+    """What became of the labels of one call.
+
+    Attributes:
+        accepted: how many were new.
+        repeated: IDs that had the same label before; they do not count again.
+        conflicting: IDs that had another label before; the first one stays.
+        unknown: IDs of predictions that the server does not know, or no longer.
+    """
+
+    accepted: int
+    repeated: tuple[str, ...] = ()
+    conflicting: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+class Sink(Protocol):
+    """Takes what was predicted; called by one thread."""
+
+    def observe(self, batch: Sequence[Observed]) -> None:
+        """Take predictions."""
+
+    def tick(self) -> None:
+        """Do what is due."""
+
+    def close(self) -> None:
+        """Keep what there is."""
+
+
+KeepLabels = Callable[[Sequence[Sequence[Label]]], list[FeedbackResult]]
+"""Keeps the labels of several calls, and tells what became of each call's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """Labels of one call, and the result that it waits for."""
+
+    labels: Sequence[Label]
+    result: "Future[FeedbackResult]" = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the thread is to do between two other things, and the result that is waited for."""
+
+    work: Callable[[], Any]
+    result: "Future[Any]" = field(default_factory=Future)
+
+
+Item = Observed | Feedback | Work
+
+
+class Observer:
+    """The queue, and the thread behind it.
+
+    Args:
+        sinks: take predictions, in order.
+        keep_labels: None where no labels can be taken.
+        max_rows: predictions that may wait; more are dropped.
+        on_drop: told how many were dropped.
+    """
+
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        keep_labels: KeepLabels | None,
+        *,
+        max_rows: int,
+        on_drop: Callable[[int], None],
+    ) -> None:
+        self._sinks = sinks
+        self._keep_labels = keep_labels
+        self._max_rows = max_rows
+        self._on_drop = on_drop
+        self._queue: deque[Item] = deque()
+        self._rows = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="observations", daemon=True)
+        self._thread.start()
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether labels can be kept."""
+        return self._keep_labels is not None
+
+    def offer(self, observed: Observed) -> None:
+        """Take predictions, or drop and count them; never waits."""
+        if not self._sinks:
+            return
+        with self._lock:
+            full = self._rows + observed.rows > self._max_rows
+            if not full:
+                self._rows += observed.rows
+                self._queue.append(observed)
+        if full:
+            self._on_drop(observed.rows)
+
+    def feedback(self, labels: Sequence[Label]) -> "Future[FeedbackResult]":
+        """Take labels; the result comes when they are kept."""
+        given = Feedback(labels)
+        self._put(given)
+        return given.result
+
+    def call(self, work: Callable[[], Any]) -> "Future[Any]":
+        """Have the thread do something after all that was given before."""
+        given = Work(work)
+        self._put(given)
+        return given.result
+
+    def close(self) -> None:
+        """Take what waits, keep it, and end."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join()
+        for sink in self._sinks:
+            sink.close()
+
+    def _put(self, item: Item) -> None:
+        with self._lock:
+            self._queue.append(item)
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(TAKE_SECONDS)
+            self._wake.clear()
+            closed = self._closed
+            self._take()
+            if closed:
+                return
+
+    def _take(self) -> None:
+        with self._lock:
+            taken = list(self._queue)
+            self._queue.clear()
+            self._rows = 0
+        for run in _runs(taken):
+            if isinstance(run[0], Feedback):
+                self._keep([each for each in run if isinstance(each, Feedback)])
+            elif isinstance(run[0], Work):
+                for each in run:
+                    if isinstance(each, Work):
+                        _settle(each.result, each.work)
+            else:
+                observed = [each for each in run if isinstance(each, Observed)]
+                for sink in self._sinks:
+                    _guarded(lambda sink=sink, observed=observed: sink.observe(observed))  # type: ignore[misc]
+        for sink in self._sinks:
+            _guarded(sink.tick)
+
+    def _keep(self, calls: Sequence[Feedback]) -> None:
+        keep = self._keep_labels
+        try:
+            if keep is None:
+                raise RuntimeError("no labels are taken")
+            results = keep([each.labels for each in calls])
+        except Exception as error:
+            for each in calls:
+                each.result.set_exception(error)
+            return
+        for each, result in zip(calls, results, strict=True):
+            each.result.set_result(result)
+
+
+def _runs(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Items of one kind that follow one another."""
+    for _, run in groupby(items, key=type):
+        yield list(run)
+
+
+def _settle(result: "Future[Any]", work: Callable[[], Any]) -> None:
+    try:
+        result.set_result(work())
+    except Exception as error:
+        result.set_exception(error)
+
+
+def _guarded(work: Callable[[], None]) -> None:
+    """Do it; a fault here must end neither the thread nor the answers of the server."""
+    try:
+        work()
+    except Exception:
+        logger.exception("predictions could not be observed")
