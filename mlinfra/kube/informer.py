@@ -82,6 +82,12 @@ class Informer:
         logger.warning("watch of %s: %s; listed again in %.1f s", self._resource.plural, told, delay)
         return delay
 
+    def remember(self, obj: Object) -> None:
+        """An object as the answer to one's own write tells of it, before the watch does."""
+        old = self.objects.get(key_of(obj))
+        if old is None or int(obj["metadata"]["resourceVersion"]) > int(old["metadata"]["resourceVersion"]):
+            self._remember(obj)
+
     async def _list(self) -> str:
         items, version = await self._client.list(
             self._resource,

@@ -47,6 +47,7 @@ EVENTS = ResourceType("", "v1", "events", "Event")
 SECRETS = ResourceType("", "v1", "secrets", "Secret")
 CONFIG_MAPS = ResourceType("", "v1", "configmaps", "ConfigMap")
 DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
+AUTOSCALERS = ResourceType("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 SERVICE_ACCOUNTS = ResourceType("", "v1", "serviceaccounts", "ServiceAccount")
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
 LEASES = ResourceType("coordination.k8s.io", "v1", "leases", "Lease")
@@ -93,6 +94,7 @@ KNOWN_TYPES = (
     CONFIG_MAPS,
     SERVICE_ACCOUNTS,
     DEPLOYMENTS,
+    AUTOSCALERS,
     JOBS,
     LEASES,
     ROLES,

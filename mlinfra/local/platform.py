@@ -111,6 +111,8 @@ class Platform:
                 "MLFLOW_TRACKING_URI": self.mlflow_url,
                 "MLINFRA_FEATURE_STORE_URI": self.feature_store.as_uri(),
                 "MLINFRA_HEALTH_ADDRESS": address,
+                "MLINFRA_MONITORING_URI": (self._state.directory / "monitoring").as_uri(),
+                "MLINFRA_PREDICTION_LOG_URI": (self._state.directory / "predictions").as_uri(),
                 # There is one here: after a crash the next one need not wait for the lease to expire.
                 "POD_NAME": f"mlinfra-operator-{self._state.name}",
                 "MLFLOW_DISABLE_TELEMETRY": "true",

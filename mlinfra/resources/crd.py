@@ -101,6 +101,8 @@ CUSTOM_RESOURCES = (
             PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             PrinterColumn("Accuracy", '.status.metrics[?(@.name=="test_accuracy")].value'),
             AGE,
+            PrinterColumn("Serving", '.status.conditions[?(@.type=="Serving")].status', wide=True),
+            PrinterColumn("Endpoint", ".status.endpoint", wide=True),
             PrinterColumn("Aliases", ".status.aliases", wide=True),
             PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
             PrinterColumn("Run ID", ".spec.source.runID", wide=True),

@@ -14,6 +14,7 @@ from mlinfra.resources.base import (
 from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.promotion import Approval, Challenger, GateList, Stage
 from mlinfra.resources.retraining_policy_status import Trigger
+from mlinfra.resources.serving import Serving
 from mlinfra.resources.training_job_status import MAX_SNAPSHOT_LENGTH, MetricList
 
 __all__ = ["ModelVersion", "ModelVersionSource", "ModelVersionSpec", "ModelVersionStatus", "Stage"]
@@ -106,6 +107,9 @@ class ModelVersionSpec(ResourceModel):
             "who sets Approved or Rejected."
         ),
     ] = "Approved"
+    serving: Annotated[
+        Serving | None, Field(description="How the version is served; not at all where absent.")
+    ] = None
 
 
 class GateResult(ResourceModel):
@@ -160,6 +164,17 @@ class ModelVersionStatus(ResourceModel):
             description="When the version last began to claim Production; the newest claim has it.",
             json_schema_extra={"format": "date-time"},
         ),
+    ] = None
+    digest: Annotated[
+        str | None,
+        Field(
+            max_length=128,
+            description="SHA-256 of the model's file when the version was first seen: only that is served.",
+        ),
+    ] = None
+    endpoint: Annotated[
+        str | None,
+        Field(max_length=512, description="Where the version is served: the address of its Service."),
     ] = None
     metrics: MetricList = Field(default_factory=list)
     gates: Annotated[

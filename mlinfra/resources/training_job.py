@@ -36,6 +36,7 @@ from mlinfra.resources.pod import (
 )
 from mlinfra.resources.promotion import Challenger, GateList
 from mlinfra.resources.queue import Queue
+from mlinfra.resources.serving import Serving
 from mlinfra.resources.training_job_status import (
     Metric,
     MetricList,
@@ -158,6 +159,10 @@ class TrainingJobSpec(ResourceModel):
     promotion: Annotated[Promotion, Field(description="What becomes of the registered version.")] = (
         Promotion()
     )
+    serving: Annotated[
+        Serving | None,
+        Field(description="How the registered version is served; not at all where absent."),
+    ] = None
     image: Annotated[
         str | None,
         Field(min_length=1, max_length=500, description="Container image; by default the trainer's."),

@@ -7,10 +7,11 @@ from typing import Literal, cast, get_args
 
 from mlinfra.errors import InvalidInputError
 from mlinfra.kube.client import WATCH_SILENCE_SECONDS
+from mlinfra.resources.names import FEATURE_STORE_URI_ENV, MONITORING_URI_ENV, PREDICTION_LOG_URI_ENV
 
 TRACKING_URI_ENV = "MLFLOW_TRACKING_URI"
-FEATURE_STORE_URI_ENV = "MLINFRA_FEATURE_STORE_URI"
 TRAINER_IMAGE_ENV = "MLINFRA_TRAINER_IMAGE"
+SERVER_IMAGE_ENV = "MLINFRA_SERVER_IMAGE"
 WATCH_NAMESPACE_ENV = "MLINFRA_WATCH_NAMESPACE"
 METRICS_ADDRESS_ENV = "MLINFRA_METRICS_ADDRESS"
 LEADER_ELECTION_ENV = "MLINFRA_LEADER_ELECTION"
@@ -22,6 +23,7 @@ LOG_FORMAT_ENV = "MLINFRA_LOG_FORMAT"
 MAX_PORT = 65536
 LEASE_NAME = "mlinfra-operator"
 DEFAULT_TRAINER_IMAGE = "mlinfra-trainer:0.1.0"
+DEFAULT_SERVER_IMAGE = "mlinfra-server:0.1.0"
 
 
 LogFormat = Literal["json", "text"]
@@ -36,6 +38,9 @@ class Settings:
     """Settings of one operator process.
 
     Attributes:
+        trainer_image, server_image: what pods run where a resource names no image.
+        monitoring_uri, prediction_log_uri: where model servers keep their counters and log predictions;
+            neither is done where absent.
         watch_namespace: the only namespace to look at; all of them where absent.
         health_address: ``host:port`` where probes are answered; nowhere where absent.
         watch_silence: seconds without a word after which the connection of a watch counts as dead.
@@ -48,7 +53,10 @@ class Settings:
 
     tracking_uri: str
     trainer_image: str = DEFAULT_TRAINER_IMAGE
+    server_image: str = DEFAULT_SERVER_IMAGE
     feature_store_uri: str | None = None
+    monitoring_uri: str | None = None
+    prediction_log_uri: str | None = None
     watch_namespace: str | None = None
     health_address: str | None = None
     watch_silence: float = WATCH_SILENCE_SECONDS
@@ -79,6 +87,9 @@ class Settings:
         return cls(
             tracking_uri=tracking_uri.rstrip("/"),
             trainer_image=environ.get(TRAINER_IMAGE_ENV) or DEFAULT_TRAINER_IMAGE,
+            server_image=environ.get(SERVER_IMAGE_ENV) or DEFAULT_SERVER_IMAGE,
+            monitoring_uri=environ.get(MONITORING_URI_ENV) or None,
+            prediction_log_uri=environ.get(PREDICTION_LOG_URI_ENV) or None,
             feature_store_uri=environ.get(FEATURE_STORE_URI_ENV) or None,
             watch_namespace=environ.get(WATCH_NAMESPACE_ENV) or None,
             health_address=_address(environ, HEALTH_ADDRESS_ENV),

@@ -32,6 +32,7 @@ from mlinfra_operator.runtime.invalid import tell_invalid
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.status import GONE, StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry
+from mlinfra_operator.serving.controller import ServingController
 from mlinfra_operator.tracking import MeasuredRun
 
 MAX_ROUNDS = 12
@@ -46,6 +47,7 @@ class Context:
 
     Attributes:
         enqueue: called with a ModelVersion that has to be looked at because another one changed.
+        serving: serves versions; None where they are not served.
     """
 
     client: KubernetesClient
@@ -54,6 +56,7 @@ class Context:
     status: StatusWriter
     events: EventPoster
     enqueue: Callable[[Key], None]
+    serving: ServingController | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -91,7 +94,7 @@ class ModelVersionController:
         except ValidationError as error:
             await tell_invalid(self._context.events, obj, error)
             return None
-        decided = await self._act(key, version)
+        decided = await self._serve(obj, version, await self._act(key, version))
         latest = self._context.versions.get(key)
         if latest is None or not await self._context.status.write(latest, decided.status.to_wire()):
             return None
@@ -102,6 +105,20 @@ class ModelVersionController:
         if decided.retry:
             raise Retry
         return decided.requeue_after
+
+    async def _serve(self, obj: Object, version: ModelVersion, decided: Plan) -> Plan:
+        """The plan, with what serving the version adds to it."""
+        serving = self._context.serving
+        if serving is None or "deletionTimestamp" in obj["metadata"]:
+            return decided
+        settled = await serving.settle(version, decided.status)
+        times = [each for each in (decided.requeue_after, settled.requeue_after) if each is not None]
+        return replace(
+            decided,
+            status=settled.status,
+            events=(*decided.events, *settled.events),
+            requeue_after=min(times, default=None),
+        )
 
     async def _act(self, key: Key, version: ModelVersion) -> Plan:
         context = self._context

@@ -12,6 +12,7 @@ from mlinfra.tracking.contract import (
     CLUSTER_UID_TAG,
     MANAGED_TAG,
     NAMESPACE_TAG,
+    SHA256_TAG,
     TRAINING_JOB_UID_TAG,
 )
 from mlinfra.tracking.errors import TrackingRefusedError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 RUNNING = "RUNNING"
 MAX_RESULTS = 1000
+LOGGED_MODEL_SCHEME = "models:/"
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
 EXISTS = "RESOURCE_ALREADY_EXISTS"
 
@@ -169,6 +171,16 @@ def registered_model(client: "MlflowClient", name: str, namespace: str) -> Regis
     found = _pages(client.search_model_versions, f"name = '{name}'")
     versions = [version_of(version, aliases.get(str(version.version), [])) for version in found]
     return RegisteredModel(owner, {version.version: version for version in versions})
+
+
+def model_digest(client: "MlflowClient", name: str, version: str) -> str | None:
+    """SHA-256 of a version's file as its training logged it; None where it did not."""
+    # MLflow's own stores do not keep the version's model_id; its source tells it.
+    source = str(client.get_model_version(name, version).source or "")
+    model_id = source.removeprefix(LOGGED_MODEL_SCHEME)
+    if model_id == source or "/" in model_id or "@" in model_id:
+        return None
+    return client.get_logged_model(model_id).tags.get(SHA256_TAG)
 
 
 def follow_stage(

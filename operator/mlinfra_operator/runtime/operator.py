@@ -34,6 +34,8 @@ from mlinfra_operator.runtime.prometheus import ObservedState, OperatorMetrics
 from mlinfra_operator.runtime.run_watch import RunWatch
 from mlinfra_operator.runtime.status import StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry, WorkQueue
+from mlinfra_operator.serving.builder import ServerDefaults
+from mlinfra_operator.serving.controller import ServingController
 from mlinfra_operator.settings import Settings
 from mlinfra_operator.tracking import FinalStatus, Finish
 from mlinfra_operator.trainingjob import controller as trainingjob
@@ -80,6 +82,20 @@ class Operator:
             client, settings.watch_namespace, self._enqueue_job, health.pulse(JOBS.plural)
         )
         self._runs = RunWatch(self._mlflow, self._enqueue_job)
+        self._serving = ServingController(
+            client,
+            mlflow=self._mlflow,
+            versions=self.versions,
+            namespace=settings.watch_namespace,
+            defaults=ServerDefaults(
+                image=settings.server_image,
+                tracking_uri=settings.tracking_uri,
+                feature_store_uri=settings.feature_store_uri,
+                monitoring_uri=settings.monitoring_uri,
+                prediction_log_uri=settings.prediction_log_uri,
+            ),
+            enqueue=self._enqueue_version,
+        )
         self._trainingjobs: trainingjob.TrainingJobController
         self._modelversions: modelversion.ModelVersionController
         self._retrainingpolicies: retrainingpolicy.RetrainingPolicyController
@@ -99,6 +115,8 @@ class Operator:
         self._serve_metrics()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._children.run())
+            group.create_task(self._serving.deployments.run())
+            group.create_task(self._serving.services.run())
             await self._children.synced.wait()
             self._health.awaits = None
             group.create_task(self._health.watch_over())
@@ -169,6 +187,7 @@ class Operator:
                 status=StatusWriter(self._client, MODEL_VERSIONS, self.versions),
                 events=events,
                 enqueue=self._enqueue_version,
+                serving=self._serving,
             )
         )
         self._retrainingpolicies = retrainingpolicy.RetrainingPolicyController(

@@ -16,6 +16,14 @@ from mlinfra.resources.names import (
     TRAINING_JOB_LABEL,
     TRAINING_JOB_UID_LABEL,
 )
+from mlinfra_operator.pod_security import (
+    CONTAINER_SECURITY,
+    POD_SECURITY,
+    SCRATCH_PATH,
+    SCRATCH_VOLUME,
+    TERMINATION_LOG,
+    WRITABLE_FOLDERS,
+)
 from mlinfra_operator.trainingjob.distribution import (
     owner_reference,
     peer_service_name,
@@ -23,18 +31,8 @@ from mlinfra_operator.trainingjob.distribution import (
 )
 from mlinfra_operator.trainingjob.observed import CONTAINER
 
-SCRATCH_VOLUME = "mlinfra-scratch"
-SCRATCH_PATH = "/mlinfra/scratch"
 SHARED_MEMORY_VOLUME = "mlinfra-shm"
 SHARED_MEMORY_PATH = "/dev/shm"
-POD_SECURITY: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-CONTAINER_SECURITY: dict[str, Any] = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-}
-"""Both are what restricted Pod Security asks for, and a root file system that nobody can write to."""
-TERMINATION_LOG = f"{SCRATCH_PATH}/termination-log"
 BUILT_IN_COMMAND = ["python", "-m", "mlinfra.training"]
 TORCHRUN_COMMAND = ["python", "-m", "torch.distributed.run", "-m", "mlinfra.training"]
 CONTRACT_ENVIRONMENT = (
@@ -46,8 +44,6 @@ CONTRACT_ENVIRONMENT = (
     TERMINATION_LOG_ENV,
 )
 """Set by the operator on every training container."""
-WRITABLE_FOLDERS = ("HOME", "TMPDIR")
-"""Set to the scratch volume where the user does not set them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ def build_model_version(
         gates=promotion.gates,
         challenger=promotion.challenger,
         approval="PendingManualApproval" if promotion.approval == "Manual" else "Approved",
+        serving=spec.serving,
     )
     return {
         "apiVersion": job.api_version,

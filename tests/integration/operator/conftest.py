@@ -67,7 +67,11 @@ def tracking(mlflow_server: MlflowServer) -> MlflowClient:
 @pytest.fixture(scope="session")
 def operator_kubeconfig(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A kubeconfig with the ServiceAccount's own token: a missing rule is noticed."""
-    folder = tmp_path_factory.mktemp("access")
+    return operator_access(cluster, tmp_path_factory.mktemp("access"))
+
+
+def operator_access(cluster: Any, folder: Path) -> Path:
+    """A kubeconfig for the operator of a cluster, whose rules are installed."""
     authority = folder / "ca.crt"
     kubeconfig = yaml.safe_load(Path(cluster.kubeconfig).read_text())["clusters"][0]["cluster"]
     if data := kubeconfig.get("certificate-authority-data"):

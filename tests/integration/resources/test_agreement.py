@@ -255,8 +255,43 @@ GOOD_VERSIONS: dict[str, Any] = {
     "all fields": VERSION | {"gates": [{"metric": "test_accuracy", "min": 0.5}]},
     "snapshot of its rows": VERSION | {"source": {"runID": "r", "featureSnapshot": "snapshot-1"}},
     "no stage": {"modelName": "m", "version": "1", "stage": None},
+    "served": VERSION | {"serving": {}},
+    "served as every field says": VERSION
+    | {
+        "serving": {
+            "enabled": False,
+            "stages": ["Staging", "Production"],
+            "replicas": 2,
+            "autoscaling": {"minReplicas": 2, "maxReplicas": 2, "targetCPUUtilizationPercentage": 50},
+            "rollbackWindowSeconds": 0,
+            "image": "server:1",
+            "command": ["serve"],
+            "args": [],
+            "env": [{"name": "A", "value": "1"}],
+            "envFrom": [{"secretRef": {"name": "s"}}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            "resources": {"requests": {"cpu": 1}},
+            "nodeSelector": {"a": "b"},
+            "tolerations": [{"operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "priorityClassName": "high",
+            "imagePullSecrets": [{"name": "s"}],
+            "serviceAccountName": "server",
+        }
+    },
 }
 BAD_VERSIONS: dict[str, Any] = {
+    "served in no stage": VERSION | {"serving": {"stages": []}},
+    "served in an unknown stage": VERSION | {"serving": {"stages": ["Archived"]}},
+    "served twice in one stage": VERSION | {"serving": {"stages": ["Staging", "Staging"]}},
+    "served by no pod": VERSION | {"serving": {"replicas": 0}},
+    "fewer pods at most than at least": VERSION
+    | {"serving": {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}},
+    "autoscaling without a bound": VERSION | {"serving": {"autoscaling": {}}},
+    "served with an unknown volume": VERSION
+    | {"serving": {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}},
+    "served with an unknown field": VERSION | {"serving": {"canary": 5}},
     "version zero": VERSION | {"version": "0"},
     "version as an integer": VERSION | {"version": 3},
     "unknown stage": VERSION | {"stage": "production"},

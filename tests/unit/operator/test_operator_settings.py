@@ -17,7 +17,10 @@ def test_every_setting_is_read() -> None:
         {
             "MLFLOW_TRACKING_URI": "https://mlflow",
             "MLINFRA_TRAINER_IMAGE": "trainer:2",
+            "MLINFRA_SERVER_IMAGE": "server:2",
             "MLINFRA_FEATURE_STORE_URI": "s3://features",
+            "MLINFRA_MONITORING_URI": "s3://monitoring",
+            "MLINFRA_PREDICTION_LOG_URI": "s3://predictions",
             "MLINFRA_WATCH_NAMESPACE": "team",
             "MLINFRA_HEALTH_ADDRESS": "0.0.0.0:8080",
             "MLINFRA_WATCH_SILENCE_SECONDS": "30.5",
@@ -29,9 +32,12 @@ def test_every_setting_is_read() -> None:
         }
     ) == Settings(
         "https://mlflow",
-        "trainer:2",
-        "s3://features",
-        "team",
+        trainer_image="trainer:2",
+        server_image="server:2",
+        feature_store_uri="s3://features",
+        monitoring_uri="s3://monitoring",
+        prediction_log_uri="s3://predictions",
+        watch_namespace="team",
         health_address="0.0.0.0:8080",
         watch_silence=30.5,
         log_format="json",

@@ -1,0 +1,129 @@
+"""Versions are served, switched under load, brought back, and kept away where they do not start."""
+
+from typing import Any
+
+from integration.operator.manifests import condition
+from integration.operator.served.traffic import stand_in, traffic, variables
+from mlflow import MlflowClient
+
+from mlinfra.kube.resource import DEPLOYMENTS, MODEL_VERSIONS, PODS, SERVICES
+from mlinfra.tracking.contract import SHA256_TAG
+
+Object = dict[str, Any]
+
+
+async def serving(world: Any, eventually: Any, name: str, status: str, reason: str | None = None) -> Object:
+    """The ModelVersion, once its condition Serving says so."""
+
+    async def told() -> Object | None:
+        found = await world.kube.find(MODEL_VERSIONS, name, world.namespace)
+        conditions = (found or {}).get("status", {}).get("conditions") or ()
+        for item in conditions:
+            if item["type"] == "Serving" and item["status"] == status and reason in (None, item["reason"]):
+                return found
+        return None
+
+    found: Object = await eventually(told, f"Serving={status}/{reason} of {name}", seconds=60)
+    return found
+
+
+async def version(world: Any, name: str, model: str, number: str, **spec: Any) -> None:
+    """A ModelVersion as a person applies it."""
+    await world.apply(
+        {
+            "apiVersion": "mlinfra.io/v1alpha1",
+            "kind": "ModelVersion",
+            "metadata": {"name": name},
+            "spec": {"modelName": model, "version": number, **spec},
+        }
+    )
+
+
+def register(tracking: MlflowClient, model: str, count: int) -> None:
+    """Versions of a registered model, each of a logged model with a digest."""
+    experiment = tracking.create_experiment(model)
+    tracking.create_registered_model(model)
+    for number in range(1, count + 1):
+        run = tracking.create_run(experiment)
+        logged = tracking.create_logged_model(experiment, name="model", source_run_id=run.info.run_id)
+        tracking.set_logged_model_tags(logged.model_id, {SHA256_TAG: f"digest-{number}"})
+        tracking.finalize_logged_model(logged.model_id, "READY")
+        tracking.create_model_version(
+            model,
+            f"models:/{logged.model_id}",
+            run_id=run.info.run_id,
+            await_creation_for=0,
+            model_id=logged.model_id,
+        )
+        tracking.set_terminated(run.info.run_id, "FINISHED")
+
+
+async def test_a_version_is_served_switched_under_load_and_brought_back(
+    world, operator, tracking, unique, mlinfra, eventually
+) -> None:
+    register(tracking, unique, 2)
+    first, second = f"{unique}-1", f"{unique}-2"
+    await version(world, first, unique, "1", stage="Production", serving=stand_in())
+    served = await serving(world, eventually, first, "True")
+    endpoint = served["status"]["endpoint"]
+    assert served["status"]["digest"] == "digest-1"
+    async with traffic(endpoint) as seen:
+        await eventually(lambda: seen.told(f"models:/{unique}/1"), "answers of version 1")
+        await version(world, second, unique, "2", stage="Production", serving=stand_in())
+        took_over = await serving(world, eventually, second, "True")
+        assert took_over["status"]["endpoint"] == endpoint
+        await eventually(lambda: seen.told(f"models:/{unique}/2"), "answers of version 2")
+        standing_by = await serving(world, eventually, first, "False", "StandsBy")
+        assert "endpoint" not in standing_by["status"]
+        back = await mlinfra("rollback", unique)
+        assert back.returncode == 0, back.stderr
+        await serving(world, eventually, first, "True", "Serving")
+        seen.answers.clear()
+        await eventually(lambda: seen.told(f"models:/{unique}/1"), "answers of version 1 again")
+    assert seen.failures == []
+    service = await world.kube.get(SERVICES, unique, world.namespace)
+    assert {owner["name"] for owner in service["metadata"]["ownerReferences"]} == {first, second}
+
+
+async def test_the_version_before_goes_after_the_rollback_window_without_a_failed_request(
+    world, operator, tracking, unique, eventually
+) -> None:
+    register(tracking, unique, 2)
+    first, second = f"{unique}-1", f"{unique}-2"
+    await version(world, first, unique, "1", stage="Production", serving=stand_in(rollbackWindowSeconds=1))
+    endpoint = (await serving(world, eventually, first, "True"))["status"]["endpoint"]
+    await version(world, second, unique, "2", stage="Production", serving=stand_in())
+    await serving(world, eventually, second, "True")
+    async with traffic(endpoint, clients=1) as seen:
+        await serving(world, eventually, first, "False", "NotInStage")
+
+        async def gone() -> bool:
+            selector = f"mlinfra.io/model={unique},mlinfra.io/model-version=1"
+            return not (await world.kube.list(PODS, world.namespace, label_selector=selector))[0]
+
+        await eventually(gone, "the end of version 1's pods")
+    assert (seen.failures, set(seen.answers)) == ([], {f"models:/{unique}/2"})
+    assert await world.kube.find(DEPLOYMENTS, first, world.namespace) is None
+
+
+async def test_a_version_that_crashes_never_takes_the_service(
+    world, operator, tracking, unique, eventually
+) -> None:
+    register(tracking, unique, 2)
+    first, second = f"{unique}-1", f"{unique}-2"
+    await version(world, first, unique, "1", stage="Production", serving=stand_in())
+    endpoint = (await serving(world, eventually, first, "True"))["status"]["endpoint"]
+    async with traffic(endpoint, clients=1) as seen:
+        broken = stand_in(env=variables(CRASHES="yes"))
+        await version(world, second, unique, "2", stage="Production", serving=broken)
+        waiting = await serving(world, eventually, second, "False", "CrashLoopBackOff")
+        message = condition(waiting, "Serving")["message"]
+        assert "this version cannot start" in message
+        assert "version 1 answers until they are" in message
+        told = await serving(world, eventually, first, "True", "UntilReplaced")
+        assert told["status"]["endpoint"] == endpoint
+        await version(world, second, unique, "2", stage="Archived", serving=broken)
+        await version(world, first, unique, "1", stage="Production", serving=stand_in())
+        await serving(world, eventually, second, "False", "NotInStage")
+        assert await world.kube.find(DEPLOYMENTS, second, world.namespace) is None
+    assert (seen.failures, set(seen.answers)) == ([], {f"models:/{unique}/1"})

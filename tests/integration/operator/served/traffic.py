@@ -1,0 +1,94 @@
+"""A stand-in for the model server, and clients that never stop asking."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+Object = dict[str, Any]
+
+SERVER = """
+import http.server, json, os, signal, sys, threading
+if os.environ.get("CRASHES"):
+    sys.exit("this version cannot start")
+NAME = os.environ["MLINFRA_SERVED_MODEL"]
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def answer(self):
+        told = {"model": NAME, "digest": os.environ.get("MLINFRA_SERVED_DIGEST")}
+        length = int(self.headers.get("Content-Length") or 0)
+        if self.path.endswith("/monitoring"):
+            told = json.loads(os.environ.get("REPORT", "{}"))
+            told["asked"] = json.loads(self.rfile.read(length))
+        body = json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_GET = do_POST = answer
+    def log_message(self, *_):
+        pass
+address = (os.environ["MLINFRA_SERVING_HOST"], int(os.environ["PORT"]))
+server = http.server.ThreadingHTTPServer(address, Handler)
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+server.serve_forever()
+"""
+
+
+def stand_in(**fields: Any) -> Object:
+    """The serving of a version whose server only tells its name."""
+    return {"command": [sys.executable, "-c", SERVER], **fields}
+
+
+def variables(**values: Any) -> list[Object]:
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    return [{"name": name, "value": value} for name, value in texts.items()]
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What clients of an endpoint have seen: the model's URI of each answer, in order, and each failure."""
+
+    answers: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    async def told(self, model: str) -> bool:
+        return model in self.answers[-10:]
+
+
+@asynccontextmanager
+async def traffic(url: str, *, clients: int = 4) -> AsyncIterator[Traffic]:
+    """Several clients that ask one request after the other, half of them on a connection that they keep."""
+    seen = Traffic()
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        try:
+            answer = await client.get(f"{url}/v2/models/any")
+            answer.raise_for_status()
+            seen.answers.append(answer.json()["model"])
+        except httpx.HTTPError as error:
+            seen.failures.append(f"{type(error).__name__}: {error}")
+        await asyncio.sleep(0.005)
+
+    async def keep_asking(*, keep: bool) -> None:
+        if keep:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                while True:
+                    await ask(client)
+        while True:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                await ask(client)
+
+    asking = [asyncio.create_task(keep_asking(keep=number % 2 == 1)) for number in range(clients)]
+    try:
+        yield seen
+    finally:
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
