@@ -1,7 +1,8 @@
 """The control plane's programs: from a given folder, the cache, the official download, or a build.
 
 Sources are tried in this order for each program: ``KUBEBUILDER_ASSETS``, the cache folder, the official
-release download checked by its SHA-256, and ``go build`` from the pinned modules in ``tools/``.
+release download checked by its SHA-256, and ``go build`` from the pinned modules in ``tools/``. kwok, which
+only tests and benchmarks use, has no download with a checksum: it is built.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import shutil
 import signal
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,10 @@ KUBERNETES_VERSION = "v1.36.3"
 ETCD_VERSION = "v3.6.16"
 KUBERNETES_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 PROGRAMS = ("etcd", *KUBERNETES_PROGRAMS)
+KWOK = "kwok"
+KWOK_VERSION = "v0.8.0"
+VERSIONS = {"etcd": ETCD_VERSION, KWOK: KWOK_VERSION}
+"""Of what is not Kubernetes itself."""
 
 KUBERNETES_RELEASES = "https://dl.k8s.io/release"
 ETCD_RELEASES = "https://github.com/etcd-io/etcd/releases/download"
@@ -72,8 +77,7 @@ class Sources:
 
     def cached(self, program: str) -> Path:
         """Where the cache keeps a program, by its version."""
-        version = ETCD_VERSION if program == "etcd" else KUBERNETES_VERSION
-        return self.cache / "bin" / version / program
+        return self.cache / "bin" / VERSIONS.get(program, KUBERNETES_VERSION) / program
 
     def present(self, program: str) -> Path | None:
         """The program in the given folder or the cache, or None."""
@@ -81,15 +85,17 @@ class Sources:
         return next((path for path in (given, self.cached(program)) if path and path.is_file()), None)
 
 
-async def find_or_make(sources: Sources, report: Report) -> dict[str, Path]:
+async def find_or_make(
+    sources: Sources, report: Report, programs: Sequence[str] = PROGRAMS
+) -> dict[str, Path]:
     """Every program's path; what is missing is downloaded or built into the cache.
 
     Raises:
         MlinfraError: a download has a wrong checksum, or a program can neither be downloaded nor built.
     """
-    if missing := [program for program in PROGRAMS if sources.present(program) is None]:
+    if missing := [program for program in programs if sources.present(program) is None]:
         await _with_cache_lock(sources, report, missing)
-    found = {program: sources.present(program) for program in PROGRAMS}
+    found = {program: sources.present(program) for program in programs}
     return {program: path for program, path in found.items() if path is not None}
 
 
@@ -116,14 +122,15 @@ async def _make(sources: Sources, report: Report, missing: list[str]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{program}-") as folder:
             made = Path(folder) / program
-            if not unreachable:
+            why_built = "it is only built" if program == KWOK else unreachable
+            if not why_built:
                 report(f"downloading {program} {target.parent.name}")
                 try:
                     await _download(sources, program, made)
                 except _NotToBeHadError as error:
-                    unreachable = str(error)
-            if unreachable:
-                report(f"building {program} {target.parent.name} (minutes, once a machine): {unreachable}")
+                    why_built = unreachable = str(error)
+            if why_built:
+                report(f"building {program} {target.parent.name} (minutes, once a machine): {why_built}")
                 await _build(sources, program, made)
             made.chmod(0o755)
             made.replace(target)
@@ -200,7 +207,7 @@ async def _build(sources: Sources, program: str, target: Path) -> None:
             f"{program} can neither be downloaded nor built: no Go toolchain is on the PATH; install Go 1.26 "
             "or newer, or give a folder with the programs in KUBEBUILDER_ASSETS"
         )
-    module = sources.tools / ("etcd" if program == "etcd" else "controlplane")
+    module = sources.tools / (program if program in VERSIONS else "controlplane")
     if not (module / "go.mod").is_file():
         raise MlinfraError(
             f"{program} cannot be built: {module} is not there; work in a clone of the repository, or give "
@@ -232,6 +239,8 @@ def go_build(program: str, target: Path) -> list[str]:
     flags = ["-s", "-w"]
     if program == "etcd":
         package = "go.etcd.io/etcd/server/v3"
+    elif program == KWOK:
+        package = "sigs.k8s.io/kwok/cmd/kwok"
     else:
         package = f"k8s.io/kubernetes/cmd/{program}"
         major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")

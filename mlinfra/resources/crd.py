@@ -84,6 +84,7 @@ CUSTOM_RESOURCES = (
                 '.status.trainerStatus.metrics[?(@.name=="val_accuracy")].value',
                 wide=True,
             ),
+            PrinterColumn("GPUs", ".status.gpus", "integer", wide=True),
             PrinterColumn("Attempts", ".status.attempts", "integer", wide=True),
             PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
             PrinterColumn("Run ID", ".status.mlflow.runID", wide=True),

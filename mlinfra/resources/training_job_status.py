@@ -100,7 +100,10 @@ class TrainingJobStatus(ResourceModel):
             json_schema_extra={"format": "date-time"},
         ),
     ] = None
-    attempts: Annotated[Integer | None, Field(ge=0, description="Pods started for the training.")] = None
+    attempts: Annotated[Integer | None, Field(ge=0, description="How often the training was started.")] = None
+    gpus: Annotated[
+        Integer | None, Field(ge=0, description="GPUs of all pods together; absent without any.")
+    ] = None
     job_name: Annotated[str | None, Field(description="Name of the child batch/v1 Job.")] = None
     trainer_status: Annotated[TrainerStatus | None, Field(description="How far the training is.")] = None
     mlflow: Annotated[MlflowRun | None, Field(description="The MLflow run of the training.")] = None

@@ -35,6 +35,7 @@ from mlinfra_operator.trainingjob.actions import (
     RegisterVersion,
 )
 from mlinfra_operator.trainingjob.failure import Failure, failure_of
+from mlinfra_operator.trainingjob.gpus import gpus_of
 from mlinfra_operator.trainingjob.held import Hold, hold_of, queue_events
 from mlinfra_operator.trainingjob.job_builder import reserved_environment
 from mlinfra_operator.trainingjob.observed import ChildJob, Observed, Refusal
@@ -44,6 +45,8 @@ from mlinfra_operator.trainingjob.result import NoResult, result_model
 
 TERMINAL_PHASES = ("Succeeded", "Failed")
 WAITING_PHASES = ("Suspended", "Queued", "Pending")
+TRAINING_REASONS = ("Training", "ProgressUnknown")
+"""Of a training whose pods run."""
 POD_PATIENCE_SECONDS = 10.0
 """So long a Job may have no ready pod before its pods are asked why; then as often."""
 OLD_JOB_POLL_SECONDS = 5.0
@@ -356,6 +359,7 @@ class _Planner:
             start_time=old.start_time or self._start_time(phase, mine),
             completion_time=old.completion_time,
             attempts=self._attempts(phase, mine),
+            gpus=gpus_of(self.job.spec),
             job_name=self.job.metadata.name if mine else old.job_name,
             trainer_status=self._trainer_status(phase) or old.trainer_status,
             mlflow=self._mlflow() or old.mlflow,
@@ -364,14 +368,20 @@ class _Planner:
         )
 
     def _attempts(self, phase: Phase, child: ChildJob | None) -> int | None:
-        told = self.job.status.attempts
-        if child is None or (told and phase in WAITING_PHASES):
-            return told
+        old = self.job.status
+        if child is None:
+            return old.attempts
         # Each attempt starts a pod a node.
         started = math.ceil(child.started / self.job.spec.num_nodes)
-        # A Job counts neither the pods of the one before it, nor those that had to make room.
-        again = told + 1 if told and self.job.status.phase in WAITING_PHASES else told or 0
-        return max(again, started, attempt_of(self.observed.run))
+        told, tagged = old.attempts or 0, attempt_of(self.observed.run)
+        if tagged > 0 or (child.ready == 0 and phase in (*WAITING_PHASES, "Running")):
+            return max(told, started, tagged)
+        # A Job counts neither the pods of the one before it, nor those that had to make room; nor does an
+        # own script. What waited since the last attempt begins the next.
+        waited = old.phase in WAITING_PHASES or (
+            phase == "Running" and conditions.reason_of(old.conditions, "Reconciling") not in TRAINING_REASONS
+        )
+        return max(told + 1 if told and waited else told, started)
 
     def _start_time(self, phase: Phase, child: ChildJob | None) -> str | None:
         if child is None or phase == "Pending":

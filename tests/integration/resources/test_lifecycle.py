@@ -117,6 +117,7 @@ def test_columns_of_a_training_job(api: Any, name: str) -> None:
     status = {
         "phase": "Running",
         "attempts": 2,
+        "gpus": 8,
         "mlflow": {"runID": "r1", "experimentID": "1"},
         "trainerStatus": {
             "progressPercentage": 40,
@@ -143,6 +144,7 @@ def test_columns_of_a_training_job(api: Any, name: str) -> None:
         "Progress%": 40,
         "Accuracy": "0.853",
         "Val Accuracy": "0.81",
+        "GPUs": 8,
         "Attempts": 2,
         "Reason": "Training",
         "Run ID": "r1",

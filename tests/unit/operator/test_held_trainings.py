@@ -149,3 +149,28 @@ def happens(step: str, found: ChildJob) -> tuple[ChildJob, bool]:
         case "fail a pod" if found.ready and not found.held:
             facts |= {"ready": 0, "failed": found.failed + 1}
     return child(run_id=RUN_ID, **facts), began
+
+
+def test_an_own_script_that_goes_on_after_a_disruption_begins_its_next_attempt() -> None:
+    running = told(training_job(), child(active=1, ready=1))
+    disrupted = told(training_job(status=running.status.to_wire()), child(active=1))
+    assert (disrupted.status.phase, disrupted.status.attempts) == ("Running", 1)
+    again = told(training_job(status=disrupted.status.to_wire()), child(active=1, ready=1))
+    assert (again.status.phase, again.status.attempts) == ("Running", 2)
+    # One that the Job counts is the same attempt.
+    counted = told(training_job(status=disrupted.status.to_wire()), child(active=1, ready=1, failed=1))
+    assert counted.status.attempts == 2
+
+
+def test_the_attempt_that_the_trainer_tells_of_is_not_guessed() -> None:
+    first = {ATTEMPT_TAG: "1"}
+    unready = told(training_job(), child(active=1), first)
+    ready = told(training_job(status=unready.status.to_wire()), child(active=1, ready=1), first)
+    assert (unready.status.attempts, ready.status.attempts) == (1, 1)
+
+
+def test_the_only_attempt_that_failed_is_one() -> None:
+    status = told(training_job(), child(active=1, ready=1)).status
+    status = told(training_job(status=status.to_wire()), child(failed=1)).status
+    end = Observed(child=child(failed=1, failure=("BackoffLimitExceeded", "")), pods=())
+    assert plan(training_job(status=status.to_wire()), end, NOW).status.attempts == 1
