@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import pandas as pd
 import pyarrow as pa
 
+from mlinfra.features.commits import CommitMark
 from mlinfra.features.compaction import CompactionReport
 from mlinfra.features.frame_kinds import FrameKind, as_frame, check_kind
+from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.newest_rows import NewestRows
 from mlinfra.features.offline import OfflineStore
 from mlinfra.features.snapshots import Snapshots
@@ -104,6 +106,17 @@ class OfflineCalls:
             rows: how many of each entity.
         """
         return NewestRows(self._offline, feature_group, features, rows=rows)
+
+    def offline_files_since(
+        self, feature_group: str, mark: CommitMark | None
+    ) -> tuple[GroupFiles, CommitMark]:
+        """Files of a group that were added after a commit, all without one, and the newest commit: what a
+        reader follows a group with, who keeps the mark for the next time.
+
+        Raises:
+            UnknownFeatureGroup: the message names those there are.
+        """
+        return self._offline.files_since(feature_group, mark)
 
     def compact_offline_features(
         self, feature_group: str, *, min_files: int = 2, forget_before: Moment | None = None

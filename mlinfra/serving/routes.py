@@ -10,6 +10,7 @@ from starlette.routing import Route
 from mlinfra import __version__
 from mlinfra.serving.calls import BINARY, Answer, Call, Endpoint, Handler, Limits, json_answer
 from mlinfra.serving.errors import ForbiddenError, InvalidRequestError
+from mlinfra.serving.feedback_route import FeedbackRoute
 from mlinfra.serving.infer_protocol import decode_request, encode_answer, read_object
 from mlinfra.serving.observations import Observed
 from mlinfra.serving.prediction_route import Predictions
@@ -44,6 +45,7 @@ def application(server: ModelServer) -> Starlette:
         routes=[
             *both("/infer", "infer", routes.infer, "POST"),
             *both("/predict", "predict", predictions.predict, "POST"),
+            route(MODEL + "/feedback", "feedback", FeedbackRoute(server).feedback, "POST"),
             route("/v2/health/live", "live", routes.live, "GET", guarded=False),
             route("/v2/health/ready", "ready", routes.ready, "GET", guarded=False),
             *both("/ready", "model_ready", routes.model_ready, "GET"),

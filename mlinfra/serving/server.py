@@ -20,6 +20,7 @@ from mlinfra.serving.errors import (
 from mlinfra.serving.metrics import ServingMetrics
 from mlinfra.serving.model_source import ModelSource
 from mlinfra.serving.observations import Observed, Observer
+from mlinfra.serving.observing import observer_of
 from mlinfra.serving.served_model import ServedModel, refuse_no_answer
 from mlinfra.serving.settings import ServingSettings
 from mlinfra.serving.tensors import Array
@@ -50,7 +51,6 @@ class ModelServer:
         settings: as it was started.
         metrics: what Prometheus is told.
         batcher: the queue.
-        observer: takes what was predicted to the log and the monitor.
         draining: whether the process is about to end.
         follow_problem: why the version that the alias means now is not served; None where it is.
     """
@@ -64,9 +64,7 @@ class ModelServer:
             on_batch=self.metrics.on_batch,
         )
         self.metrics.follow_depth(lambda: self.batcher.depth)
-        self.observer = Observer(
-            [], None, max_rows=settings.log_buffer_rows, on_drop=self.metrics.log_rows.labels("dropped").inc
-        )
+        self._observer: Observer | None = None
         self.draining = False
         self.follow_problem: str | None = None
         self._source = ModelSource(settings.model, tracking_uri=settings.tracking_uri, name=settings.name)
@@ -88,6 +86,17 @@ class ModelServer:
         if self._model is None:
             raise NotReadyError("the model is not loaded yet")
         return self._model
+
+    @property
+    def observer(self) -> Observer:
+        """Takes what was predicted to the log and the monitor.
+
+        Raises:
+            NotReadyError: no model is loaded yet.
+        """
+        if self._observer is None:
+            raise NotReadyError("the model is not loaded yet")
+        return self._observer
 
     def asked_for(self, path: Mapping[str, str]) -> ServedModel:
         """The model that a route names.
@@ -113,7 +122,9 @@ class ModelServer:
         Raises:
             MlinfraError: it cannot be served.
         """
-        self._serve(await asyncio.to_thread(self._loaded, self._source, self.settings.digest))
+        model = await asyncio.to_thread(self._loaded, self._source, self.settings.digest)
+        self._observer = observer_of(self.settings, model.file.name, self.metrics)
+        self._serve(model)
 
     async def swap(self, uri: str, *, digest: str | None = None, other_schema: bool = False) -> Swapped:
         """Load and warm another model beside the one that answers, then let it answer.
@@ -205,7 +216,8 @@ class ModelServer:
         self.metrics.ready.set(0)
         await self.batcher.drained()
         self.batcher.close()
-        await asyncio.to_thread(self.observer.close)
+        if self._observer is not None:
+            await asyncio.to_thread(self._observer.close)
 
     def _loaded(self, source: ModelSource, digest: str | None) -> ServedModel:
         model = ServedModel(source.fetch(digest=digest), threads=self.settings.threads)

@@ -55,6 +55,7 @@ class ServingSettings(BaseModel):
         log_share: share of the predictions that is logged.
         log_buffer_rows: predictions that may wait to be logged; more are dropped and counted.
         log_seconds: how often they are written.
+        remembered_predictions: predictions whose labels are waited for; the label of an older one is unknown.
         monitoring_uri: folder that keeps the counters of monitoring, and labels.
     """
 
@@ -86,6 +87,7 @@ class ServingSettings(BaseModel):
     log_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     log_buffer_rows: Annotated[int, Field(ge=1)] = 100_000
     log_seconds: Annotated[float, Field(gt=0)] = 5.0
+    remembered_predictions: Annotated[int, Field(ge=1)] = 200_000
     monitoring_uri: str | None = None
 
 

@@ -1,0 +1,247 @@
+"""Labels of predictions: kept in a feature group before they are acknowledged, each counted once.
+
+A label belongs to a prediction that this server remembers, or that the prediction log has: of another
+replica, or from before a restart. It is stored in ``labels_<model>`` under the prediction's ID and event
+time, so that the same label again, here or at another replica, is the same row.
+"""
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mlinfra.features import FeatureStore, UnknownFeatureGroup
+from mlinfra.models.learnt import LearntModel
+from mlinfra.serving.errors import UnusableValueError
+from mlinfra.serving.log_rows import (
+    ID_COLUMN,
+    LABEL_COLUMN,
+    OUTPUT_PREFIX,
+    PREDICTION_COLUMN,
+    TIME_COLUMN,
+    TIME_TYPE,
+    VERSION_COLUMN,
+    log_group,
+    output_matrix,
+)
+from mlinfra.serving.observations import FeedbackResult, Label, Observed, prediction_ids
+
+if TYPE_CHECKING:
+    from mlinfra.features.commits import CommitMark
+    from mlinfra.features.group_files import GroupFiles
+
+logger = logging.getLogger(__name__)
+
+LABELS_PREFIX = "labels"
+MICROSECONDS = 1000
+
+
+@dataclass(slots=True)
+class Remembered:
+    """A prediction.
+
+    Attributes:
+        event_time: nanoseconds since 1970 in UTC.
+        version: of the model.
+        outputs: what it answered, as bytes of 32-bit numbers.
+        label: what turned out to be true; None while that is not known.
+    """
+
+    event_time: int
+    version: str
+    outputs: bytes
+    label: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A prediction whose label has just become known."""
+
+    id: str
+    version: str
+    event_time: int
+    outputs: np.ndarray[Any, np.dtype[np.float32]]
+    label: Any
+
+
+class LabelBook:
+    """Predictions and labels of one model; of one thread.
+
+    Args:
+        store: where predictions are logged and labels are kept.
+        model_name: whose.
+        log: name of the group of the prediction log.
+        max_predictions: how many are remembered; the label of an older one is unknown.
+        on_labels: told of new labels, once they are kept.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        model_name: str,
+        *,
+        log: str,
+        max_predictions: int,
+        on_labels: Callable[[Sequence[Labelled]], None],
+    ) -> None:
+        self._store = store
+        self._log = log
+        self.group = log_group(LABELS_PREFIX, model_name)
+        self._max = max_predictions
+        self._on_labels = on_labels
+        self._known: OrderedDict[str, Remembered] = OrderedDict()
+        self._marks: dict[str, CommitMark] = {}
+
+    def observe(self, batch: Sequence[Observed]) -> None:
+        """Remember predictions; of an ID that is there already the first one stays."""
+        for each in batch:
+            matrix = output_matrix(each.model, [each]).astype(np.float32)
+            version = each.model.file.version
+            for row, one in enumerate(prediction_ids(each.id, each.rows)):
+                self._remember(one, Remembered(each.event_time, version, matrix[row].tobytes()))
+
+    def tick(self) -> None:
+        """Nothing is due."""
+
+    def close(self) -> None:
+        """All labels are kept already."""
+
+    def keep(self, calls: Sequence[Sequence[Label]]) -> list[FeedbackResult]:
+        """Keep the labels of several calls, and tell what became of each call's.
+
+        Raises:
+            FeatureStoreUnavailable, CorruptFeatures: they cannot be kept; none counts.
+        """
+        self._read_labels()
+        wanted = {each.id for labels in calls for each in labels}
+        if not wanted <= self._known.keys():
+            self._read_predictions(wanted)
+            self._read_labels()
+        fresh: dict[str, Labelled] = {}
+        results = [self._sorted(labels, fresh) for labels in calls]
+        if fresh:
+            self._write(list(fresh.values()))
+            for each in fresh.values():
+                self._known[each.id].label = each.label
+            self._on_labels(list(fresh.values()))
+        return results
+
+    def _sorted(self, labels: Sequence[Label], fresh: dict[str, Labelled]) -> FeedbackResult:
+        """What becomes of one call's labels; the new ones are added to ``fresh``."""
+        accepted = 0
+        repeated: list[str] = []
+        conflicting: list[str] = []
+        unknown: list[str] = []
+        for each in labels:
+            prediction = self._known.get(each.id)
+            if prediction is None:
+                unknown.append(each.id)
+                continue
+            before = fresh[each.id].label if each.id in fresh else prediction.label
+            if before is None:
+                accepted += 1
+                fresh[each.id] = Labelled(
+                    each.id,
+                    prediction.version,
+                    prediction.event_time,
+                    np.frombuffer(prediction.outputs, np.float32),
+                    each.label,
+                )
+            else:
+                (repeated if before == each.label else conflicting).append(each.id)
+        return FeedbackResult(accepted, tuple(repeated), tuple(conflicting), tuple(unknown))
+
+    def _write(self, labels: Sequence[Labelled]) -> None:
+        times = pa.array([each.event_time // MICROSECONDS for each in labels], pa.int64())
+        table = pa.table(
+            {
+                ID_COLUMN: pa.array([each.id for each in labels], pa.string()),
+                TIME_COLUMN: times.cast(TIME_TYPE),
+                VERSION_COLUMN: pa.array([each.version for each in labels], pa.string()),
+                LABEL_COLUMN: pa.array([each.label for each in labels], _label_type(labels)),
+            }
+        )
+        self._store.write_offline_features(self.group, table, entity_column=ID_COLUMN)
+
+    def _remember(self, one: str, prediction: Remembered) -> None:
+        if one in self._known:
+            return
+        self._known[one] = prediction
+        if len(self._known) > self._max:
+            self._known.popitem(last=False)
+
+    def _read_labels(self) -> None:
+        """Labels that this or another replica kept since the last time."""
+        for batch in self._since(self.group, [ID_COLUMN, LABEL_COLUMN]):
+            for one, label in zip(
+                batch.column(ID_COLUMN).to_pylist(), batch.column(LABEL_COLUMN).to_pylist(), strict=True
+            ):
+                if one in self._known and self._known[one].label is None:
+                    self._known[one].label = label
+
+    def _read_predictions(self, wanted: set[str]) -> None:
+        """Predictions that another replica, or this one before a restart, logged since the last time."""
+        before = len(self._known)
+        for batch in self._since(self._log, None):
+            names = [name for name in batch.schema.names if name.startswith(OUTPUT_PREFIX)]
+            names = sorted(names, key=lambda name: int(name.removeprefix(OUTPUT_PREFIX))) or [
+                PREDICTION_COLUMN
+            ]
+            outputs = np.column_stack(
+                [np.asarray(batch.column(name).to_numpy(zero_copy_only=False), np.float32) for name in names]
+            )
+            rows = zip(
+                batch.column(ID_COLUMN).to_pylist(),
+                batch.column(TIME_COLUMN).cast(pa.int64()).to_pylist(),
+                batch.column(VERSION_COLUMN).to_pylist(),
+                strict=True,
+            )
+            for row, (one, moment, version) in enumerate(rows):
+                self._remember(one, Remembered(moment * MICROSECONDS, version, outputs[row].tobytes()))
+        if len(self._known) > before:
+            # Labels of what was not known were passed over.
+            self._marks.pop(self.group, None)
+
+    def _since(self, name: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        """Rows of a group that were written since the last time; none where there is no such group."""
+        try:
+            files, mark = self._files_since(name)
+        except UnknownFeatureGroup:
+            return
+        if mark == self._marks.get(name):
+            return
+        for _, batch in files.batches(columns or files.group.columns):
+            yield batch
+        self._marks[name] = mark
+
+    def _files_since(self, name: str) -> "tuple[GroupFiles, CommitMark]":
+        return self._store.offline_files_since(name, self._marks.get(name))
+
+
+def checked_label(one: Any, label: Any, learnt: LearntModel | None) -> Any:
+    """A label as the model's classes, or its unit, have it.
+
+    Raises:
+        UnusableValueError: it is none that this model can be measured by.
+    """
+    classes = learnt.classes if learnt is not None else ()
+    if classes:
+        for known in classes:
+            # Not equality alone: a text is no number, and true is not 1.
+            if known == label and isinstance(known, bool) == isinstance(label, bool):
+                return known
+        raise UnusableValueError(
+            f"label {label!r:.80} of {one!r:.80} is none of the classes {list(classes)!r:.200}"
+        )
+    if type(label) not in (int, float) or not math.isfinite(label):
+        raise UnusableValueError(f"label {label!r:.80} of {one!r:.80} is no number")
+    return float(label)
+
+
+def _label_type(labels: Sequence[Labelled]) -> pa.DataType:
+    return pa.infer_type([each.label for each in labels])

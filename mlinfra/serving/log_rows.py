@@ -1,0 +1,114 @@
+"""Predictions as rows of a feature group: what the model read and answered, for whom, when, by which version.
+
+=====================  =====================================================================
+``prediction_id``      the entity of the group
+``event_timestamp``    what the prediction is of; when it was made, unless the client says else
+``model_version``      version of the model
+``entity``             whose features the server read; null where the client gave them
+the model's features   values of the newest row of the window
+``prediction``         the class, or the value
+``output_0``, ...      probability of each class; of models of other libraries, the outputs
+=====================  =====================================================================
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from mlinfra.models.learnt import LearntModel
+from mlinfra.serving.observations import Observed, prediction_ids
+from mlinfra.serving.served_model import ServedModel
+from mlinfra.serving.tensors import OPEN, Array, TensorSpec
+
+ID_COLUMN = "prediction_id"
+TIME_COLUMN = "event_timestamp"
+VERSION_COLUMN = "model_version"
+ENTITY_COLUMN = "entity"
+PREDICTION_COLUMN = "prediction"
+LABEL_COLUMN = "label"
+OUTPUT_PREFIX = "output_"
+RESERVED = (ID_COLUMN, TIME_COLUMN, VERSION_COLUMN, ENTITY_COLUMN, PREDICTION_COLUMN, "created_timestamp")
+MAX_COLUMNS = 1024
+"""Of a model of another library: tensors with more values a row are not logged."""
+TIME_TYPE = pa.timestamp("us", "UTC")
+
+
+def log_group(prefix: str, model_name: str) -> str:
+    """Name of a feature group of a model: ``predictions_my_model``."""
+    return (f"{prefix}_" + re.sub(r"[^A-Za-z0-9_.-]+", "_", model_name))[:128]
+
+
+def log_table(batch: Sequence[Observed]) -> pa.Table:
+    """Rows of predictions of one model, one version."""
+    model = batch[0].model
+    rows = [each.rows for each in batch]
+    times = np.repeat(np.array([each.event_time // 1000 for each in batch], np.int64), rows)
+    columns: dict[str, pa.Array] = {
+        ID_COLUMN: pa.array(
+            [one for each in batch for one in prediction_ids(each.id, each.rows)], pa.string()
+        ),
+        TIME_COLUMN: pa.array(times, pa.int64()).cast(TIME_TYPE),
+        VERSION_COLUMN: pa.array([model.file.version] * sum(rows), pa.string()),
+        ENTITY_COLUMN: pa.array(_entities(batch), pa.string()),
+    }
+    for name, values in _inputs(model, batch):
+        columns[f"feature_{name}" if name in RESERVED or name.startswith(OUTPUT_PREFIX) else name] = values
+    return pa.table(columns | _outputs(model, batch))
+
+
+def output_matrix(model: ServedModel, batch: Sequence[Observed]) -> Array:
+    """The first output of each prediction, (rows, outputs)."""
+    return np.concatenate([each.outputs[0].reshape(each.rows, -1) for each in batch])
+
+
+def feature_matrix(learnt: LearntModel, batch: Sequence[Observed]) -> Array:
+    """The newest row of each window, (rows, features)."""
+    tensors = [next(iter(each.inputs.values())) for each in batch]
+    newest = [each[:, -1, :] if each.ndim == 3 else each.reshape(len(each), -1) for each in tensors]
+    matrix: Array = np.concatenate(newest)[:, : len(learnt.features)]
+    return matrix
+
+
+def _entities(batch: Sequence[Observed]) -> list[str | None]:
+    found: list[str | None] = []
+    for each in batch:
+        found += [None] * each.rows if each.entities is None else [str(key) for key in each.entities]
+    return found
+
+
+def _inputs(model: ServedModel, batch: Sequence[Observed]) -> list[tuple[str, pa.Array]]:
+    if model.learnt is not None and len(model.inputs) == 1:
+        matrix = feature_matrix(model.learnt, batch)
+        return [(name, pa.array(matrix[:, place])) for place, name in enumerate(model.learnt.features)]
+    columns: list[tuple[str, pa.Array]] = []
+    for spec in model.inputs:
+        columns += _flat(spec, [each.inputs[spec.name] for each in batch])
+    return columns
+
+
+def _outputs(model: ServedModel, batch: Sequence[Observed]) -> dict[str, pa.Array]:
+    if model.learnt is None:
+        found: list[tuple[str, pa.Array]] = []
+        for place, spec in enumerate(model.outputs):
+            found += _flat(spec, [each.outputs[place] for each in batch])
+        return {f"{OUTPUT_PREFIX}{place}": values for place, (_, values) in enumerate(found)}
+    matrix = output_matrix(model, batch)
+    classes = model.learnt.classes
+    if not classes:
+        return {PREDICTION_COLUMN: pa.array(matrix[:, 0])}
+    predicted = [classes[place] for place in matrix.argmax(axis=1).tolist()]
+    return {PREDICTION_COLUMN: pa.array(predicted)} | {
+        f"{OUTPUT_PREFIX}{place}": pa.array(matrix[:, place]) for place in range(matrix.shape[1])
+    }
+
+
+def _flat(spec: TensorSpec, arrays: Sequence[Array]) -> list[tuple[str, pa.Array]]:
+    """Columns of a tensor whose rows have one size; none where it is open or too wide."""
+    if OPEN in spec.shape[1:] or int(np.prod(spec.shape[1:])) > MAX_COLUMNS or not spec.shape:
+        return []
+    joined = np.concatenate([each.reshape(len(each), -1) for each in arrays])
+    names = [spec.name] if joined.shape[1] == 1 else [f"{spec.name}_{n}" for n in range(joined.shape[1])]
+    clean = [re.sub(r"[^A-Za-z0-9_.-]+", "_", name) for name in names]
+    return [(name, pa.array(np.ascontiguousarray(joined[:, place]))) for place, name in enumerate(clean)]

@@ -1,0 +1,144 @@
+"""Writes predictions to a feature group, ``predictions_<model>``: buffered, bounded, one commit at a time."""
+
+import logging
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Literal
+
+import pyarrow as pa
+
+from mlinfra.errors import InvalidInputError, MlinfraError
+from mlinfra.features import FeatureStore, UnknownFeatureGroup
+from mlinfra.serving.log_rows import ID_COLUMN, log_group, log_table
+from mlinfra.serving.observations import Observed
+
+logger = logging.getLogger(__name__)
+
+GROUP_PREFIX = "predictions"
+ROWS_AT_ONCE = 20_000
+Outcome = Literal["written", "dropped", "sampled_out", "refused"]
+Count = Callable[[Outcome, int], None]
+
+
+class PredictionLog:
+    """The log of one model; of one thread.
+
+    What waits when the process is killed is lost: at most the predictions of ``seconds``.
+
+    Args:
+        store: where the group is.
+        model_name: whose predictions.
+        share: part of the requests that is logged, told by a hash of their ID.
+        seconds: how often what waits is written.
+        max_rows: predictions that may wait while the store does not answer; the oldest are dropped.
+        count: told what became of predictions.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        model_name: str,
+        *,
+        share: float,
+        seconds: float,
+        max_rows: int,
+        count: Count,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self.group = log_group(GROUP_PREFIX, model_name)
+        self._share = share
+        self._seconds = seconds
+        self._max_rows = max_rows
+        self._count = count
+        self._clock = clock
+        self._waiting: deque[Observed] = deque()
+        self._rows = 0
+        self._due = clock() + seconds
+
+    def observe(self, batch: Sequence[Observed]) -> None:
+        """Take predictions."""
+        for each in batch:
+            if is_chosen(each.id, self._share):
+                self._waiting.append(each)
+                self._rows += each.rows
+            else:
+                self._count("sampled_out", each.rows)
+        while self._rows > self._max_rows:
+            self._count("dropped", self._forget().rows)
+
+    def tick(self) -> None:
+        """Write what waits, where it is time."""
+        if self._clock() >= self._due or self._rows >= ROWS_AT_ONCE:
+            self.flush()
+
+    def close(self) -> None:
+        """Write what waits; what cannot be written is lost, and told."""
+        self.flush()
+        if self._rows:
+            self._count("dropped", self._rows)
+            logger.error("%d predictions could not be logged", self._rows)
+
+    def flush(self) -> None:
+        """Write what waits; where the store does not answer it stays for the next time."""
+        self._due = self._clock() + self._seconds
+        while self._waiting:
+            chosen: list[Observed] = []
+            rows = 0
+            for each in self._waiting:
+                if chosen and rows + each.rows > ROWS_AT_ONCE:
+                    break
+                chosen.append(each)
+                rows += each.rows
+            if not self._written(chosen, rows):
+                return
+            for _ in chosen:
+                self._forget()
+
+    def _written(self, batch: Sequence[Observed], rows: int) -> bool:
+        """Write; False where another try may help."""
+        try:
+            # Another version may have other columns: each its own rows, all in one commit where they agree.
+            tables = [log_table(list(run)) for _, run in groupby(batch, key=lambda each: id(each.model))]
+            self._store.write_offline_features(
+                self.group, _as_in_group(self._store, self.group, _joined(tables)), entity_column=ID_COLUMN
+            )
+        except InvalidInputError as error:
+            self._count("refused", rows)
+            logger.error("predictions cannot be logged to %s: %s", self.group, error)
+            return True
+        except MlinfraError as error:
+            logger.warning("predictions wait to be logged to %s: %s", self.group, error)
+            return False
+        self._count("written", rows)
+        return True
+
+    def _forget(self) -> Observed:
+        oldest = self._waiting.popleft()
+        self._rows -= oldest.rows
+        return oldest
+
+
+def is_chosen(request_id: str, share: float) -> bool:
+    """Whether a request is among the share that is logged; the same for every replica and every try."""
+    return zlib.crc32(request_id.encode()) < share * 2**32
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="permissive")
+
+
+def _as_in_group(store: FeatureStore, name: str, table: pa.Table) -> pa.Table:
+    """The table with the columns of earlier versions that this one does not have, as nulls."""
+    try:
+        group = store.get_feature_group(name)
+    except UnknownFeatureGroup:
+        return table
+    for field in group.schema:
+        if field.name not in table.column_names and field.name != "created_timestamp":
+            table = table.append_column(field.name, pa.nulls(len(table), field.type))
+    return table

@@ -1,0 +1,171 @@
+"""Predictions and their labels in the feature store: nothing lost that was acknowledged, nothing twice."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from integration.serving.conftest import Start
+from servers.model_server import ModelServer, learnt_metadata, linear_model
+
+from mlinfra.features import FeatureStore, UnknownFeatureGroup
+
+INFER = "/v2/models/adder/infer"
+FEEDBACK = "/v2/models/adder/feedback"
+LOG = "predictions_adder"
+LABELS = "labels_adder"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(tmp_path / "log")
+
+
+@pytest.fixture
+def start(start_server: Start, store: FeatureStore, tmp_path: Path) -> Callable[..., ModelServer]:
+    model = linear_model(
+        tmp_path / "adder.onnx", features=2, window=1, metadata=learnt_metadata(["open", "close"])
+    )
+
+    def started(**environment: str) -> ModelServer:
+        return start_server(
+            MLINFRA_SERVED_MODEL=str(model),
+            MLINFRA_PREDICTION_LOG_URI=str(store.root),
+            **{"MLINFRA_SERVING_LOG_SECONDS": "0.1"} | environment,
+        )
+
+    return started
+
+
+def infer(server: ModelServer, *rows: list[float], **more: Any) -> str:
+    """Predict, and give the request's ID."""
+    data = np.array(rows, np.float64).reshape(-1, 1, 2)
+    tensor = {
+        "name": "features",
+        "datatype": "FP32",
+        "shape": list(data.shape),
+        "data": data.ravel().tolist(),
+    }
+    answer = httpx.post(server.url + INFER, json={"inputs": [tensor], **more})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def label(server: ModelServer, *labels: tuple[str, Any]) -> httpx.Response:
+    body = [{"id": one, "label": value} for one, value in labels]
+    return httpx.post(server.url + FEEDBACK, json=body, timeout=30)
+
+
+def logged(store: FeatureStore, group: str, count: int) -> pd.DataFrame:
+    """The rows of a group, once there are so many."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            rows = store.read_offline_features(group)
+            if len(rows) >= count:
+                return rows
+        except UnknownFeatureGroup:
+            pass
+        assert time.monotonic() < deadline, f"{group} never had {count} rows"
+        time.sleep(0.05)
+
+
+def test_predictions_are_logged_with_what_was_read(
+    start: Callable[..., ModelServer], store: FeatureStore
+) -> None:
+    server = start()
+    first = infer(server, [1, 2], parameters={"event_timestamp": "2026-01-05T10:00:00Z"})
+    infer(server, [3, 4], [5, 6.5], id="mine", parameters={"event_timestamp": "2026-01-05T12:00:00+01:00"})
+    rows = logged(store, LOG, 3)
+    assert rows["prediction_id"].tolist() == [first, "mine:0", "mine:1"]
+    assert rows["open"].tolist() == [1, 3, 5]
+    assert rows["prediction"].tolist() == [3, 7, 11.5]
+    assert rows["model_version"].tolist() == ["1", "1", "1"]
+    assert rows["event_timestamp"].dt.hour.tolist() == [10, 11, 11]
+    assert rows["entity"].isna().all()
+
+
+def test_what_waits_is_logged_at_the_end(start: Callable[..., ModelServer], store: FeatureStore) -> None:
+    server = start(MLINFRA_SERVING_LOG_SECONDS="3600")
+    for number in range(50):
+        infer(server, [number, 0])
+    assert LOG not in store.list_feature_groups()
+    assert server.stop() == 0
+    assert sorted(store.read_offline_features(LOG)["open"]) == list(range(50))
+
+
+def test_a_share_is_logged_where_that_is_asked_for(
+    start: Callable[..., ModelServer], store: FeatureStore
+) -> None:
+    server = start(MLINFRA_SERVING_LOG_SHARE="0.5")
+    for number in range(200):
+        infer(server, [number, 0], id=f"request-{number}")
+    text = httpx.get(f"{server.url}/metrics").text
+    assert server.stop() == 0
+    written = len(store.read_offline_features(LOG))
+    assert 50 < written < 150
+    assert 'mlinfra_serving_predictions_total{model="adder",version="1"} 200.0' in text
+
+
+def test_labels_are_told_apart(start: Callable[..., ModelServer], store: FeatureStore) -> None:
+    server = start()
+    one, two = infer(server, [1, 2]), infer(server, [3, 4])
+    assert label(server, (one, 3.5), (two, 7)).json()["accepted"] == 2
+    again = label(server, (one, 3.5), (two, 8), ("nobody", 1)).json()
+    assert again == {"accepted": 0, "repeated": [one], "conflicting": [two], "unknown": ["nobody"]}
+    assert label(server, ("nobody", 1)).status_code == 404
+    rows = store.read_offline_features(LABELS)
+    assert dict(zip(rows["prediction_id"], rows["label"], strict=True)) == {one: 3.5, two: 7.0}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "problem"),
+    [
+        (b"{", 400, "no JSON"),
+        (b"{}", 400, "the body is a list"),
+        (b"[]", 400, "the body is a list"),
+        (b'[{"id": 7, "label": 1}]', 400, "a label is"),
+        (b'[{"id": "a"}]', 400, "a label is"),
+        (b'[{"id": "a", "label": "up"}]', 422, "is no number"),
+        (b'[{"id": "a", "label": null}]', 422, "is no number"),
+    ],
+)
+def test_a_bad_label_is_told(adder: ModelServer, start: Any, body: bytes, status: int, problem: str) -> None:
+    server = start()
+    answer = httpx.post(server.url + FEEDBACK, content=body)
+    assert (answer.status_code, problem in answer.json()["error"]) == (status, True), answer.text
+
+
+def test_without_a_log_no_labels_are_taken(adder: ModelServer) -> None:
+    answer = label(adder, ("a", 1))
+    assert (answer.status_code, answer.json()["reason"]) == (404, "Unsupported")
+
+
+def test_kill_loses_no_label_that_was_acknowledged(
+    start: Callable[..., ModelServer], store: FeatureStore
+) -> None:
+    server = start()
+    ids = [infer(server, [number, 0]) for number in range(10)]
+    logged(store, LOG, 10)
+    assert label(server, *((one, number) for number, one in enumerate(ids[:5]))).json()["accepted"] == 5
+    server.stop(signal.SIGKILL)
+    server = start()
+    answer = label(server, *((one, number) for number, one in enumerate(ids))).json()
+    assert answer == {"accepted": 5, "repeated": ids[:5], "conflicting": [], "unknown": []}
+    rows = store.read_offline_features(LABELS).set_index("prediction_id")["label"]
+    assert rows.to_dict() == {one: float(number) for number, one in enumerate(ids)}
+
+
+def test_a_replica_takes_labels_of_anothers_predictions(
+    start: Callable[..., ModelServer], store: FeatureStore
+) -> None:
+    one, other = start(), start()
+    made = infer(one, [1, 2])
+    logged(store, LOG, 1)
+    assert label(other, (made, 3)).json()["accepted"] == 1
+    assert label(one, (made, 3)).json()["repeated"] == [made]
