@@ -175,7 +175,7 @@ def _manifest(node: SimulatedNode) -> Object:
 
 
 def _pod_stage(name: str, *, deleted: bool, phases: Sequence[str], then: Object) -> Object:
-    selected = [
+    selected: list[Object] = [
         {"key": ".metadata.deletionTimestamp", "operator": "Exists" if deleted else "DoesNotExist"},
         {"key": ".status.phase", "operator": "In", "values": list(phases)},
     ]
