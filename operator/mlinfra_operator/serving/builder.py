@@ -17,6 +17,7 @@ from mlinfra.resources.names import (
     PREDICTION_LOG_URI_ENV,
     SERVED_DIGEST_ENV,
     SERVED_MODEL_ENV,
+    TERMINATION_LOG_ENV,
 )
 from mlinfra.resources.serving import ServedStage, Serving
 from mlinfra_operator.naming import service_name, slug
@@ -256,6 +257,7 @@ def _environment(
         FEATURE_STORE_URI_ENV: defaults.feature_store_uri,
         MONITORING_URI_ENV: defaults.monitoring_uri,
         PREDICTION_LOG_URI_ENV: defaults.prediction_log_uri,
+        TERMINATION_LOG_ENV: TERMINATION_LOG,
         "PORT": str(PORT),
     }
     own = {variable.name for variable in serving.env or ()}

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlinfra.resources.names import MANAGED_LABEL, MODEL_VERSION_LABEL
 from mlinfra.resources.serving import ServedStage
+from mlinfra_operator.termination import told_at_the_end
 
 SPEC_HASH_ANNOTATION = "mlinfra.io/spec-hash"
 """On a Deployment: what it was made from, so that it is written only where that changed."""
@@ -175,13 +176,16 @@ def _trouble(pod: Object) -> Trouble | None:
     for container in status.get("containerStatuses") or ():
         state = container.get("state") or {}
         last = (container.get("lastState") or {}).get("terminated") or state.get("terminated")
+        told = told_at_the_end(last.get("message", "")) if last else None
         ended = (
             f"; ended with exit code {last['exitCode']} {last.get('message', '')}".rstrip() if last else ""
         )
         waiting = state.get("waiting") or {}
         if waiting.get("reason", HARMLESS_WAITS[0]) not in HARMLESS_WAITS:
-            told = waiting.get("message") or waiting["reason"]
-            return Trouble(waiting["reason"], f"pod {name}: {told}{ended}")
+            if told is not None:
+                return Trouble(told[0], f"pod {name}: {told[1]}")
+            why = waiting.get("message") or waiting["reason"]
+            return Trouble(waiting["reason"], f"pod {name}: {why}{ended}")
         if "terminated" in state:
             return Trouble("Crashed", f"pod {name}{ended}")
         if "running" in state and not container.get("ready"):

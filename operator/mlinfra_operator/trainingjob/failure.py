@@ -1,16 +1,14 @@
 """Why a training failed: the reason and message that a person can act on. Pure."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlinfra.resources.names import EXIT_INVALID_INPUT
+from mlinfra_operator.termination import REASON, told_at_the_end
 from mlinfra_operator.trainingjob.observed import ChildJob, PodFacts, Termination
 
-REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 ORDINARY_ENDS = ("Error", "Completed")
-MAX_REASON_LENGTH = 128
 FOREIGN_EXPERIMENT = re.compile(r"Cannot start run with ID \S+ because active experiment ID does not match")
 """MLflow's words where a script chose an experiment other than its run's."""
 
@@ -35,9 +33,9 @@ def failure_of(child: ChildJob, pods: Sequence[PodFacts]) -> Failure:
     last = _last_failed(pods)
     if last is None:
         return Failure(reason, message or "the Job failed; its pods are gone")
-    told = _told_by_trainer(last)
+    told = told_at_the_end(last.message)
     if told is not None:
-        return told
+        return Failure(*told)
     if reason == "DeadlineExceeded":
         return Failure(reason, f"the training was stopped at its deadline (activeDeadlineSeconds); {message}")
     if FOREIGN_EXPERIMENT.search(last.message):
@@ -60,18 +58,3 @@ def failure_of(child: ChildJob, pods: Sequence[PodFacts]) -> Failure:
 def _last_failed(pods: Sequence[PodFacts]) -> Termination | None:
     ends = [pod.termination for pod in pods if pod.termination and pod.termination.exit_code != 0]
     return max(ends, key=lambda end: end.finished_at, default=None)
-
-
-def _told_by_trainer(end: Termination) -> Failure | None:
-    try:
-        told = json.loads(end.message)
-    except ValueError:
-        return None
-    if not isinstance(told, dict):
-        return None
-    reason, message = told.get("reason"), told.get("message")
-    if not isinstance(reason, str) or not isinstance(message, str):
-        return None
-    if not REASON.fullmatch(reason) or len(reason) > MAX_REASON_LENGTH:
-        return None
-    return Failure(reason, message)

@@ -53,6 +53,7 @@ def test_the_server_is_told_which_file_of_which_version_it_may_serve() -> None:
         "MLFLOW_TRACKING_URI": "http://mlflow",
         "MLINFRA_FEATURE_STORE_URI": "file:///features",
         "MLINFRA_MONITORING_URI": "file:///monitoring",
+        "MLINFRA_TERMINATION_LOG": "/mlinfra/scratch/termination-log",
         "PORT": "8080",
         "HOME": "/mlinfra/scratch",
         "TMPDIR": "/mlinfra/scratch",

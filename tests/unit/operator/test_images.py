@@ -13,7 +13,7 @@ from shutil import copy, copytree
 import pytest
 
 REPOSITORY = Path(__file__).parents[3]
-DOCKERFILES = ("operator/Dockerfile", "trainer_image/Dockerfile")
+DOCKERFILES = ("operator/Dockerfile", "server_image/Dockerfile", "trainer_image/Dockerfile")
 UNNEEDED = ("**/__pycache__", "**/*.pyc", "**/Dockerfile")
 
 
@@ -104,19 +104,21 @@ def test_base_images_have_a_version(dockerfile: str) -> None:
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 from importlib.metadata import packages_distributions
-import mlinfra_operator
-for found in pkgutil.walk_packages(mlinfra_operator.__path__, "mlinfra_operator."):
+name = sys.argv[1]
+package = importlib.import_module(name)
+for found in pkgutil.walk_packages(package.__path__, f"{name}."):
     if not found.name.endswith("__main__"):
         importlib.import_module(found.name)
-importlib.import_module("mlinfra_operator.__main__")
+importlib.import_module(f"{name}.__main__")
 provided = packages_distributions()
 loaded = {name.partition(".")[0] for name in sys.modules}
 print(*sorted(set().union(*(provided[name] for name in loaded if name in provided))))
 """
 
 
-def test_the_operators_image_holds_all_that_the_operator_imports(tmp_path: Path) -> None:
-    for sources, destination in copies("operator/Dockerfile"):
+def imported_in_image(dockerfile: str, package: str, tmp_path: Path) -> set[str]:
+    """The libraries that all of a package imports, with nothing of the repository but what was copied."""
+    for sources, destination in copies(dockerfile):
         target = tmp_path / destination.lstrip("/")
         for source in sources:
             if (REPOSITORY / source).is_dir():
@@ -128,15 +130,23 @@ def test_the_operators_image_holds_all_that_the_operator_imports(tmp_path: Path)
     libraries = next(path for path in sys.path if path.endswith("site-packages"))
     # Without the site module and this folder nothing of the repository is found but what was copied.
     result = subprocess.run(
-        [sys.executable, "-S", "-P", "-c", IMPORT_ALL],
+        [sys.executable, "-S", "-P", "-c", IMPORT_ALL, package],
         env={"PYTHONPATH": f"{tmp_path / 'app'}:{libraries}", "PATH": ""},
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert result.returncode == 0, result.stderr
+    # HTTP clients take Brotli where it happens to be installed, as it is here.
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in result.stdout.split()} - {"mlinfra", "brotli"}
+
+
+def test_the_operators_image_holds_all_that_the_operator_imports(tmp_path: Path) -> None:
+    used = imported_in_image("operator/Dockerfile", "mlinfra_operator", tmp_path)
     lock = (REPOSITORY / "requirements/operator.txt").read_text()
     pinned = set(re.findall(r"^([a-z0-9.-]+)==", lock, flags=re.MULTILINE))
-    # HTTP clients take Brotli where it happens to be installed, as it is here.
-    used = {re.sub(r"[-_.]+", "-", name).lower() for name in result.stdout.split()} - {"mlinfra", "brotli"}
     assert {"kopf", "httpx", "pydantic"} <= used <= pinned
+
+
+def test_the_servers_image_holds_the_modules_that_the_server_imports(tmp_path: Path) -> None:
+    assert "uvicorn" in imported_in_image("server_image/Dockerfile", "mlinfra.serving", tmp_path)
