@@ -1,0 +1,1 @@
+"""How good answers probably are while their labels are not there."""
