@@ -188,6 +188,8 @@ def value() -> dict[str, Any]:
 
 def main() -> None:
     warnings.simplefilter("ignore")
+    # NannyML 0.13.1 cannot handle the strings of pandas 3.
+    pd.set_option("future.infer_string", False)
     print(
         json.dumps(
             {"nannyml": nml.__version__, "binary": binary(), "multiclass": multiclass(), "value": value()},
