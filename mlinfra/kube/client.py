@@ -123,6 +123,16 @@ class KubernetesClient:
                 return None
             raise
 
+    async def offers(self, resource: ResourceType) -> bool:
+        """Whether the API server serves this version of a type."""
+        try:
+            found = await self._json("GET", f"/apis/{resource.api_version}")
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return any(served["name"] == resource.plural for served in found["resources"])
+
     async def list(
         self,
         resource: ResourceType,

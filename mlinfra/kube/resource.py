@@ -80,6 +80,7 @@ VALIDATING_ADMISSION_POLICY_BINDINGS = ResourceType(
     "ValidatingAdmissionPolicyBinding",
     namespaced=False,
 )
+POD_GROUPS = ResourceType("scheduling.k8s.io", "v1alpha2", "podgroups", "PodGroup")
 TRAINING_JOBS = ResourceType("mlinfra.io", "v1alpha1", "trainingjobs", "TrainingJob")
 MODEL_VERSIONS = ResourceType("mlinfra.io", "v1alpha1", "modelversions", "ModelVersion")
 RETRAINING_POLICIES = ResourceType("mlinfra.io", "v1alpha1", "retrainingpolicies", "RetrainingPolicy")

@@ -112,6 +112,7 @@ class LocalCluster:
         durable: whether etcd flushes to disk; tests do without.
         with_node: whether a node runs, so that pods do.
         capacity: further resources of the node, such as ``nvidia.com/gpu``.
+        gang_scheduling: whether the scheduler starts groups of pods together, which is alpha.
         sources: where programs come from.
     """
 
@@ -122,6 +123,7 @@ class LocalCluster:
         durable: bool = True,
         with_node: bool = True,
         capacity: Mapping[str, str] | None = None,
+        gang_scheduling: bool = False,
         sources: Sources | None = None,
     ) -> None:
         self.state = state
@@ -129,6 +131,7 @@ class LocalCluster:
         self._durable = durable
         self._with_node = with_node
         self._capacity = capacity or {}
+        self._gang_scheduling = gang_scheduling
         self._sources = sources or Sources.of()
 
     @property
@@ -238,9 +241,10 @@ class LocalCluster:
         etcd_trust.load_cert_chain(etcd_pair.certificate, etcd_pair.key)
         admin_trust = ClusterConfig.from_kubeconfig(credentials.kubeconfigs["admin"]).ssl_context
         etcd = control_plane.etcd(self.state, network, programs, credentials, durable=self._durable)
-        api_server = control_plane.api_server(network, programs, credentials)
-        manager = control_plane.controller_manager(network, programs, credentials)
-        scheduler = control_plane.scheduler(network, programs, credentials)
+        alpha = control_plane.GANG_SCHEDULING if self._gang_scheduling else ()
+        api_server = control_plane.api_server(network, programs, credentials, alpha=alpha)
+        manager = control_plane.controller_manager(network, programs, credentials, alpha=alpha)
+        scheduler = control_plane.scheduler(network, programs, credentials, alpha=alpha)
         return [
             Component(etcd, _answers(f"{etcd.address}/health", etcd_trust)),
             Component(api_server, _answers(f"{api_server.address}/readyz", admin_trust)),

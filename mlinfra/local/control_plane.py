@@ -1,7 +1,7 @@
 """The command lines of the control plane: pure functions of addresses, files and keys."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlinfra.local.credentials import NODE_NAME, Credentials
@@ -51,7 +51,14 @@ def etcd(
     return ProcessSpec("etcd", argv, address=client, inputs=(authority, pair.certificate, pair.key))
 
 
-def api_server(network: Network, programs: Programs, credentials: Credentials) -> ProcessSpec:
+GANG_SCHEDULING = ("GenericWorkload", "GangScheduling")
+"""Feature gates by which pods of a group start together."""
+SCHEDULING_API = "scheduling.k8s.io/v1alpha2"
+
+
+def api_server(
+    network: Network, programs: Programs, credentials: Credentials, *, alpha: Sequence[str] = ()
+) -> ProcessSpec:
     """kube-apiserver: Node and RBAC authorization, no anonymous requests, loopback only."""
     serving, kubelet = credentials.pairs["apiserver"], credentials.pairs["kubelet-client"]
     etcd_client = credentials.pairs["etcd-client"]
@@ -80,6 +87,8 @@ def api_server(network: Network, programs: Programs, credentials: Credentials) -
         f"--kubelet-client-key={kubelet.key}",
         "--kubelet-preferred-address-types=InternalIP",
         "--profiling=false",
+        *_feature_gates(alpha),
+        *([f"--runtime-config={SCHEDULING_API}=true"] if alpha else []),
     ]
     inputs = (
         credentials.authority,
@@ -90,7 +99,9 @@ def api_server(network: Network, programs: Programs, credentials: Credentials) -
     return ProcessSpec("kube-apiserver", argv, address=network.server, inputs=inputs)
 
 
-def controller_manager(network: Network, programs: Programs, credentials: Credentials) -> ProcessSpec:
+def controller_manager(
+    network: Network, programs: Programs, credentials: Credentials, *, alpha: Sequence[str] = ()
+) -> ProcessSpec:
     """kube-controller-manager, each controller with the rules of its own ServiceAccount."""
     absent = ",".join(f"-{name}" for name in ABSENT_CONTROLLERS)
     return _kube_component(
@@ -104,11 +115,14 @@ def controller_manager(network: Network, programs: Programs, credentials: Creden
             f"--service-account-private-key-file={credentials.signing.key}",
             f"--root-ca-file={credentials.authority}",
             f"--controllers=*,{absent}",
+            *_feature_gates(alpha),
         ],
     )
 
 
-def scheduler(network: Network, programs: Programs, credentials: Credentials) -> ProcessSpec:
+def scheduler(
+    network: Network, programs: Programs, credentials: Credentials, *, alpha: Sequence[str] = ()
+) -> ProcessSpec:
     """kube-scheduler."""
     return _kube_component(
         "kube-scheduler",
@@ -116,8 +130,12 @@ def scheduler(network: Network, programs: Programs, credentials: Credentials) ->
         programs,
         credentials,
         kubeconfig=credentials.kubeconfigs["scheduler"],
-        arguments=[],
+        arguments=_feature_gates(alpha),
     )
+
+
+def _feature_gates(names: Sequence[str]) -> list[str]:
+    return [f"--feature-gates={','.join(f'{name}=true' for name in names)}"] if names else []
 
 
 def node(

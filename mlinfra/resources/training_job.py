@@ -85,6 +85,7 @@ NOTHING_TO_RUN = "give model and data for the built-in trainer, or command or im
 NAME_TOO_LONG = f"metadata.name must have at most {MAX_NAME_LENGTH} characters: pod names derive from it"
 WEIGHTS_WITHOUT_CLASSES = "training.classWeights weigh classes: leave them out where data.task is Regression"
 CHECKPOINT_OF_OWN_CODE = "checkpoint belongs to the built-in trainer: give model and data"
+GANG_OF_ONE = "gangScheduling starts several pods together: give numNodes above 1"
 UNKNOWN_VOLUME = "every volumeMount needs the volume it names"
 
 
@@ -130,6 +131,10 @@ class TrainingJobSpec(ResourceModel):
                 {
                     "rule": "!has(self.checkpoint) || has(self.model)",
                     "message": CHECKPOINT_OF_OWN_CODE,
+                },
+                {
+                    "rule": "!self.gangScheduling || self.numNodes > 1",
+                    "message": GANG_OF_ONE,
                 },
                 {
                     "rule": "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
@@ -227,6 +232,13 @@ class TrainingJobSpec(ResourceModel):
             "else one a core."
         ),
     ] = 1
+    gang_scheduling: Annotated[
+        bool,
+        Field(
+            description="Start all pods together or none, where the API server offers the alpha PodGroup; "
+            "the condition GangScheduling tells."
+        ),
+    ] = False
     resources_per_node: Annotated[
         ResourceRequirements | None, Field(description="Compute resources of each training pod.")
     ] = None
@@ -324,6 +336,12 @@ class TrainingJobSpec(ResourceModel):
     def _weights_have_classes(self) -> "TrainingJobSpec":
         if self.data and self.data.task == "Regression" and self.training.class_weights != "None":
             raise ValueError(WEIGHTS_WITHOUT_CLASSES)
+        return self
+
+    @model_validator(mode="after")
+    def _gang_has_several_pods(self) -> "TrainingJobSpec":
+        if self.gang_scheduling and self.num_nodes == 1:
+            raise ValueError(GANG_OF_ONE)
         return self
 
     @model_validator(mode="after")

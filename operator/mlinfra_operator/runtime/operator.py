@@ -16,6 +16,7 @@ from mlinfra.kube.resource import (
     JOBS,
     MODEL_VERSIONS,
     NAMESPACES,
+    POD_GROUPS,
     RETRAINING_POLICIES,
     TRAINING_JOBS,
     ResourceType,
@@ -107,7 +108,7 @@ class Operator:
         The API server and MLflow's client are waited for as long as it takes.
         """
         cluster_uid = await _persistently(self._cluster_uid)
-        self._wire(cluster_uid)
+        self._wire(cluster_uid, gang_scheduling=await _persistently(self._offers_gangs))
         await asyncio.gather(_persistently(self._relist), self._mlflow.warm_up())
 
     async def run(self) -> None:
@@ -157,7 +158,7 @@ class Operator:
             self._server.server_close()
         await self._mlflow.aclose()
 
-    def _wire(self, cluster_uid: str | None) -> None:
+    def _wire(self, cluster_uid: str | None, *, gang_scheduling: bool) -> None:
         events = EventPoster(self._client)
         self._trainingjobs = trainingjob.TrainingJobController(
             trainingjob.Context(
@@ -173,6 +174,7 @@ class Operator:
                     image=self._settings.trainer_image,
                     tracking_uri=self._settings.tracking_uri,
                     feature_store_uri=self._settings.feature_store_uri,
+                    gang_scheduling=gang_scheduling,
                 ),
                 finish=self._finish,
                 phase_changed=self._phase_changed,
@@ -285,6 +287,9 @@ class Operator:
         while True:
             await asyncio.sleep(RELIST_SECONDS * random.uniform(0.9, 1.1))
             await _persistently(self._relist)
+
+    async def _offers_gangs(self) -> bool:
+        return await self._client.offers(POD_GROUPS)
 
     async def _cluster_uid(self) -> str | None:
         try:

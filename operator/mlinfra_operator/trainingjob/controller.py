@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from mlinfra.kube import ApiError, KubernetesClient
-from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, PODS, SERVICES, TRAINING_JOBS
+from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, TrainingJob
 from mlinfra.resources.names import FIELD_MANAGER, TRAINING_JOB_UID_LABEL
 from mlinfra.tracking.contract import (
@@ -45,6 +45,7 @@ from mlinfra_operator.trainingjob.actions import (
     RegisterVersion,
 )
 from mlinfra_operator.trainingjob.distribution import build_peer_service
+from mlinfra_operator.trainingjob.gang import build_pod_group
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
 from mlinfra_operator.trainingjob.model_version_builder import build_model_version
 from mlinfra_operator.trainingjob.observed import Observed, Refusal, child_job, pod_facts
@@ -159,7 +160,12 @@ class TrainingJobController:
         else:
             since = None
             self._unready_since.pop(metadata.uid, None)
-        return Observed(child=child, run=context.runs.get(run_id) if run_id else None, unready_since=since)
+        return Observed(
+            child=child,
+            run=context.runs.get(run_id) if run_id else None,
+            unready_since=since,
+            gang_offered=context.defaults.gang_scheduling,
+        )
 
     async def _perform(self, action: Action, job: TrainingJob, observed: Observed) -> Observed:
         match action:
@@ -226,7 +232,7 @@ class TrainingJobController:
         context, namespace = self._context, job.metadata.namespace
         manifest = build_job(job, run_id=action.run_id, defaults=context.defaults)
         try:
-            await self._ensure_peer_service(job)
+            await self._ensure_companions(job)
             created = await context.client.create(JOBS, manifest, namespace, field_manager=FIELD_MANAGER)
         except ApiError as error:
             if error.status == CONFLICT:
@@ -243,19 +249,22 @@ class TrainingJobController:
         context.children.created(created)
         return replace(observed, child=child_job(created))
 
-    async def _ensure_peer_service(self, job: TrainingJob) -> None:
-        """Pods that train together find each other by its name."""
-        if job.spec.num_nodes == 1:
-            return
-        service = build_peer_service(job)
-        try:
-            await self._context.client.create(
-                SERVICES, service, job.metadata.namespace, field_manager=FIELD_MANAGER
-            )
-        except ApiError as error:
-            # Its name derives from the TrainingJob's UID: what has it is ours.
-            if error.status != CONFLICT:
-                raise
+    async def _ensure_companions(self, job: TrainingJob) -> None:
+        """What pods that train together need: a Service to find each other by, and to start together."""
+        context, companions = self._context, []
+        if job.spec.num_nodes > 1:
+            companions.append((SERVICES, build_peer_service(job)))
+        if job.spec.gang_scheduling and context.defaults.gang_scheduling:
+            companions.append((POD_GROUPS, build_pod_group(job)))
+        for resource, manifest in companions:
+            try:
+                await context.client.create(
+                    resource, manifest, job.metadata.namespace, field_manager=FIELD_MANAGER
+                )
+            except ApiError as error:
+                # Its name derives from the TrainingJob's UID: what has it is ours.
+                if error.status != CONFLICT:
+                    raise
 
     async def _delete_child(self, action: DeleteChild, job: TrainingJob, observed: Observed) -> Observed:
         client, name, namespace = self._context.client, job.metadata.name, job.metadata.namespace

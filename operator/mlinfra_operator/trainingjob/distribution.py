@@ -20,8 +20,8 @@ def is_distributed(job: TrainingJob) -> bool:
     return job.spec.num_nodes > 1 or job.spec.num_proc_per_node != 1
 
 
-def peer_service_name(job: TrainingJob) -> str:
-    """The name of the Service, which unlike a TrainingJob's begins with a letter and holds no dot."""
+def derived_name(job: TrainingJob) -> str:
+    """The name of Service and PodGroup; unlike a TrainingJob's it begins with a letter and holds no dot."""
     return f"mltj-{_digest(job)[:12]}"
 
 
@@ -49,7 +49,7 @@ def build_peer_service(job: TrainingJob) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": peer_service_name(job),
+            "name": derived_name(job),
             "namespace": job.metadata.namespace,
             "labels": labels,
             "ownerReferences": [owner_reference(job)],
@@ -71,7 +71,7 @@ def torchrun_environment(job: TrainingJob) -> list[dict[str, Any]]:
     values |= {
         "PET_NNODES": str(spec.num_nodes),
         "PET_RDZV_BACKEND": "c10d",
-        "PET_RDZV_ENDPOINT": f"{job.metadata.name}-0.{peer_service_name(job)}:{port}",
+        "PET_RDZV_ENDPOINT": f"{job.metadata.name}-0.{derived_name(job)}:{port}",
         "PET_RDZV_ID": job.metadata.uid,
         "PET_MAX_RESTARTS": str(spec.backoff_limit),
     }

@@ -25,10 +25,11 @@ from mlinfra_operator.pod_security import (
     WRITABLE_FOLDERS,
 )
 from mlinfra_operator.trainingjob.distribution import (
+    derived_name,
     owner_reference,
-    peer_service_name,
     torchrun_environment,
 )
+from mlinfra_operator.trainingjob.gang import scheduling_group
 from mlinfra_operator.trainingjob.observed import CONTAINER
 
 SHARED_MEMORY_VOLUME = "mlinfra-shm"
@@ -48,11 +49,16 @@ CONTRACT_ENVIRONMENT = (
 
 @dataclass(frozen=True, slots=True)
 class PodDefaults:
-    """What the operator is configured to give every training pod."""
+    """What the operator is configured to give every training pod.
+
+    Attributes:
+        gang_scheduling: whether the API server offers PodGroups.
+    """
 
     image: str
     tracking_uri: str
     feature_store_uri: str | None = None
+    gang_scheduling: bool = False
 
 
 def reserved_environment(job: TrainingJob) -> list[str]:
@@ -131,7 +137,9 @@ def _pod_spec(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
         "volumes": [*volumes, {"name": SCRATCH_VOLUME, "emptyDir": {}}, *_shared_memory_volume(job)],
     }
     if spec.num_nodes > 1:
-        pod["subdomain"] = peer_service_name(job)
+        pod["subdomain"] = derived_name(job)
+    if spec.gang_scheduling and defaults.gang_scheduling:
+        pod["schedulingGroup"] = scheduling_group(job)
     if spec.service_account_name is not None:
         pod["serviceAccountName"] = spec.service_account_name
     if spec.node_selector:

@@ -79,6 +79,7 @@ class Observed:
     Attributes:
         unavailable: why MLflow cannot be asked now.
         created_model_version: what exists under the name that the new ModelVersion takes.
+        gang_offered: whether the API server offers PodGroups.
         unready_since: when the active Job was last seen to have no ready pod.
     """
 
@@ -94,6 +95,7 @@ class Observed:
     unavailable: str | None = None
     refused: str | None = None
     unready_since: datetime | None = None
+    gang_offered: bool = False
 
 
 def child_job(obj: Mapping[str, Any]) -> ChildJob:

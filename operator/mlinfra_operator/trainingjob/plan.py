@@ -35,6 +35,7 @@ from mlinfra_operator.trainingjob.actions import (
     RegisterVersion,
 )
 from mlinfra_operator.trainingjob.failure import Failure, failure_of
+from mlinfra_operator.trainingjob.gang import gang_condition, gang_events
 from mlinfra_operator.trainingjob.gpus import gpus_of
 from mlinfra_operator.trainingjob.held import Hold, hold_of, queue_events
 from mlinfra_operator.trainingjob.job_builder import reserved_environment
@@ -310,6 +311,7 @@ class _Planner:
         status = self._status(phase, conditions.reconciling(reason, message))
         events = self._progress_events(phase, reason, message)
         events += queue_events(self.job, self.observed.child, hold)
+        events += gang_events(self.job, offered=self.observed.gang_offered)
         return Plan(status, events=events, retry=retry, requeue_after=requeue_after)
 
     def _progress_events(self, phase: Phase, reason: str, message: str) -> tuple[Event, ...]:
@@ -350,6 +352,7 @@ class _Planner:
 
     def _status(self, phase: Phase, observations: tuple[Observation, ...]) -> TrainingJobStatus:
         old, generation = self.job.status, self.job.metadata.generation
+        observations += gang_condition(self.job, offered=self.observed.gang_offered)
         child = self.observed.child
         mine = child if child is not None and is_mine(self.job, child) else None
         return TrainingJobStatus(

@@ -72,6 +72,8 @@ VOLUME = {"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}
 
 GOOD_JOBS: dict[str, Any] = {
     "several pods": built_in(numNodes=64, numProcPerNode="auto"),
+    "several pods at once": own_code(numNodes=2, gangScheduling=True),
+    "one pod at once is no gang": own_code(gangScheduling=False),
     "several processes": own_code(numProcPerNode=8),
     "least built-in": BUILT_IN,
     "least own code": OWN_CODE,
@@ -139,6 +141,7 @@ GOOD_JOBS: dict[str, Any] = {
 }
 BAD_JOBS: dict[str, Any] = {
     "no pod": own_code(numNodes=0),
+    "gang of one": own_code(gangScheduling=True),
     "too many processes": own_code(numProcPerNode=65),
     "processes that are no number": own_code(numProcPerNode="many"),
     "unknown task": data(task="Ranking"),

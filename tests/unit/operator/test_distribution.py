@@ -9,7 +9,7 @@ from mlinfra.resources import TrainingJob
 from mlinfra.resources.names import TRAINING_JOB_UID_LABEL
 from mlinfra_operator.trainingjob.distribution import (
     build_peer_service,
-    peer_service_name,
+    derived_name,
     rendezvous_port,
     torchrun_environment,
 )
@@ -57,7 +57,7 @@ def test_pods_meet_at_the_first_one() -> None:
     job = training_job(**BUILT_IN, numNodes=3, numProcPerNode=8, backoffLimit=5)
     spec = job_spec(job)
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
-    service = peer_service_name(job)
+    service = derived_name(job)
     assert spec["template"]["spec"]["subdomain"] == service
     assert variables(job) == {
         "PET_NPROC_PER_NODE": "8",
