@@ -5,7 +5,7 @@ Heavy libraries load in the commands that need them, so that help is instant.
 
 import typer
 
-from mlinfra.cli import cluster, datasets, features, lifecycle, runs
+from mlinfra.cli import cluster, datasets, features, lifecycle, runs, serving
 from mlinfra.cli.demo import demo
 from mlinfra.cli.train import EXAMPLES, train
 
@@ -17,6 +17,7 @@ app = typer.Typer(
 cluster.register(app)
 app.command()(demo)
 lifecycle.register(app)
+serving.register(app)
 app.command(name="train", epilog=EXAMPLES)(train)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(features.app, name="features")

@@ -6,19 +6,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlinfra.resources.names import FEATURE_STORE_URI_ENV
+from mlinfra.resources.names import (
+    FEATURE_STORE_URI_ENV,
+    MONITORING_URI_ENV,
+    PREDICTION_LOG_URI_ENV,
+    SERVED_DIGEST_ENV,
+    SERVED_MODEL_ENV,
+)
 from mlinfra.serving.errors import InvalidSettingError
 
 MissingPolicy = Literal["reject", "default", "last"]
 PREFIX = "MLINFRA_SERVING_"
 NAMED = {
-    "model": "MLINFRA_SERVED_MODEL",
-    "digest": "MLINFRA_SERVED_DIGEST",
+    "model": SERVED_MODEL_ENV,
+    "digest": SERVED_DIGEST_ENV,
     "tracking_uri": "MLFLOW_TRACKING_URI",
     "port": "PORT",
     "feature_store_uri": FEATURE_STORE_URI_ENV,
-    "prediction_log_uri": "MLINFRA_PREDICTION_LOG_URI",
-    "monitoring_uri": "MLINFRA_MONITORING_URI",
+    "prediction_log_uri": PREDICTION_LOG_URI_ENV,
+    "monitoring_uri": MONITORING_URI_ENV,
 }
 """Settings that have an environment variable of their own; the others' is ``MLINFRA_SERVING_<NAME>``."""
 JSON_SETTINGS = ("defaults",)

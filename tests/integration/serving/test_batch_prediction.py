@@ -1,0 +1,134 @@
+"""``mlinfra predict``: many rows from a file or a feature group into a Parquet file."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import Result
+from servers.model_server import learnt_metadata, linear_model
+from typer.testing import CliRunner
+
+from mlinfra.cli.main import app
+from mlinfra.features import FeatureStore
+
+ENTITIES = ("AAPL", "MSFT", "NEW")
+START = datetime(2025, 12, 20, tzinfo=UTC)
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """Forty days of two entities, and two of a third, in order of time."""
+    rows = [
+        (entity, START + timedelta(days=day), day + 100.0 * place, day / 10)
+        for day in range(40)
+        for place, entity in enumerate(ENTITIES)
+        if entity != "NEW" or day < 2
+    ]
+    return pd.DataFrame(rows, columns=["symbol", "event_timestamp", "open", "close"])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    metadata = learnt_metadata(["open", "close"], window=3)
+    model = linear_model(tmp_path / "adder.onnx", features=2, window=3, metadata=metadata)
+
+    def invoke(*arguments: object, code: int = 0) -> Result:
+        given = ["predict", str(model), "--to", str(tmp_path / "out.parquet"), *map(str, arguments)]
+        result = CliRunner().invoke(app, given)
+        assert result.exit_code == code, (result.output, result.exception)
+        return result
+
+    return invoke
+
+
+def expected(frame: pd.DataFrame) -> pd.DataFrame:
+    """The sum of each entity's last three rows, by entity and time."""
+    indexed = frame.set_index("event_timestamp")
+    sums = indexed.groupby("symbol")[["open", "close"]].rolling(3).sum().sum(axis=1, min_count=2).dropna()
+    return sums.rename("prediction")
+
+
+def check(path: Path, frame: pd.DataFrame) -> None:
+    found = pd.read_parquet(path).set_index(["symbol", "event_timestamp"])["prediction"].sort_index()
+    wanted = expected(frame).sort_index()
+    assert len(found) == len(wanted) == 76
+    np.testing.assert_allclose(found.to_numpy(), wanted.to_numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 7, 8192])
+def test_rows_of_a_parquet_file(run: Run, frame: pd.DataFrame, tmp_path: Path, batch_rows: int) -> None:
+    frame.to_parquet(tmp_path / "rows.parquet")
+    told = run(
+        "--file", tmp_path / "rows.parquet", "--entity", "symbol", "--batch-rows", batch_rows, "-o", "json"
+    )
+    assert json.loads(told.stdout) == {
+        "rows": 82,
+        "predicted": 76,
+        "without_window": 6,
+        "model_version": "1",
+        "file": str(tmp_path / "out.parquet"),
+    }
+    check(tmp_path / "out.parquet", frame)
+
+
+def test_rows_of_a_csv_file(run: Run, frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    assert "6 have fewer than the 3 rows" in run("--file", tmp_path / "rows.csv", "--entity", "symbol").stdout
+    check(tmp_path / "out.parquet", frame)
+
+
+@pytest.mark.parametrize("period", ["day", "month", "year"])
+def test_rows_of_a_feature_group(run: Run, frame: pd.DataFrame, tmp_path: Path, period: str) -> None:
+    store = FeatureStore(tmp_path / "store")
+    shuffled = frame.sample(frac=1, random_state=7)
+    for part in (shuffled[:30], shuffled[20:]):
+        store.write_offline_features("prices", part, entity_column="symbol", partition_by=period)
+    run("--group", "prices", "--store", store.root)
+    check(tmp_path / "out.parquet", frame)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda frame: frame.drop(columns="close"), "no column 'close'"),
+        (lambda frame: frame.assign(close="x"), "feature 'close' holds"),
+        (lambda frame: frame.assign(close=None), "'close' has no value in"),
+        (lambda frame: frame.assign(close=np.inf), "is infinite or beyond"),
+        (lambda frame: frame.iloc[::-1], "are not in order of time"),
+        (lambda frame: frame.drop(columns="event_timestamp"), "no column tells it"),
+    ],
+)
+def test_rows_that_cannot_be_predicted_leave_no_file(
+    run: Run,
+    frame: pd.DataFrame,
+    tmp_path: Path,
+    spoil: Callable[[pd.DataFrame], pd.DataFrame],
+    problem: str,
+) -> None:
+    spoil(frame).to_parquet(tmp_path / "rows.parquet", index=False)
+    assert problem in run("--file", tmp_path / "rows.parquet", "--entity", "symbol", code=2).stderr
+    assert [path.name for path in tmp_path.glob("*out.parquet*")] == []
+
+
+def test_a_file_that_is_none_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1 nothing")
+    assert "cannot be read" in run("--file", tmp_path / "rows.parquet", code=2).stderr
+    assert "cannot be read" in run("--file", tmp_path / "none.parquet", code=2).stderr
+
+
+def test_missing_values_follow_the_policy(run: Run, frame: pd.DataFrame, tmp_path: Path) -> None:
+    holes = frame.copy()
+    holes.loc[[30, 41], "close"] = None
+    holes.to_parquet(tmp_path / "rows.parquet")
+    file = ("--file", tmp_path / "rows.parquet", "--entity", "symbol")
+    run(*file, "--missing", "last")
+    check(tmp_path / "out.parquet", holes.assign(close=holes.groupby("symbol")["close"].ffill()))
+    run(*file, "--missing", "default", "--default", "close=5")
+    check(tmp_path / "out.parquet", holes.fillna({"close": 5.0}))
+    assert "--default is FEATURE=VALUE" in run(*file, "--default", "close", code=2).stderr
