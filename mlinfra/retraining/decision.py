@@ -18,11 +18,25 @@ PRECEDENCE = tuple(RetrainingTrigger)
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A training that a policy started; ``active`` until it has come to its end."""
+    """A training that a policy started; ``active`` until it has come to its end.
+
+    Attributes:
+        started: when, by the clock that schedules and limits follow.
+        events_until: up to which event time the monitors' evidence for it reached; None where a monitor did
+            not ask for it. A replay of old events has them long before ``started``.
+    """
 
     name: str
     started: datetime
     active: bool
+    events_until: datetime | None = None
+
+    def answers(self, request: Request) -> bool:
+        """Whether the training began when what is asked for was due already, or later."""
+        if request.due is None:
+            return False
+        reached = self.events_until if request.evidence and self.events_until else self.started
+        return reached >= request.due
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +90,9 @@ def decide(
         limits: what the policy allows.
         now: the time to decide for.
     """
-    newest = max((training.started for training in trainings), default=None)
-    unanswered = [each for each in requests if each.due is None or newest is None or newest < each.due]
+    unanswered = [
+        request for request in requests if not any(training.answers(request) for training in trainings)
+    ]
     if not unanswered:
         return None
     request = min(unanswered, key=lambda each: (PRECEDENCE.index(each.trigger), each.key))

@@ -150,15 +150,6 @@ class Request:
     evidence: tuple[MonitorResult, ...] = ()
 
 
-def monitor_requests(results: tuple[MonitorResult, ...]) -> tuple[Request, ...]:
-    """What the monitors ask for: only a breach asks."""
-    return tuple(
-        Request(result.trigger, result.window_end.isoformat(), result.message, result.window_end, (result,))
-        for result in results
-        if result.breached
-    )
-
-
 class _OnTheWire(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="ignore", strict=True, frozen=True)
 

@@ -17,9 +17,10 @@ from mlinfra.resources.retraining_policy_status import (
     RetrainingPolicyStatus,
     StartedTraining,
 )
+from mlinfra.retraining.assessment import TriggerRules, assess
 from mlinfra.retraining.decision import DAY, Hold, Limits, Start, Training, decide
 from mlinfra.retraining.schedule import InvalidScheduleError, Schedule, parse_schedule
-from mlinfra.retraining.triggers import Request, RetrainingTrigger, monitor_requests
+from mlinfra.retraining.triggers import Request, RetrainingTrigger
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import Event, Observation
 from mlinfra_operator.retrainingpolicy.builder import training_job_name
@@ -131,7 +132,9 @@ class _Planner:
         if schedule is not None and (due := schedule.latest(self.now, after=self._not_before())):
             time = conditions.timestamp(due)
             yield Request(RetrainingTrigger.SCHEDULED, time, f"scheduled for {time}", due)
-        yield from monitor_requests(self.observed.monitors)
+        asked = assess(self.observed.monitors, TriggerRules(drift_suffices=True)).request
+        if asked is not None:
+            yield asked
 
     def _not_before(self) -> datetime:
         moments = [self.created]

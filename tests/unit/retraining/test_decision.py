@@ -7,13 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlinfra.retraining.decision import Hold, Limits, Start, Training, decide
-from mlinfra.retraining.triggers import (
-    MonitorOutcome,
-    MonitorResult,
-    Request,
-    RetrainingTrigger,
-    monitor_requests,
-)
+from mlinfra.retraining.triggers import Request, RetrainingTrigger
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 MANUAL = Request(RetrainingTrigger.MANUAL, "1", "asked")
@@ -77,14 +71,6 @@ def test_a_training_answers_what_was_due_when_it_started_but_not_a_person() -> N
     assert decide([SCHEDULED, DRIFT], [training(0)], Limits("Allow"), NOW) is None
     assert decide([SCHEDULED, MANUAL], [training(0)], Limits("Allow"), NOW) == Start(MANUAL)
     assert decide([SCHEDULED], [training(0.1)], Limits("Allow"), NOW) == Start(SCHEDULED)
-
-
-def test_only_a_breach_asks_for_a_training() -> None:
-    results = tuple(
-        MonitorResult(RetrainingTrigger.DRIFT, outcome, NOW, 0.3, 0.2, str(outcome))
-        for outcome in MonitorOutcome
-    )
-    assert [request.message for request in monitor_requests(results)] == ["breached"]
 
 
 @given(
