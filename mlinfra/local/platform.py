@@ -60,7 +60,7 @@ class Platform:
             await session.ensure(mlflow)
             self._store_mlflow(initialized=True)
         with step("operator"):
-            await session.ensure(self._operator())
+            await session.ensure(self.operator())
 
     @property
     def _mlflow_file(self) -> Path:
@@ -97,7 +97,12 @@ class Platform:
         )
         return Component(spec, lambda: _succeeds(f"{url}/health"), seconds=120.0)
 
-    def _operator(self) -> Component:
+    def operator(self, program: str = "mlinfra_operator") -> Component:
+        """The operator, with its own rights in a cluster that was started.
+
+        Args:
+            program: module that is run; benchmarks measure one of their own.
+        """
         network = stored_network(self._state)
         if network is None:
             raise MlinfraError(f"the cluster in {self._state.directory} was never started")
@@ -105,7 +110,7 @@ class Platform:
         ready = f"http://{address}/readyz"
         spec = ProcessSpec(
             OPERATOR,
-            [sys.executable, "-m", "mlinfra_operator"],
+            [sys.executable, "-m", program],
             env={
                 "KUBECONFIG": str(self._operator_kubeconfig),
                 "MLFLOW_TRACKING_URI": self.mlflow_url,

@@ -1,0 +1,172 @@
+"""What is measured: plain Jobs, TrainingJobs with and without MLflow, and thousands of them at rest."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from benchmarks.operator_scale.load import (
+    MODEL_NAME,
+    POLL_SECONDS,
+    create_all,
+    manifests,
+    own_namespace,
+    training_job,
+    until,
+    watching,
+)
+from benchmarks.operator_scale.usage import Usage, operator_writes, writes
+from benchmarks.operator_scale.world import POD_SECONDS, World
+from mlinfra.kube import KubernetesClient
+from mlinfra.kube.resource import JOBS, TRAINING_JOBS
+from mlinfra_operator.runtime import mlflow_calls
+from mlinfra_operator.runtime.mlflow_registry import Mlflow
+
+IDLE_SECONDS = 30.0
+QUIET_SECONDS = 3.0
+"""So long no write may be told before the operator counts as idle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What so many TrainingJobs cost, from their creation to their end.
+
+    Attributes:
+        create_to_pod: seconds of each, shortest first.
+        cpu_milliseconds: of the operator, for each.
+        writes: of the operator, for each; Events aside.
+        peak_mib: the most memory that the operator held.
+    """
+
+    create_to_pod: tuple[float, ...]
+    cpu_milliseconds: float
+    writes: float
+    peak_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class AtRest:
+    """What so many live TrainingJobs cost while nothing happens, and a restart among them.
+
+    Attributes:
+        resident_mib: memory of the operator, and the most it held meanwhile.
+        idle_share: of one core.
+        restart_seconds: from the start of the process until a new TrainingJob had its pod.
+        written: how many of the TrainingJobs and their Jobs the restart changed.
+        restarted_mib: the most memory that the new process held.
+    """
+
+    resident_mib: float
+    peak_mib: float
+    idle_share: float
+    restart_seconds: float
+    written: int
+    restarted_mib: float
+
+
+async def plain_jobs(world: World, count: int) -> tuple[float, ...]:
+    """Seconds from creation to pod of so many Jobs, shortest first, while no operator runs."""
+    world.stop_operator()
+    async with own_namespace(world.client, "plain") as namespace:
+        async with watching(world.client, JOBS, namespace) as sightings:
+            await create_all(world.client, JOBS, manifests(JOBS, count, namespace), namespace, sightings)
+            await until(lambda: len(sightings.pods), count, "Jobs with a pod")
+            await until(lambda: len(sightings.ended), count, "Jobs that ended")
+        return sightings.create_to_pod()
+
+
+async def training_jobs(world: World, count: int, *, tracked: bool) -> Trained:
+    """So many TrainingJobs from their creation to their end, with MLflow or without."""
+    world.stop_operator()
+    await world.start_operator(tracked=tracked)
+    namespace_name = "tracked" if tracked else "untracked"
+    async with own_namespace(world.client, namespace_name) as namespace:
+        before, used = await writes(world.config), Usage.of(world.operator_pid())
+        async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
+            objects = manifests(TRAINING_JOBS, count, namespace)
+            await create_all(world.client, TRAINING_JOBS, objects, namespace, sightings)
+            await until(lambda: len(sightings.pods), count, "TrainingJobs with a pod")
+            await until(lambda: len(sightings.ended), count, "TrainingJobs that ended")
+        after, now = await writes(world.config), Usage.of(world.operator_pid())
+    return Trained(
+        create_to_pod=sightings.create_to_pod(),
+        cpu_milliseconds=(now.cpu_seconds - used.cpu_seconds) * 1000 / count,
+        writes=operator_writes(before, after, created=count) / count,
+        peak_mib=now.peak_mib,
+    )
+
+
+async def bare_calls(world: World, count: int) -> tuple[float, ...]:
+    """Seconds until MLflow has answered what comes before a Job, for so many at once, shortest first."""
+    mlflow = Mlflow(world.tracking_uri)
+    await mlflow.warm_up()
+    began = time.monotonic()
+
+    async def ask(number: int) -> float:
+        await mlflow.call(mlflow_calls.model_owner, MODEL_NAME)
+        await mlflow.call(
+            mlflow_calls.ensure_run, experiment="bare-calls", name=f"run-{number}", uid=f"{number}", tags={}
+        )
+        return time.monotonic() - began
+
+    try:
+        return tuple(sorted(await asyncio.gather(*(ask(number) for number in range(count)))))
+    finally:
+        await mlflow.aclose()
+
+
+async def at_rest(world: World, count: int) -> AtRest:
+    """So many TrainingJobs whose pods run on, without MLflow."""
+    world.stop_operator()
+    await world.pods_end(None)
+    await world.start_operator(tracked=False)
+    async with own_namespace(world.client, "rest") as namespace:
+        async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
+            objects = manifests(TRAINING_JOBS, count, namespace)
+            await create_all(world.client, TRAINING_JOBS, objects, namespace, sightings)
+            await until(lambda: len(sightings.running), count, "TrainingJobs that run")
+        versions = await _versions_at_rest(world.client, namespace)
+        began = Usage.of(world.operator_pid())
+        await asyncio.sleep(IDLE_SECONDS)
+        idle = Usage.of(world.operator_pid())
+
+        world.stop_operator()
+        async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
+            restarted = time.monotonic()
+            created = world.client.create(TRAINING_JOBS, training_job("after-restart"), namespace)
+            await asyncio.gather(world.start_operator(tracked=False), created)
+            await until(lambda: "after-restart" in sightings.pods, 1, "the TrainingJob after the restart")
+            restart_seconds = sightings.pods["after-restart"] - restarted
+        later = await _versions_at_rest(world.client, namespace)
+        again = Usage.of(world.operator_pid())
+        # Thousands of pods go with the namespace.
+        world.stop_operator()
+    await world.pods_end(POD_SECONDS)
+    return AtRest(
+        resident_mib=idle.resident_mib,
+        peak_mib=idle.peak_mib,
+        idle_share=(idle.cpu_seconds - began.cpu_seconds) / IDLE_SECONDS,
+        restart_seconds=restart_seconds,
+        written=sum(later.get(key) != version for key, version in versions.items()),
+        restarted_mib=again.peak_mib,
+    )
+
+
+async def _versions_at_rest(client: KubernetesClient, namespace: str) -> dict[tuple[str, str], str]:
+    """The resourceVersion of each TrainingJob and its Job, once none changes any more."""
+    last = await _versions(client, namespace)
+    since = time.monotonic()
+    while time.monotonic() - since < QUIET_SECONDS:
+        await asyncio.sleep(POLL_SECONDS)
+        now = await _versions(client, namespace)
+        if now != last:
+            last, since = now, time.monotonic()
+    return last
+
+
+async def _versions(client: KubernetesClient, namespace: str) -> dict[tuple[str, str], str]:
+    found = {}
+    for resource in (TRAINING_JOBS, JOBS):
+        objects, _ = await client.list(resource, namespace)
+        for obj in objects:
+            found[resource.plural, obj["metadata"]["name"]] = obj["metadata"]["resourceVersion"]
+    return found
