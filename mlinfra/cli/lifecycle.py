@@ -63,9 +63,9 @@ def rollback(
 ) -> None:
     """Bring back the version that was in Production before, in place of the one that is."""
     from mlinfra.cli.access import listed, patched
-    from mlinfra.cli.rollback import Rollback, rollback_of
     from mlinfra.kube.resource import MODEL_VERSIONS
     from mlinfra.resources import ModelVersion
+    from mlinfra.retraining.rollback import Rollback, rollback_of
 
     async def swap(client: "KubernetesClient", where: str) -> Rollback:
         versions = [ModelVersion.model_validate(obj) for obj in await listed(client, MODEL_VERSIONS, where)]

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-HIGHER_IS_BETTER = frozenset({"accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "r2"})
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "rmse"})
 WITHOUT_BOUND = frozenset({"log_loss", "mae", "rmse"})
 """Measures in a unit of their own: a loss of them is a share of what they were."""
 

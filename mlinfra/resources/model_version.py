@@ -12,6 +12,7 @@ from mlinfra.resources.base import (
     ResourceModel,
 )
 from mlinfra.resources.model_name import ModelName
+from mlinfra.resources.monitor_status import Evidence
 from mlinfra.resources.promotion import Approval, Challenger, GateList, Stage
 from mlinfra.resources.retraining_policy_status import Trigger
 from mlinfra.resources.serving import Serving
@@ -50,6 +51,8 @@ class ModelVersionSource(ResourceModel):
     trigger: Annotated[
         Trigger | None, Field(description="What asked the RetrainingPolicy for the training.")
     ] = None
+    message: Annotated[str | None, Field(max_length=1000, description="Why it asked, for people.")] = None
+    evidence: Evidence | None = None
     feature_snapshot: Annotated[
         str | None,
         Field(

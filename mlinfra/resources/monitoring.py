@@ -7,6 +7,8 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from mlinfra.resources.base import Integer, ResourceModel
 
 DriftMethod = Literal["PSI", "JensenShannon", "KolmogorovSmirnov", "Wasserstein", "ChiSquared", "LInfinity"]
+HIGHER_IS_BETTER = frozenset({"accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "r2"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "rmse"})
 ONE_WINDOW_KIND = "a window has either rows or seconds"
 MORE_BREACHES_THAN_WINDOWS = "breachedWindows must not be more than ofWindows"
 CLEAR_ABOVE_THRESHOLD = "clearThreshold must not be above threshold"
@@ -172,3 +174,38 @@ class PerformancePolicy(WindowedCheck):
             "the model's own probabilities. Never: such a window is inconclusive."
         ),
     ] = "WhenUnlabelled"
+
+
+class MonitoringSource(ResourceModel):
+    """Whom a policy asks what its model's monitors say, and how often."""
+
+    interval_seconds: Annotated[
+        Integer, Field(ge=1, le=86_400, description="Seconds from one check to the next.")
+    ] = 300
+    timeout_seconds: Annotated[Integer, Field(ge=1, le=300, description="How long one check may take.")] = 10
+    url: Annotated[
+        str | None,
+        Field(
+            max_length=512,
+            pattern=r"^https?://[^/?#\s]+$",
+            description="Address of a model server, such as http://model.example:8080; the Service of the "
+            "version in Production where absent.",
+        ),
+    ] = None
+
+
+class AutomaticRollback(ResourceModel):
+    """When a new version that the policy promoted gives way to the one before."""
+
+    observation_seconds: Annotated[
+        Integer,
+        Field(ge=60, le=31_536_000, description="How long a new version is compared with the one before."),
+    ] = 86_400
+    max_loss: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="It does worse where its performance is worse by more than this than that of the "
+            "version before was in its last windows; in the metric's own unit.",
+        ),
+    ] = 0.02

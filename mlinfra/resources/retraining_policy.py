@@ -12,6 +12,7 @@ from mlinfra.resources.base import (
     WithoutNulls,
 )
 from mlinfra.resources.model_name import ModelName
+from mlinfra.resources.monitoring import AutomaticRollback, DriftPolicy, MonitoringSource, PerformancePolicy
 from mlinfra.resources.retraining_policy_status import RetrainingPolicyStatus
 from mlinfra.resources.training_job import TrainingJobSpec
 
@@ -20,6 +21,7 @@ MAX_POLICY_NAME_LENGTH = 52
 FOREIGN_MODEL = "modelName must be the modelName of the trainingJobTemplate"
 POLICY_NAME_TOO_LONG = f"metadata.name must have at most {MAX_POLICY_NAME_LENGTH} characters"
 ZONE_WITHOUT_SCHEDULE = "timeZone and startingDeadlineSeconds belong to a schedule: give one"
+ROLLBACK_WITHOUT_PERFORMANCE = "rollback compares performance: give performance as well"
 
 
 class TemplateMetadata(ResourceModel):
@@ -59,6 +61,10 @@ class RetrainingPolicySpec(ResourceModel):
                     " || !(has(self.timeZone) || has(self.startingDeadlineSeconds))",
                     "message": ZONE_WITHOUT_SCHEDULE,
                 },
+                {
+                    "rule": "!has(self.rollback) || has(self.performance)",
+                    "message": ROLLBACK_WITHOUT_PERFORMANCE,
+                },
             ]
         }
     )
@@ -67,6 +73,24 @@ class RetrainingPolicySpec(ResourceModel):
     training_job_template: Annotated[
         TrainingJobTemplate, Field(description="The TrainingJob that the policy creates.")
     ]
+    drift: Annotated[
+        DriftPolicy | None,
+        Field(description="Watch how far what the model is asked differs from what it learnt from."),
+    ] = None
+    performance: Annotated[
+        PerformancePolicy | None,
+        Field(description="Watch how good the model's answers are; training starts where they are not."),
+    ] = None
+    monitoring: Annotated[MonitoringSource, Field(description="How drift and performance are asked for.")] = (
+        MonitoringSource()
+    )
+    rollback: Annotated[
+        AutomaticRollback | None,
+        Field(
+            description="Bring the version before back where a new one of this policy does worse; the "
+            "policy's monitors then ask for no training until its schedule or a person does."
+        ),
+    ] = None
     schedule: Annotated[
         str | None,
         Field(
@@ -129,6 +153,8 @@ class RetrainingPolicySpec(ResourceModel):
             self.time_zone is not None or self.starting_deadline_seconds is not None
         ):
             raise ValueError(ZONE_WITHOUT_SCHEDULE)
+        if self.rollback is not None and self.performance is None:
+            raise ValueError(ROLLBACK_WITHOUT_PERFORMANCE)
         return self
 
 

@@ -5,12 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlinfra.resources.base import ConditionList, Integer, ResourceModel, UniqueBy
+from mlinfra.resources.monitor_status import MAX_MONITORS, MonitorEvidence, Time
 
 MAX_HISTORY = 100
 Trigger = Literal["manual", "scheduled", "performance", "drift"]
 PolicyPhase = Literal["Idle", "Training", "Held", "Suspended", "Invalid"]
-
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class StartedTraining(ResourceModel):
@@ -29,6 +28,35 @@ class PastTraining(StartedTraining):
         Field(description="How it ended; Deleted where it was before it came to its end."),
     ]
     completion_time: Annotated[Time | None, Field(description="When it ended.")] = None
+
+
+class MonitorStatus(MonitorEvidence):
+    """The last check of one kind."""
+
+    check_time: Annotated[Time, Field(description="When the model's server was last asked.")]
+    breaches: Annotated[
+        Integer, Field(ge=0, description="How many windows in a row breached, up to the newest.")
+    ] = 0
+
+
+class TrialStatus(ResourceModel):
+    """A new version in Production that still has to show that it is no worse than the one before."""
+
+    version: Annotated[str, Field(max_length=64, description="Its number.")]
+    previous: Annotated[str, Field(max_length=64, description="Number of the version before.")]
+    since: Annotated[Time, Field(description="Since when it is on trial.")]
+    until: Annotated[Time, Field(description="When it has passed.")]
+    baseline: Annotated[
+        MonitorEvidence, Field(description="What the version before came to in its last windows.")
+    ]
+
+
+class CircuitBreakerStatus(ResourceModel):
+    """An open circuit breaker: the policy's monitors ask for no training."""
+
+    opened_at: Annotated[Time, Field(description="Since when.")]
+    version: Annotated[str, Field(max_length=64, description="Number of the version that was rolled back.")]
+    message: Annotated[str, Field(max_length=1000, description="Why it opened.")] = ""
 
 
 class RetrainingPolicyStatus(ResourceModel):
@@ -62,4 +90,36 @@ class RetrainingPolicyStatus(ResourceModel):
     last_manual_request: Annotated[
         str | None,
         Field(max_length=256, description="The annotation's value that a training was last started for."),
+    ] = None
+    monitors: Annotated[
+        list[MonitorStatus],
+        Field(max_length=MAX_MONITORS, description="The last check of drift, and of performance."),
+        UniqueBy("trigger"),
+    ] = Field(default_factory=list)
+    last_drift_check_time: Annotated[Time | None, Field(description="When drift was last checked.")] = None
+    last_drift_score: Annotated[
+        str | None, Field(max_length=64, description="The last score of drift that there was.")
+    ] = None
+    last_performance_check_time: Annotated[
+        Time | None, Field(description="When performance was last checked.")
+    ] = None
+    last_performance_score: Annotated[
+        str | None, Field(max_length=64, description="The last performance that there was.")
+    ] = None
+    production_version: Annotated[
+        str | None, Field(max_length=64, description="The version last seen in Production.")
+    ] = None
+    production_performance: Annotated[
+        MonitorEvidence | None,
+        Field(description="The last performance of that version that was certain enough to judge by."),
+    ] = None
+    trial: Annotated[
+        TrialStatus | None, Field(description="The new version whose first observation window is not over.")
+    ] = None
+    circuit_breaker: Annotated[
+        CircuitBreakerStatus | None,
+        Field(description="Open since a version was rolled back; absent while closed."),
+    ] = None
+    last_circuit_breaker_close: Annotated[
+        str | None, Field(max_length=256, description="The annotation's value that last closed it.")
     ] = None

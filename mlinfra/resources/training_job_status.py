@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlinfra.resources.base import ConditionList, Integer, ResourceModel, UniqueBy
+from mlinfra.resources.monitor_status import Evidence
 from mlinfra.resources.retraining_policy_status import Trigger
 
 MAX_SNAPSHOT_LENGTH = 64
@@ -76,6 +77,8 @@ class Lineage(ResourceModel):
     trigger: Annotated[
         Trigger | None, Field(description="What asked the RetrainingPolicy for the training.")
     ] = None
+    message: Annotated[str | None, Field(max_length=1000, description="Why it asked, for people.")] = None
+    evidence: Evidence | None = None
 
 
 Phase = Literal["Queued", "Pending", "Running", "Suspended", "Registering", "Succeeded", "Failed"]

@@ -47,6 +47,7 @@ class Context:
 
     Attributes:
         enqueue: called with a ModelVersion that has to be looked at because another one changed.
+        production_changed: called with a ModelVersion that came to Production or left it.
         serving: serves versions; None where they are not served.
     """
 
@@ -56,6 +57,7 @@ class Context:
     status: StatusWriter
     events: EventPoster
     enqueue: Callable[[Key], None]
+    production_changed: Callable[[Object], None] = lambda _: None
     serving: ServingController | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -102,6 +104,7 @@ class ModelVersionController:
             await self._context.events.post(latest, event)
         if decided.status.production_claimed_at != version.status.production_claimed_at:
             self._enqueue_rivals(latest)
+            self._context.production_changed(latest)
         if decided.retry:
             raise Retry
         return decided.requeue_after

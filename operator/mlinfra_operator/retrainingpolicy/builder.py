@@ -5,6 +5,7 @@ from typing import Any
 
 from mlinfra.resources import RetrainingPolicy
 from mlinfra.resources.names import (
+    EVIDENCE_ANNOTATION,
     RETRAINING_POLICY_LABEL,
     TRIGGER_ANNOTATION,
     TRIGGER_KEY_ANNOTATION,
@@ -12,6 +13,7 @@ from mlinfra.resources.names import (
 )
 from mlinfra.resources.training_job import MAX_NAME_LENGTH
 from mlinfra.retraining.triggers import Request
+from mlinfra_operator.monitor_evidence import to_annotation
 
 HASH_LENGTH = 10
 
@@ -41,6 +43,7 @@ def build_training_job(policy: RetrainingPolicy, request: Request) -> dict[str, 
                 TRIGGER_ANNOTATION: request.trigger.value,
                 TRIGGER_KEY_ANNOTATION: request.key,
                 TRIGGER_MESSAGE_ANNOTATION: request.message,
+                **({EVIDENCE_ANNOTATION: to_annotation(request.evidence)} if request.evidence else {}),
             },
             "ownerReferences": [
                 {

@@ -8,15 +8,19 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from mlinfra.kube import ApiError, KubernetesClient
-from mlinfra.kube.resource import TRAINING_JOBS
-from mlinfra.resources import RetrainingPolicy
+from mlinfra.kube.resource import MODEL_VERSIONS, TRAINING_JOBS
+from mlinfra.resources import ModelVersion, RetrainingPolicy
 from mlinfra.resources.names import FIELD_MANAGER, RETRAINING_POLICY_LABEL
+from mlinfra.retraining.rollback import NoRollbackError, rollback_of
 from mlinfra_operator.retrainingpolicy.builder import build_training_job
+from mlinfra_operator.retrainingpolicy.checks import Checked, ask_of
 from mlinfra_operator.retrainingpolicy.observed import Child, Observed, Refusal, child_of, is_owned
-from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, DeleteTrainingJob, Plan, plan
-from mlinfra_operator.runtime.cache import Key, Object, ObjectCache
+from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, DeleteTrainingJob, Plan, RollBack, plan
+from mlinfra_operator.retrainingpolicy.promotions import Production
+from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
 from mlinfra_operator.runtime.events import EventPoster
 from mlinfra_operator.runtime.invalid import tell_invalid
+from mlinfra_operator.runtime.model_checks import ModelChecks
 from mlinfra_operator.runtime.status import StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry
 
@@ -32,13 +36,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the controller of RetrainingPolicies works with."""
+    """What the controller of RetrainingPolicies works with.
+
+    Attributes:
+        checks: asks model servers; None where none are asked.
+    """
 
     client: KubernetesClient
     policies: ObjectCache
     jobs: ObjectCache
+    versions: ObjectCache
     status: StatusWriter
     events: EventPoster
+    checks: ModelChecks | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -73,7 +83,13 @@ class RetrainingPolicyController:
 
     async def _act(self, obj: Object, policy: RetrainingPolicy) -> Plan:
         created = datetime.fromisoformat(obj["metadata"]["creationTimestamp"])
-        observed = Observed(children=self._children(policy))
+        checked = self._follow(key_of(obj), policy)
+        observed = Observed(
+            children=self._children(policy),
+            monitors=checked.results if checked is not None else (),
+            checked_at=checked.at if checked is not None else None,
+            production=self._production(policy),
+        )
         for _ in range(MAX_ROUNDS):
             decided = plan(policy, observed, self._context.clock(), created=created)
             if not decided.actions:
@@ -84,7 +100,66 @@ class RetrainingPolicyController:
                         observed = await self._delete(action, policy, observed)
                     case CreateTrainingJob():
                         observed = await self._create(action, policy, observed)
+                    case RollBack():
+                        await self._roll_back(action, policy)
+                        observed = replace(observed, rolled_back=True)
         raise RuntimeError(f"RetrainingPolicy {policy.metadata.name}: no end after {MAX_ROUNDS} plans")
+
+    def _follow(self, key: Key, policy: RetrainingPolicy) -> Checked | None:
+        """Have the policy's model checked from now on; the newest results."""
+        checks = self._context.checks
+        if checks is None:
+            return None
+        times = [datetime.fromisoformat(each.check_time) for each in policy.status.monitors]
+        checks.follow(key, ask_of(policy), last=max(times, default=None))
+        return checks.latest(key)
+
+    def _production(self, policy: RetrainingPolicy) -> Production | None:
+        """The version in Production, where its claim is stored."""
+        if policy.spec.rollback is None:
+            return None
+        namespace, model = policy.metadata.namespace, policy.spec.model_name
+        versions = [
+            ModelVersion.model_validate(obj)
+            for obj in self._context.versions
+            if obj["metadata"].get("namespace") == namespace and obj["spec"].get("modelName") == model
+        ]
+        try:
+            found = rollback_of(model, versions)
+            current, previous = found.current, found.previous.spec.version
+        except NoRollbackError:
+            holder = next((each for each in versions if each.status.phase == "Production"), None)
+            if holder is None:
+                return None
+            current, previous = holder, None
+        since, source = current.status.production_claimed_at, current.spec.source
+        if since is None:
+            return None
+        return Production(
+            number=current.spec.version,
+            since=datetime.fromisoformat(since),
+            promoted=source is not None and source.retraining_policy == policy.metadata.name,
+            previous=previous,
+            names={each.spec.version: each.metadata.name for each in versions},
+        )
+
+    async def _roll_back(self, action: RollBack, policy: RetrainingPolicy) -> None:
+        # The older one claims first: a moment with two claims is settled, one with none would serve nothing.
+        for name, stage in ((action.previous, "Production"), (action.current, "Archived")):
+            answer = await self._context.client.merge_patch(
+                MODEL_VERSIONS,
+                name,
+                {"spec": {"stage": stage}},
+                policy.metadata.namespace,
+                field_manager=FIELD_MANAGER,
+            )
+            self._context.versions.wrote(answer)
+        logger.info("rolled %s back to %s", action.current, action.previous)
+
+    def forget(self, obj: Object) -> None:
+        """A policy is deleted: nothing is asked for it any more."""
+        if self._context.checks is not None:
+            self._context.checks.follow(key_of(obj), None)
 
     def _children(self, policy: RetrainingPolicy) -> tuple[Child, ...]:
         metadata = policy.metadata

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mlinfra.resources.names import TRIGGER_ANNOTATION, TRIGGER_KEY_ANNOTATION
+from mlinfra.resources.names import EVIDENCE_ANNOTATION, TRIGGER_ANNOTATION, TRIGGER_KEY_ANNOTATION
 from mlinfra.retraining.triggers import MonitorResult, RetrainingTrigger
+from mlinfra_operator.monitor_evidence import events_until
+from mlinfra_operator.retrainingpolicy.promotions import Production
 
 OUTCOMES = ("Succeeded", "Failed")
 
@@ -21,6 +23,7 @@ class Child:
         outcome: Succeeded or Failed; None while it has not come to its end.
         completed: when it did, RFC 3339.
         deleting: whether it is being deleted.
+        events_until: end of the newest window of the evidence that asked for it; None where no monitor did.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Child:
     outcome: str | None = None
     completed: str | None = None
     deleting: bool = False
+    events_until: datetime | None = None
 
     @property
     def active(self) -> bool:
@@ -54,11 +58,17 @@ class Observed:
     Attributes:
         children: the policy's TrainingJobs.
         monitors: the newest results of its drift and performance checks.
+        checked_at: when they were asked for; None where nothing was asked yet.
+        production: the version in Production.
+        rolled_back: whether the rollback that was planned is carried out.
         refusal: the answer to the creation of a TrainingJob, where it was refused.
     """
 
     children: tuple[Child, ...] = ()
     monitors: tuple[MonitorResult, ...] = ()
+    checked_at: datetime | None = None
+    production: Production | None = None
+    rolled_back: bool = False
     refusal: Refusal | None = None
 
 
@@ -78,6 +88,7 @@ def child_of(obj: Mapping[str, Any]) -> Child:
         outcome=phase if phase in OUTCOMES else None,
         completed=status.get("completionTime"),
         deleting="deletionTimestamp" in metadata,
+        events_until=events_until(annotations.get(EVIDENCE_ANNOTATION)),
     )
 
 

@@ -17,14 +17,24 @@ from mlinfra.resources.retraining_policy_status import (
     RetrainingPolicyStatus,
     StartedTraining,
 )
-from mlinfra.retraining.assessment import TriggerRules, assess
+from mlinfra.retraining.assessment import Assessment
 from mlinfra.retraining.decision import DAY, Hold, Limits, Start, Training, decide
+from mlinfra.retraining.observation import Rollback
 from mlinfra.retraining.schedule import InvalidScheduleError, Schedule, parse_schedule
 from mlinfra.retraining.triggers import Request, RetrainingTrigger
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import Event, Observation
 from mlinfra_operator.retrainingpolicy.builder import training_job_name
+from mlinfra_operator.retrainingpolicy.monitoring import (
+    asked_at,
+    assessment_of,
+    monitoring_conditions,
+    monitoring_events,
+    monitoring_fields,
+    newest_performance,
+)
 from mlinfra_operator.retrainingpolicy.observed import Child, Observed
+from mlinfra_operator.retrainingpolicy.promotions import Memory, look, memory_of, observation_rule
 
 MAX_MANUAL_KEY = 256
 LONGEST_SLEEP = timedelta(hours=1)
@@ -46,7 +56,15 @@ class DeleteTrainingJob:
     uid: str
 
 
-Action = CreateTrainingJob | DeleteTrainingJob
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """Let a ModelVersion have Production again, in place of the one that has it."""
+
+    current: str
+    previous: str
+
+
+Action = CreateTrainingJob | DeleteTrainingJob | RollBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,12 @@ class _Planner:
     created: datetime
 
     def plan(self) -> Plan:
+        rollback = self._looked()[1]
+        if rollback is not None and not self.observed.rolled_back and self.observed.production is not None:
+            names = self.observed.production.names
+            return Plan(
+                self.policy.status, actions=(RollBack(names[rollback.version], names[rollback.previous]),)
+            )
         told = {past.name for past in self.policy.status.history}
         surplus = self._surplus()
         if surplus and all(child.name in told for child in surplus):
@@ -103,7 +127,12 @@ class _Planner:
             schedule = parse_schedule(spec.schedule, spec.time_zone) if spec.schedule else None
         except InvalidScheduleError as error:
             return self._invalid(str(error))
-        decided = decide(self._requests(schedule), self._trainings(), self._limits(), self.now)
+        requests, breaker = self._requests(schedule), self._memory_now().watch
+        allowed = breaker.allowed(requests)
+        decided = decide(allowed, self._trainings(), self._limits(), self.now)
+        if breaker.breaker is not None and decided is None and len(allowed) < len(requests):
+            held = next(each for each in requests if each not in allowed)
+            decided = Hold(held, "CircuitBreakerOpen", breaker.breaker.message)
         if isinstance(decided, Start):
             refusal = self.observed.refusal
             if not self._told().issuperset(decided.replaces):
@@ -114,6 +143,22 @@ class _Planner:
             decided = Hold(decided.request, reason, refusal.message)
             return self._rest(schedule, decided, retry=not refusal.final)
         return self._rest(schedule, decided)
+
+    def _looked(self) -> tuple[Memory, Rollback | None]:
+        return look(
+            memory_of(self.policy),
+            production=self.observed.production,
+            performance=newest_performance(self.observed.monitors),
+            rule=observation_rule(self.policy),
+            asked_at=asked_at(self.policy, self.observed.children, self.now),
+            now=self.now,
+        )
+
+    def _memory_now(self) -> Memory:
+        return self._looked()[0]
+
+    def _assessment(self) -> Assessment | None:
+        return assessment_of(self.policy, self.observed.monitors)
 
     def _requests(self, schedule: Schedule | None) -> list[Request]:
         found = [*self._manual(), *self._automatic(schedule)]
@@ -132,9 +177,9 @@ class _Planner:
         if schedule is not None and (due := schedule.latest(self.now, after=self._not_before())):
             time = conditions.timestamp(due)
             yield Request(RetrainingTrigger.SCHEDULED, time, f"scheduled for {time}", due)
-        asked = assess(self.observed.monitors, TriggerRules(drift_suffices=True)).request
-        if asked is not None:
-            yield asked
+        assessment = self._assessment()
+        if assessment is not None and assessment.request is not None:
+            yield assessment.request
 
     def _not_before(self) -> datetime:
         moments = [self.created]
@@ -158,7 +203,10 @@ class _Planner:
             for past in self._history()
             if past.name not in known
         )
-        here = (Training(child.name, child.created, child.active) for child in self.observed.children)
+        here = (
+            Training(child.name, child.created, child.active, child.events_until)
+            for child in self.observed.children
+        )
         return (*gone, *here)
 
     def _limits(self) -> Limits:
@@ -248,11 +296,18 @@ class _Planner:
             when = f"next training {conditions.timestamp(upcoming)}" if upcoming else "waits for a request"
             phase, observations = "Idle", conditions.ready("Idle", when)
         status = self._status(phase, observations, upcoming=upcoming)
+        trial = self._memory_now().watch.trial
         return Plan(
             status,
-            events=(*self._started_events(), *events),
+            events=(
+                *monitoring_events(self.policy, self._assessment(), self._memory_now()),
+                *self._started_events(),
+                *events,
+            ),
             retry=retry,
-            requeue_after=self._wake_up(upcoming, hold.until if hold else None),
+            requeue_after=self._wake_up(
+                upcoming, hold.until if hold else None, trial.until if trial is not None else None
+            ),
         )
 
     def _wake_up(self, *moments: datetime | None) -> float | None:
@@ -284,13 +339,15 @@ class _Planner:
         upcoming: datetime | None = None,
     ) -> RetrainingPolicyStatus:
         old, generation = self.policy.status, self.policy.metadata.generation
+        memory = self._memory_now()
+        told = (*observations, *monitoring_conditions(self.policy, self._assessment(), memory))
         active = sorted(
             (child for child in self.observed.children if child.outcome is None),
             key=lambda child: (child.created, child.name),
         )
         return RetrainingPolicyStatus(
             phase=phase,
-            conditions=conditions.merge(old.conditions, observations, generation=generation, now=self.now),
+            conditions=conditions.merge(old.conditions, told, generation=generation, now=self.now),
             observed_generation=generation,
             active=[_started(child) for child in active][-MAX_HISTORY:],
             history=self._history(),
@@ -298,6 +355,7 @@ class _Planner:
             last_schedule_time=self._last_schedule_time(),
             next_scheduled_time=conditions.timestamp(upcoming) if upcoming else None,
             last_manual_request=self._last_manual_request(),
+            **monitoring_fields(self.policy, self.observed.monitors, self.observed.checked_at, memory),
         )
 
     def _last_training_time(self) -> str | None:

@@ -31,6 +31,7 @@ from mlinfra_operator.runtime.finisher import RunFinisher
 from mlinfra_operator.runtime.health import Health
 from mlinfra_operator.runtime.logs import about
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
+from mlinfra_operator.runtime.model_checks import ModelChecks
 from mlinfra_operator.runtime.prometheus import ObservedState, OperatorMetrics
 from mlinfra_operator.runtime.run_watch import RunWatch
 from mlinfra_operator.runtime.status import StatusWriter
@@ -78,7 +79,7 @@ class Operator:
         self._queue: WorkQueue[WorkKey] = WorkQueue(self._reconcile)
         self.jobs = ObjectCache(self._job_changed, self._job_deleted)
         self.versions = ObjectCache(self._version_changed, self._version_deleted)
-        self.policies = ObjectCache(self._policy_changed, lambda _: None)
+        self.policies = ObjectCache(self._policy_changed, self._policy_deleted)
         self._children = ChildJobs(
             client, settings.watch_namespace, self._enqueue_job, health.pulse(JOBS.plural)
         )
@@ -97,6 +98,7 @@ class Operator:
             ),
             enqueue=self._enqueue_version,
         )
+        self._checks = ModelChecks(self._serving.address_of, self._enqueue_policy)
         self._trainingjobs: trainingjob.TrainingJobController
         self._modelversions: modelversion.ModelVersionController
         self._retrainingpolicies: retrainingpolicy.RetrainingPolicyController
@@ -129,6 +131,7 @@ class Operator:
             self._queue.add(("Sweep", "", ""))
             group.create_task(self._queue.run(WORKERS))
             group.create_task(self._runs.run())
+            group.create_task(self._checks.run())
             group.create_task(self._relist_regularly())
 
     def _serve_metrics(self) -> None:
@@ -189,6 +192,7 @@ class Operator:
                 status=StatusWriter(self._client, MODEL_VERSIONS, self.versions),
                 events=events,
                 enqueue=self._enqueue_version,
+                production_changed=self._production_changed,
                 serving=self._serving,
             )
         )
@@ -197,8 +201,10 @@ class Operator:
                 client=self._client,
                 policies=self.policies,
                 jobs=self.jobs,
+                versions=self.versions,
                 status=StatusWriter(self._client, RETRAINING_POLICIES, self.policies),
                 events=events,
+                checks=self._checks,
             )
         )
         self._finisher = RunFinisher(
@@ -260,10 +266,24 @@ class Operator:
             self._queue.add(("RetrainingPolicy", *key))
 
     def _policy_changed(self, obj: Object) -> None:
-        self._queue.add(("RetrainingPolicy", *key_of(obj)))
+        self._enqueue_policy(key_of(obj))
+
+    def _policy_deleted(self, obj: Object) -> None:
+        self._retrainingpolicies.forget(obj)
+
+    def _enqueue_policy(self, key: Key) -> None:
+        self._queue.add(("RetrainingPolicy", *key))
 
     def _version_changed(self, obj: Object) -> None:
         self._enqueue_version(key_of(obj))
+
+    def _production_changed(self, version: Object) -> None:
+        """Policies that watch their new versions compare what is in Production now."""
+        for policy in self.policies:
+            same = policy["metadata"].get("namespace") == version["metadata"].get("namespace")
+            watched = same and policy["spec"].get("modelName") == version["spec"].get("modelName")
+            if watched and "rollback" in policy["spec"]:
+                self._enqueue_policy(key_of(policy))
 
     def _version_deleted(self, obj: Object) -> None:
         self._modelversions.forget(obj)

@@ -114,6 +114,7 @@ class ObservedState(Collector):
         for plural, objects in self._kinds.items():
             yield _by_phase(plural, objects)
         yield _last_trainings(self._kinds.get("retrainingpolicies", ()))
+        yield from _monitors(self._kinds.get("retrainingpolicies", ()))
         yield GaugeMetricFamily(
             "mlinfra_workqueue_depth", "Objects that wait for a worker or have one.", value=self._depth()
         )
@@ -155,6 +156,28 @@ def _last_trainings(policies: Iterable[Object]) -> GaugeMetricFamily:
             moment = datetime.fromisoformat(started).timestamp()
             family.add_metric([metadata.get("namespace", ""), metadata["name"]], moment)
     return family
+
+
+def _monitors(policies: Iterable[Object]) -> Iterator[GaugeMetricFamily]:
+    labels = ["namespace", "name", "monitor"]
+    prefix = "mlinfra_retrainingpolicy"
+    scores = GaugeMetricFamily(f"{prefix}_score", "Last score of drift, or performance.", labels=labels)
+    breached = GaugeMetricFamily(
+        f"{prefix}_breached", "1 where the last check breached, 0 where it did not.", labels=labels
+    )
+    breakers = GaugeMetricFamily(
+        f"{prefix}_circuit_breaker_open", "1 since a version was rolled back.", labels=labels[:2]
+    )
+    for policy in policies:
+        status, metadata = _status(policy), policy["metadata"]
+        names = [metadata.get("namespace", ""), metadata["name"]]
+        for monitor in status.get("monitors") or ():
+            if monitor.get("score") is not None:
+                scores.add_metric([*names, monitor["trigger"]], float(monitor["score"]))
+            breached.add_metric([*names, monitor["trigger"]], int(monitor["outcome"] == "breached"))
+        if "rollback" in policy.get("spec", {}):
+            breakers.add_metric(names, int("circuitBreaker" in status))
+    yield from (scores, breached, breakers)
 
 
 def _status(obj: Object) -> dict[str, Any]:

@@ -23,6 +23,8 @@ def build_model_version(
             training_job=job.metadata.name,
             retraining_policy=lineage.retraining_policy,
             trigger=lineage.trigger,
+            message=lineage.message,
+            evidence=lineage.evidence,
             feature_snapshot=lineage.feature_snapshot,
         ),
         stage=promotion.stage if promotion.auto else None,

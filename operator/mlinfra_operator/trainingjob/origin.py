@@ -4,12 +4,19 @@ from typing import cast, get_args
 
 from mlinfra.resources import TrainingJob
 from mlinfra.resources.base import ObjectMeta
-from mlinfra.resources.names import RETRAINING_POLICY_LABEL, TRIGGER_ANNOTATION
+from mlinfra.resources.names import (
+    EVIDENCE_ANNOTATION,
+    RETRAINING_POLICY_LABEL,
+    TRIGGER_ANNOTATION,
+    TRIGGER_MESSAGE_ANNOTATION,
+)
 from mlinfra.resources.retraining_policy_status import Trigger
 from mlinfra.resources.training_job_status import MAX_SNAPSHOT_LENGTH, Lineage
 from mlinfra.tracking.contract import FEATURE_SNAPSHOT_TAG
+from mlinfra_operator.monitor_evidence import of_annotation
 from mlinfra_operator.tracking import Run
 
+MAX_MESSAGE_LENGTH = 1000
 TRIGGERS = get_args(Trigger)
 
 
@@ -36,4 +43,11 @@ def lineage_of(job: TrainingJob, run: Run | None) -> Lineage | None:
         snapshot = old.feature_snapshot if old is not None else None
     if snapshot is None and policy is None and trigger is None:
         return None
-    return Lineage(feature_snapshot=snapshot, retraining_policy=policy, trigger=trigger)
+    annotations = job.metadata.annotations
+    return Lineage(
+        feature_snapshot=snapshot,
+        retraining_policy=policy,
+        trigger=trigger,
+        message=annotations.get(TRIGGER_MESSAGE_ANNOTATION, "")[:MAX_MESSAGE_LENGTH] or None,
+        evidence=of_annotation(annotations.get(EVIDENCE_ANNOTATION)) or None,
+    )

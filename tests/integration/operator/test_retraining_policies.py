@@ -61,6 +61,7 @@ async def test_a_person_asks_and_the_version_tells_why_it_exists(
         "trainingJob": name,
         "retrainingPolicy": unique,
         "trigger": "manual",
+        "message": "mlinfra.io/retrain is new data of May",
     }
     tags = tracking.get_run(run_id).data.tags
     assert tags[RETRAINING_POLICY_TAG] == f"{world.namespace}/{unique}"

@@ -50,6 +50,23 @@ def test_a_policys_last_training_is_told_in_seconds() -> None:
     }
 
 
+def test_monitors_and_the_circuit_breaker_are_told() -> None:
+    monitors = [
+        {"trigger": "drift", "outcome": "breached", "score": "0.31"},
+        {"trigger": "performance", "outcome": "inconclusive"},
+    ]
+    watched = obj("p", monitors=monitors, circuitBreaker={"version": "2"}) | {"spec": {"rollback": {}}}
+    told = samples(observed(retrainingpolicies=[watched, obj("plain")]))
+    drift = (("monitor", "drift"), ("name", "p"), ("namespace", "team"))
+    loss = (("monitor", "performance"), *drift[1:])
+    prefix = "mlinfra_retrainingpolicy"
+    assert told[f"{prefix}_score", drift] == 0.31
+    assert (f"{prefix}_score", loss) not in told
+    assert (told[f"{prefix}_breached", drift], told[f"{prefix}_breached", loss]) == (1, 0)
+    breakers = {labels: value for (name, labels), value in told.items() if name.endswith("breaker_open")}
+    assert breakers == {drift[1:]: 1}
+
+
 def test_errors_count_but_not_what_is_tried_again_on_purpose() -> None:
     metrics = OperatorMetrics()
     with metrics.reconciling("TrainingJob", Retry):

@@ -214,7 +214,7 @@ def test_a_schedule_that_is_none_stalls_the_policy(spec: dict[str, Any], message
 
 def test_a_breach_asks_for_a_training_and_names_its_window() -> None:
     result = MonitorResult(RetrainingTrigger.DRIFT, MonitorOutcome.BREACHED, NOW, 0.3, 0.2, "psi 0.3")
-    request = request_of(planned(policy(), monitors=(result,)))
+    request = request_of(planned(policy(drift={"onBreach": "Retrain"}), monitors=(result,)))
     assert (request.trigger, request.key) == (RetrainingTrigger.DRIFT, NOW.isoformat())
 
 

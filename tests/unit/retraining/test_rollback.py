@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from mlinfra.cli.rollback import NoRollbackError, rollback_of
 from mlinfra.resources import ModelVersion
+from mlinfra.retraining.rollback import NoRollbackError, rollback_of
 
 
 def version(number: int, phase: str, *production: str, model: str = "m") -> ModelVersion:

@@ -1,0 +1,142 @@
+"""Asks model servers what their monitors say, beside the work queue: a slow server holds up nobody."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import httpx
+
+from mlinfra_operator.retrainingpolicy.checks import NO_SERVER, Ask, Checked, failures_of, results_of
+from mlinfra_operator.runtime.cache import Key
+from mlinfra_operator.serving.builder import PORT
+
+CONCURRENT = 16
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+OK = 200
+TOLD_CHARACTERS = 300
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Followed:
+    ask: Ask
+    wait: float
+    task: "asyncio.Task[None] | None" = None
+    checked: Checked | None = None
+
+
+class ModelChecks:
+    """Makes each policy's check again and again, and keeps the newest results.
+
+    Args:
+        address_of: the ClusterIP of a model's Service, by namespace and model; None where there is none.
+        notify: called with the policy whose results are new.
+    """
+
+    def __init__(
+        self,
+        address_of: Callable[[str, str], str | None],
+        notify: Callable[[Key], None],
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._address_of = address_of
+        self._notify = notify
+        self._clock = clock
+        self._followed: dict[Key, _Followed] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._slots = asyncio.Semaphore(CONCURRENT)
+
+    def latest(self, key: Key) -> Checked | None:
+        """The newest results of a policy; None before the first."""
+        followed = self._followed.get(key)
+        return followed.checked if followed is not None else None
+
+    def follow(self, key: Key, ask: Ask | None, *, last: datetime | None = None) -> None:
+        """Make a policy's check from now on, or no longer where ``ask`` is None.
+
+        Args:
+            key: the policy.
+            ask: what to ask.
+            last: when it was last asked, by whom ever: the next check waits for the interval.
+        """
+        before = self._followed.get(key)
+        if before is not None and before.ask == ask:
+            return
+        if before is not None:
+            del self._followed[key]
+            if before.task is not None:
+                before.task.cancel()
+        if ask is None:
+            return
+        passed = (
+            (self._clock() - last).total_seconds() if last is not None and before is None else ask.interval
+        )
+        followed = _Followed(ask, max(0.0, ask.interval - passed))
+        self._followed[key] = followed
+        self._start(key, followed)
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        # A connection that is kept stays with the pods of the version before when the Service turns.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        async with (
+            asyncio.TaskGroup() as group,
+            httpx.AsyncClient(trust_env=False, limits=limits) as client,
+        ):
+            self._client = client
+            self._group = group
+            for key, followed in self._followed.items():
+                self._start(key, followed)
+            await asyncio.Event().wait()
+
+    def _start(self, key: Key, followed: _Followed) -> None:
+        if self._group is not None:
+            followed.task = self._group.create_task(self._keep_asking(key, followed))
+
+    async def _keep_asking(self, key: Key, followed: _Followed) -> None:
+        await asyncio.sleep(followed.wait)
+        while True:
+            async with self._slots:
+                followed.checked = await self._check(followed.ask)
+            self._notify(key)
+            await asyncio.sleep(followed.ask.interval)
+
+    async def _check(self, ask: Ask) -> Checked:
+        now = self._clock()
+        address = self._address_of(ask.namespace, ask.model)
+        url = ask.url or (f"http://{address}:{PORT}" if address is not None else None)
+        if url is None:
+            return Checked(now, failures_of(ask, NO_SERVER, now=now))
+        try:
+            async with asyncio.timeout(ask.timeout):
+                report = await self._ask(f"{url}/v2/models/{quote(ask.model, safe='')}/monitoring", ask)
+        except TimeoutError:
+            return Checked(now, failures_of(ask, f"{url} does not answer in {ask.timeout:g} s", now=now))
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            told = f"{url}: {error or type(error).__name__}"
+            return Checked(now, failures_of(ask, told, now=now))
+        return Checked(now, results_of(ask, report, now=now))
+
+    async def _ask(self, url: str, ask: Ask) -> object:
+        """The report.
+
+        Raises:
+            ValueError: the answer is an error, too long, or no JSON.
+        """
+        async with self._client.stream("POST", url, json=dict(ask.body), timeout=ask.timeout) as answer:
+            body = b""
+            async for chunk in answer.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise ValueError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+        if answer.status_code != OK:
+            text = body.decode(errors="replace")[:TOLD_CHARACTERS]
+            raise ValueError(f"HTTP {answer.status_code}: {text}")
+        report: object = json.loads(body)
+        return report
