@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.operator.objects import training_job
 
+from mlinfra.resources.monitor_status import MonitorEvidence
 from mlinfra.resources.names import MODEL_LABEL
 from mlinfra.resources.training_job_status import Lineage
 from mlinfra_operator.naming import MAX_SLUG_LENGTH, model_version_name, slug
@@ -75,3 +76,14 @@ def test_without_auto_promotion_mlflow_owns_the_stage() -> None:
     built = build_model_version(job, version="3", run_id="run-9", lineage=None)
     assert "stage" not in built["spec"]
     assert built["spec"]["source"] == {"runID": "run-9", "trainingJob": "job"}
+
+
+def test_a_training_hands_on_how_its_version_is_served_and_on_what_evidence_it_was_asked_for() -> None:
+    evidence = [MonitorEvidence(trigger="drift", outcome="breached", score="0.31")]
+    lineage = Lineage(retraining_policy="p", trigger="drift", message="PSI 0.31", evidence=evidence)
+    job = training_job(serving={"replicas": 2})
+    built = build_model_version(job, version="3", run_id="run-9", lineage=lineage)
+    assert built["spec"]["serving"]["replicas"] == 2
+    assert built["spec"]["source"]["message"] == "PSI 0.31"
+    (kept,) = built["spec"]["source"]["evidence"]
+    assert (kept["trigger"], kept["score"]) == ("drift", "0.31")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,21 +62,21 @@ class Traffic:
         return model in self.answers[-10:]
 
 
+Question = Callable[[httpx.AsyncClient], Awaitable[str]]
+
+
 @asynccontextmanager
-async def traffic(url: str, *, clients: int = 4) -> AsyncIterator[Traffic]:
+async def keep_asking(question: Question, seen: Traffic, *, clients: int = 4) -> AsyncIterator[None]:
     """Several clients that ask one request after the other, half of them on a connection that they keep."""
-    seen = Traffic()
 
     async def ask(client: httpx.AsyncClient) -> None:
         try:
-            answer = await client.get(f"{url}/v2/models/any")
-            answer.raise_for_status()
-            seen.answers.append(answer.json()["model"])
+            seen.answers.append(await question(client))
         except httpx.HTTPError as error:
             seen.failures.append(f"{type(error).__name__}: {error}")
         await asyncio.sleep(0.005)
 
-    async def keep_asking(*, keep: bool) -> None:
+    async def go_on(*, keep: bool) -> None:
         if keep:
             async with httpx.AsyncClient(trust_env=False) as client:
                 while True:
@@ -85,10 +85,24 @@ async def traffic(url: str, *, clients: int = 4) -> AsyncIterator[Traffic]:
             async with httpx.AsyncClient(trust_env=False) as client:
                 await ask(client)
 
-    asking = [asyncio.create_task(keep_asking(keep=number % 2 == 1)) for number in range(clients)]
+    asking = [asyncio.create_task(go_on(keep=number % 2 == 1)) for number in range(clients)]
     try:
-        yield seen
+        yield
     finally:
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
+
+
+@asynccontextmanager
+async def traffic(url: str, *, clients: int = 4) -> AsyncIterator[Traffic]:
+    """Clients that ask the stand-in for its name."""
+
+    async def ask(client: httpx.AsyncClient) -> str:
+        answer = await client.get(f"{url}/v2/models/any")
+        answer.raise_for_status()
+        return str(answer.json()["model"])
+
+    seen = Traffic()
+    async with keep_asking(ask, seen, clients=clients):
+        yield seen
