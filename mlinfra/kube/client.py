@@ -11,6 +11,7 @@ import httpx
 from mlinfra.kube.config import ClusterConfig
 from mlinfra.kube.pulse import Pulse
 from mlinfra.kube.resource import ResourceType, type_of
+from mlinfra.kube.transport import AiohttpTransport
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON."""
@@ -93,10 +94,9 @@ class KubernetesClient:
         self._watch_silence = watch_silence
         self._http = httpx.AsyncClient(
             base_url=config.server,
-            verify=config.ssl_context,
+            transport=AiohttpTransport(config.ssl_context, max_connections=max_connections),
             timeout=REQUEST_TIMEOUT_SECONDS,
             headers={"User-Agent": user_agent, "Accept": "application/json"},
-            limits=httpx.Limits(max_connections=max_connections),
             trust_env=False,
         )
 

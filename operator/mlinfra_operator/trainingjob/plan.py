@@ -49,7 +49,8 @@ WAITING_PHASES = ("Suspended", "Queued", "Pending")
 TRAINING_REASONS = ("Training", "ProgressUnknown")
 """Of a training whose pods run."""
 POD_PATIENCE_SECONDS = 10.0
-"""So long a Job may have no ready pod before its pods are asked why; then as often."""
+"""So long a Job may have no ready pod before its pods are asked why; then after twice the time, and so on."""
+LONGEST_PATIENCE_SECONDS = 160.0
 OLD_JOB_POLL_SECONDS = 5.0
 RUN_POLL_SECONDS = 5.0
 """How often a run that could not be read is asked for."""
@@ -191,25 +192,27 @@ class _Planner:
             return self._next(ReadRun(run_id))
         phase = self._phase(child)
         if child.ready == 0:
-            return self._waiting(phase)
+            return self._waiting(phase, child)
         if self.observed.run is None:
             # The training goes on whether or not its progress can be read.
             return self._go_on(phase, "ProgressUnknown", asked or "", requeue_after=RUN_POLL_SECONDS)
         return self._go_on(phase, "Training")
 
-    def _waiting(self, phase: Phase) -> Plan:
-        since = self.observed.unready_since or self.now
-        patience = POD_PATIENCE_SECONDS - (self.now - since).total_seconds()
+    def _waiting(self, phase: Phase, child: ChildJob) -> Plan:
+        waited = (self.now - (self.observed.unready_since or self.now)).total_seconds()
+        patience = POD_PATIENCE_SECONDS - waited
         if patience > 0:
             message = "the training pod starts" if phase == "Pending" else ""
             return self._go_on(phase, "PodStarting", message, requeue_after=patience)
-        if self.observed.pods is None:
+        if self.observed.pods is None and child.active > 0:
             return self._next(ListPods())
-        held_up = next((pod.waiting for pod in self.observed.pods if pod.waiting), None)
+        held_up = next((pod.waiting for pod in self.observed.pods or () if pod.waiting), None)
         reason, message = held_up or ("PodStarting", "the training pod starts")
         if held_up and message:
             message = f"{reason}: {message}"
-        return self._go_on(phase, _camel(reason), message or reason, requeue_after=POD_PATIENCE_SECONDS)
+        # The longer it waits, the rarer it is asked: thousands may wait for room.
+        requeue_after = min(waited, LONGEST_PATIENCE_SECONDS)
+        return self._go_on(phase, _camel(reason), message or reason, requeue_after=requeue_after)
 
     def _phase(self, child: ChildJob) -> Phase:
         if self.job.status.phase == "Running":

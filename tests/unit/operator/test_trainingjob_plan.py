@@ -447,3 +447,16 @@ def test_every_status_tells_the_generation_that_it_is_of(make: Callable[[], Plan
     decided = make()
     assert decided.status.observed_generation == 1
     assert all(found.observed_generation == 1 for found in decided.status.conditions)
+
+
+def test_a_job_that_has_no_pods_yet_is_not_asked_for_them() -> None:
+    decided = planned(Observed(child=child(), run=run(), unready_since=LONG_AGO))
+    assert decided.actions == ()
+    assert condition(decided, "Reconciling").reason == "PodStarting"
+
+
+@pytest.mark.parametrize(("waited", "next_look"), [(10, 10), (20, 20), (45, 45), (10**6, 160)])
+def test_pods_that_wait_long_are_asked_for_ever_more_rarely(waited: int, next_look: float) -> None:
+    since = NOW - timedelta(seconds=waited)
+    decided = planned(Observed(child=child(active=1), run=run(), unready_since=since, pods=()))
+    assert decided.requeue_after == next_look
