@@ -1,4 +1,4 @@
-"""A measure with what is not known of it, and which way is better."""
+"""A measure with what is not known of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -164,7 +164,8 @@ class PerformancePolicy(WindowedCheck):
         float,
         Field(
             gt=0,
-            description="Breached when worse by more than this than on the test rows of its training.",
+            description="Breached when worse by more than this than on the test rows of its training; for "
+            "log_loss, mae and rmse it is a share of what they were there.",
         ),
     ] = 0.05
     estimate: Annotated[

@@ -19,7 +19,7 @@ from mlinfra.monitoring.class_tally import (
 )
 from mlinfra.monitoring.measured import Measured
 
-BINS = 256
+BINS = 384
 """Bins of the scored classes together, of which each has at least `FEWEST_BINS`."""
 FEWEST_BINS = 32
 GRID_SHARE = 4

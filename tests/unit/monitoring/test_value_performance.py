@@ -10,7 +10,7 @@ from mlinfra.monitoring.value_performance import value_performance
 from mlinfra.monitoring.value_tally import ValueScale, ValueTally, tally_values
 from mlinfra.training.measures import value_measures
 
-VALUES = st.floats(-100, 100, allow_subnormal=False)
+VALUES = st.integers(-1_000_000, 1_000_000).map(lambda number: number / 10_000)
 
 
 @given(
