@@ -1,0 +1,97 @@
+"""Keeps the chunks of each replica of a model version in a file of its own, whole at any time."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from mlinfra.errors import MlinfraError
+from mlinfra.monitoring.chunks import Chunk
+from mlinfra.training.local import write_whole
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+SUFFIX = ".json"
+
+
+class MonitoringStoreError(MlinfraError):
+    """The folder of the counters cannot be read or written."""
+
+    reason: ClassVar[str] = "MonitoringStoreUnavailable"
+
+
+class ChunkStore:
+    """The chunks of one version of a model, by replica.
+
+    Args:
+        folder: of all models' counters.
+        model: name of the model.
+        version: of the model.
+        profile: ID of its reference profile; counts beside another one are not read.
+        replica: name of this replica, which no other has at the same time.
+        classes: whether the model tells classes apart.
+    """
+
+    def __init__(
+        self, folder: Path, *, model: str, version: str, profile: str, replica: str, classes: bool
+    ) -> None:
+        self._folder = folder / _file_name(model) / f"{_file_name(version)}-{profile[:16]}"
+        self._own = self._folder / f"{_file_name(replica)}{SUFFIX}"
+        self._classes = classes
+
+    def own(self) -> tuple[Chunk, ...]:
+        """What this replica kept before; empty where it did not.
+
+        Raises:
+            MonitoringStoreError: the folder cannot be read.
+        """
+        return self._read(self._own)
+
+    def others(self) -> list[tuple[Chunk, ...]]:
+        """What the other replicas kept, those of the past among them.
+
+        Raises:
+            MonitoringStoreError: the folder cannot be read.
+        """
+        try:
+            files = sorted(self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []
+        except OSError as error:
+            raise MonitoringStoreError(f"{self._folder}: {error.strerror}") from error
+        return [self._read(file) for file in files if file != self._own and not file.name.startswith(".")]
+
+    def keep(self, chunks: Sequence[Chunk]) -> None:
+        """Replace what this replica kept before.
+
+        Raises:
+            MonitoringStoreError: it cannot be written; what was kept before stays.
+        """
+        wire = {"schemaVersion": SCHEMA_VERSION, "chunks": [each.to_wire() for each in chunks]}
+        try:
+            write_whole(self._own, json.dumps(wire, separators=(",", ":")).encode())
+        except OSError as error:
+            raise MonitoringStoreError(f"{self._own}: {error.strerror}") from error
+
+    def _read(self, file: Path) -> tuple[Chunk, ...]:
+        try:
+            content = file.read_bytes()
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise MonitoringStoreError(f"{file}: {error.strerror}") from error
+        try:
+            wire = json.loads(content)
+            if wire["schemaVersion"] != SCHEMA_VERSION:
+                raise ValueError(f"schema version {wire['schemaVersion']!r}")
+            return tuple(Chunk.of_wire(each, classes=self._classes) for each in wire["chunks"])
+        except (KeyError, TypeError, ValueError) as error:
+            # Counting goes on without what no one can read any more.
+            logger.warning("counters in %s are not read: %s", file, error)
+            return ()
+
+
+def _file_name(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="").replace(".", "%2E")

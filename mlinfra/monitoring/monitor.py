@@ -1,0 +1,233 @@
+"""Watches one version of a model: counts what it is asked and answers, and checks that against policies."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlinfra.monitoring.answers import answer_window
+from mlinfra.monitoring.chunk_store import ChunkStore
+from mlinfra.monitoring.chunks import Chunk, Chunking, CountedWindow, added, chunk_at, moment, whole_windows
+from mlinfra.monitoring.counts import Counts
+from mlinfra.monitoring.drift import DriftReport, check_drift
+from mlinfra.monitoring.performance import PerformanceReport, judge_performance
+from mlinfra.monitoring.profile import ReferenceProfile
+from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringReport:
+    """What a model's monitors say.
+
+    Attributes:
+        model_name, model_version: what was watched.
+        profile: ID of its reference profile.
+        rows: predictions that are counted.
+        labelled: labels that are.
+        drift, performance: what was asked for.
+    """
+
+    model_name: str
+    model_version: str
+    profile: str
+    rows: int
+    labelled: int
+    drift: DriftReport | None = None
+    performance: PerformanceReport | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """As JSON."""
+        wire: dict[str, Any] = {
+            "modelName": self.model_name,
+            "modelVersion": self.model_version,
+            "profile": self.profile,
+            "rows": self.rows,
+            "labelled": self.labelled,
+        }
+        if self.drift is not None:
+            wire["drift"] = self.drift.to_wire()
+        if self.performance is not None:
+            wire["performance"] = self.performance.to_wire()
+        return wire
+
+    @classmethod
+    def of_wire(cls, wire: Mapping[str, Any]) -> "MonitoringReport":
+        """What `to_wire` gave."""
+        return cls(
+            model_name=wire["modelName"],
+            model_version=wire["modelVersion"],
+            profile=wire["profile"],
+            rows=wire["rows"],
+            labelled=wire["labelled"],
+            drift=DriftReport.of_wire(wire["drift"]) if "drift" in wire else None,
+            performance=PerformanceReport.of_wire(wire["performance"]) if "performance" in wire else None,
+        )
+
+
+class ModelMonitor:
+    """Counts of one version of a model; of one thread.
+
+    Args:
+        profile: what the version learnt from.
+        model_name, model_version: what is watched.
+        store: where the counts outlive this process, and those of other replicas are; nowhere where None.
+        chunking: how finely counts are kept.
+
+    Raises:
+        MonitoringStoreError: the store cannot be read.
+    """
+
+    def __init__(
+        self,
+        profile: ReferenceProfile,
+        *,
+        model_name: str = "",
+        model_version: str = "",
+        store: ChunkStore | None = None,
+        chunking: Chunking | None = None,
+    ) -> None:
+        self.profile = profile
+        self._model = (model_name, model_version)
+        self._store = store
+        self._chunking = chunking or Chunking()
+        self._chunks: tuple[Chunk, ...] = store.own() if store is not None else ()
+        self._changed = False
+
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """What this replica counted."""
+        return self._chunks
+
+    def observe(
+        self, features: NDArray[Any], outputs: NDArray[np.floating[Any]], event_times: NDArray[np.int64]
+    ) -> None:
+        """Count rows that the model answered.
+
+        Args:
+            features: in the model's order, (rows, features); NaN is no value.
+            outputs: what was answered, finite, (rows, outputs).
+            event_times: of each row, nanoseconds since 1970 in UTC, (rows,).
+
+        Raises:
+            ProfileError: the rows are not of this model.
+        """
+        longest = self._chunking.most_seconds * 1_000_000_000
+        stretches = event_times // longest
+        borders = np.flatnonzero(np.diff(stretches)) + 1
+        for part in np.split(np.arange(len(outputs)), borders):
+            if len(part):
+                counts = self.profile.count_matrix(features[part], outputs[part])
+                times = event_times[part]
+                self._chunks = added(self._chunks, counts, int(times.min()), int(times.max()), self._chunking)
+                self._changed = True
+
+    def label(
+        self, outputs: NDArray[np.floating[Any]], labels: Sequence[Any], event_times: NDArray[np.int64]
+    ) -> int:
+        """Count labels of rows that were observed, each once: who calls this tells repeated ones apart.
+
+        Args:
+            outputs: what was answered to them, (rows, outputs).
+            labels: class or value of each, (rows,).
+            event_times: of the rows, nanoseconds since 1970 in UTC, (rows,).
+
+        Returns:
+            How many were counted; the rows of the others are too old to be kept.
+
+        Raises:
+            ProfileError: a label is none that the model can be measured by; none is counted.
+        """
+        places = [chunk_at(self._chunks, int(time)) for time in event_times]
+        chunks, counted = list(self._chunks), 0
+        for place in sorted({each for each in places if each is not None}):
+            own = np.array([each == place for each in places])
+            known = [label for label, mine in zip(labels, own, strict=True) if mine]
+            counts = self.profile.count_labels(outputs[own], known)
+            chunks[place] = replace(chunks[place], counts=chunks[place].counts + counts)
+            counted += int(own.sum())
+        self._chunks = tuple(chunks)
+        self._changed = self._changed or counted > 0
+        return counted
+
+    def keep(self) -> None:
+        """Write what has been counted since the last time, where there is a store.
+
+        Raises:
+            MonitoringStoreError: it cannot be written; it is tried again the next time.
+        """
+        if self._store is not None and self._changed:
+            self._store.keep(self._chunks)
+            self._changed = False
+
+    def check(
+        self,
+        drift: DriftPolicy | None = None,
+        performance: PerformancePolicy | None = None,
+        *,
+        now: datetime | None = None,
+    ) -> MonitoringReport:
+        """What the monitors of all replicas say together.
+
+        Args:
+            drift, performance: what is watched.
+            now: the time of the check, in event time; that of the newest row where absent.
+
+        Raises:
+            MonitoringStoreError: the counts of other replicas cannot be read.
+        """
+        replicas = [self._chunks, *(self._store.others() if self._store is not None else ())]
+        moments = [each.last for chunks in replicas for each in chunks]
+        time = now or (moment(max(moments)) if moments else datetime.now(UTC))
+        name, version = self._model
+        report = MonitoringReport(
+            model_name=name,
+            model_version=version,
+            profile=self.profile.id,
+            rows=sum(each.counts.rows for chunks in replicas for each in chunks),
+            labelled=sum(each.counts.labelled for chunks in replicas for each in chunks),
+            drift=self._drift(replicas, drift, time) if drift is not None else None,
+            performance=self._performance(replicas, performance, time) if performance is not None else None,
+        )
+        return _of_version(report, version)
+
+    def _drift(self, replicas: Sequence[Sequence[Chunk]], policy: DriftPolicy, now: datetime) -> DriftReport:
+        return check_drift(self.profile, whole_windows(replicas, policy.window, now=now), policy, now=now)
+
+    def _performance(
+        self, replicas: Sequence[Sequence[Chunk]], policy: PerformancePolicy, now: datetime
+    ) -> PerformanceReport:
+        windows: Sequence[CountedWindow] = whole_windows(replicas, policy.window, now=now)
+        if policy.estimate == "Never":
+            windows = _until_labelled(windows, policy.min_samples)
+        answers = [answer_window(self.profile, each) for each in windows[-policy.of_windows :]]
+        return judge_performance(answers, self.profile.performance, policy, now=now)
+
+
+def _until_labelled(windows: Sequence[CountedWindow], least: int) -> Sequence[CountedWindow]:
+    """Windows up to the newest one that has enough labels: those after it wait for theirs."""
+    for place in range(len(windows), 0, -1):
+        if windows[place - 1].counts.labelled >= least:
+            return windows[:place]
+    return windows
+
+
+def _of_version(report: MonitoringReport, version: str) -> MonitoringReport:
+    drift, performance = report.drift, report.performance
+    return replace(
+        report,
+        drift=replace(drift, result=replace(drift.result, model_version=version)) if drift else None,
+        performance=replace(performance, result=replace(performance.result, model_version=version))
+        if performance
+        else None,
+    )
+
+
+def counts_of(chunks: Sequence[Chunk], profile: ReferenceProfile) -> Counts:
+    """All counts together."""
+    return sum((each.counts for each in chunks), profile.nothing())
