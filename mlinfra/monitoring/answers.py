@@ -9,7 +9,7 @@ from mlinfra.monitoring.estimation.calibration import estimated_classes
 from mlinfra.monitoring.estimation.expected_loss import estimated_values
 from mlinfra.monitoring.measured import Measured
 from mlinfra.monitoring.performance import AnswerWindow
-from mlinfra.monitoring.profile import PREDICTION, ReferenceProfile
+from mlinfra.monitoring.profile import ReferenceProfile
 from mlinfra.monitoring.value_performance import value_performance
 from mlinfra.monitoring.value_tally import ValueTally
 
@@ -39,7 +39,6 @@ def _estimated(profile: ReferenceProfile, window: CountedWindow) -> Mapping[str,
     counts = window.counts
     if profile.calibration is not None and counts.expected is not None:
         return estimated_classes(profile.calibration, counts.expected)
-    if profile.loss_model is not None:
-        cells = {**counts.features, PREDICTION: counts.prediction}
-        return estimated_values(profile.loss_model, cells, counts.rows)
+    if profile.loss_tree is not None and counts.leaves is not None:
+        return estimated_values(profile.loss_tree, counts.leaves)
     return {}

@@ -24,7 +24,8 @@ class Counts:
         labelled: how many labels have come.
         label: labels by cell.
         measured: answers against their labels; None before the first label.
-        expected: expected counts of answers without labels; None where the profile has no calibration.
+        expected: expected counts of a classifier's answers without labels; None where it has no calibration.
+        leaves: answers of a regressor by leaf of its `LossTree`; None of a classifier.
     """
 
     rows: int
@@ -34,6 +35,7 @@ class Counts:
     labelled: int = 0
     measured: Tally | None = None
     expected: ClassTally | None = None
+    leaves: Cells | None = None
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -44,6 +46,7 @@ class Counts:
             labelled=self.labelled + other.labelled,
             measured=_sum(self.measured, other.measured),
             expected=_sum(self.expected, other.expected),
+            leaves=_sum(self.leaves, other.leaves),
         )
 
     def to_wire(self) -> dict[str, Any]:
@@ -59,6 +62,8 @@ class Counts:
             wire["measured"] = self.measured.to_wire()
         if self.expected is not None:
             wire["expected"] = self.expected.to_wire()
+        if self.leaves is not None:
+            wire["leaves"] = self.leaves.tolist()
         return wire
 
     @classmethod
@@ -82,6 +87,7 @@ class Counts:
             labelled=int(wire["labelled"]),
             measured=tally.of_wire(measured) if measured is not None else None,
             expected=ClassTally.of_wire(expected) if expected is not None else None,
+            leaves=_cells(wire["leaves"]) if "leaves" in wire else None,
         )
 
 

@@ -16,12 +16,13 @@ from mlinfra.monitoring.calibration import UsualScores, block_starts, usual_scor
 from mlinfra.monitoring.class_tally import tally_labels
 from mlinfra.monitoring.counts import Counts
 from mlinfra.monitoring.estimation.calibration import Calibration, fit_calibration
-from mlinfra.monitoring.estimation.expected_loss import LossModel, fit_loss_model
+from mlinfra.monitoring.estimation.expected_loss import LossTree, fit_loss_tree
 from mlinfra.monitoring.references import (
     CategoricalReference,
     Column,
     Reference,
     columns_of,
+    matrix_of,
     reference_of,
     reference_of_wire,
 )
@@ -55,7 +56,7 @@ class ReferenceProfile:
         label: of what was right there.
         performance: measures on the held-out rows, by name without ``test_``.
         calibration: of a classifier's probabilities.
-        loss_model: of a regressor's errors.
+        loss_tree: of a regressor's errors.
         scale: of a regressor's label.
         periods: first and last date of each part of the rows, as training tells them.
     """
@@ -68,7 +69,7 @@ class ReferenceProfile:
     label: Reference
     performance: Mapping[str, float]
     calibration: Calibration | None = None
-    loss_model: LossModel | None = None
+    loss_tree: LossTree | None = None
     scale: ValueScale | None = None
     periods: Mapping[str, str] = field(default_factory=dict)
 
@@ -116,13 +117,18 @@ class ReferenceProfile:
             ProfileError: a feature or an output is missing.
         """
         self._check(columns, outputs)
-        expected = self.calibration.tally(outputs) if self.calibration is not None and len(outputs) else None
+        expected = leaves = None
+        if self.calibration is not None and len(outputs):
+            expected = self.calibration.tally(outputs)
+        if self.loss_tree is not None:
+            leaves = self.loss_tree.tally(matrix_of(self.feature_names, columns), outputs[:, 0])
         return Counts(
             rows=len(outputs),
             features={each.name: each.count(columns[each.name]) for each in self.features},
             prediction=self.prediction.count(self._answers(outputs)),
             label=np.zeros(self.label.cells, np.int64),
             expected=expected,
+            leaves=leaves,
         )
 
     def count_matrix(self, features: NDArray[Any], outputs: NDArray[np.floating[Any]]) -> Counts:
@@ -192,7 +198,7 @@ class ReferenceProfile:
         }
         for name, part in (
             ("calibration", self.calibration),
-            ("lossModel", self.loss_model),
+            ("lossTree", self.loss_tree),
             ("scale", self.scale),
         ):
             if part is not None:
@@ -241,7 +247,7 @@ class ReferenceProfile:
             label=reference_of_wire(wire["label"]),
             performance={str(name): float(value) for name, value in wire["performance"].items()},
             calibration=Calibration.of_wire(wire["calibration"]) if "calibration" in wire else None,
-            loss_model=LossModel.of_wire(wire["lossModel"]) if "lossModel" in wire else None,
+            loss_tree=LossTree.of_wire(wire["lossTree"]) if "lossTree" in wire else None,
             scale=ValueScale.of_wire(wire["scale"]) if "scale" in wire else None,
             periods=dict(wire["periods"]),
         )
@@ -291,13 +297,12 @@ def build_profile(
     answers = held_out.outputs.argmax(axis=1) if classes else held_out.outputs[:, 0]
     prediction = _outcome(PREDICTION, answers, classes)
     calibration = fit_calibration(held_out.outputs, held_out.label) if classes else None
-    scale = loss_model = None
+    scale = loss_tree = None
     if not classes:
-        scale = ValueScale.of(held_out.label.astype(np.float64))
-        places = {each.name: each.places(held_out.columns[each.name]) for each in features}
-        sizes = {each.name: each.cells for each in features} | {PREDICTION: prediction.cells}
-        error = answers.astype(np.float64) - held_out.label
-        loss_model = fit_loss_model(places | {PREDICTION: prediction.places(answers)}, sizes, error)
+        right = held_out.label.astype(np.float64)
+        scale = ValueScale.of(right)
+        asked = matrix_of(list(training), held_out.columns)
+        loss_tree = fit_loss_tree(asked, answers, answers.astype(np.float64) - right)
     return ReferenceProfile(
         model_name=model_name,
         classes=tuple(classes),
@@ -307,7 +312,7 @@ def build_profile(
         label=_outcome(LABEL, held_out.label, classes),
         performance=dict(performance or {}),
         calibration=calibration,
-        loss_model=loss_model,
+        loss_tree=loss_tree,
         scale=scale,
         periods=dict(periods or {}),
     )

@@ -268,3 +268,8 @@ def _as_type(given: pa.Array, known: pa.Array) -> pa.Array:
 def columns_of(names: Sequence[str], matrix: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """The columns of a matrix, (rows, columns), by name."""
     return dict(zip(names, matrix.T, strict=True))
+
+
+def matrix_of(names: Sequence[str], columns: Mapping[str, Column]) -> NDArray[np.floating[Any]]:
+    """Numeric columns side by side, (rows, names); NaN is no value."""
+    return np.column_stack([_numbers(columns[name]) for name in names])
