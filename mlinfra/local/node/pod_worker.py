@@ -206,7 +206,11 @@ class PodWorker:
     async def _run_container(self, name: str, *, adopt: bool) -> None:
         files, spec = self.files.container(name), self._spec_of(name)
         while True:
-            process = ContainerProcess.adopt(files) if adopt else await self._start(name)
+            process = (
+                ContainerProcess.adopt(files)
+                if adopt
+                else await ContainerProcess.start(files, await self._launch(name))
+            )
             adopt = False
             if process is None:
                 self._fail_vanished(name)
@@ -225,9 +229,6 @@ class PodWorker:
             if self._deleted.is_set() or self._stopping.is_set():
                 self._observe(name, state)
                 return
-
-    async def _start(self, name: str) -> ContainerProcess:
-        return await ContainerProcess.start(self.files.container(name), await self._launch(name))
 
     async def _launch(self, name: str) -> Launch:
         """How a container is started; of an adopted one it has to be found out again."""
@@ -326,7 +327,7 @@ class PodWorker:
         seconds = self.pod["metadata"].get("deletionGracePeriodSeconds")
         if seconds is None:
             seconds = self._grace_seconds()
-        await self._end_processes(self._processes, 0.0 if self._gone.is_set() else float(seconds))
+        await self._end_all(0.0 if self._gone.is_set() else float(seconds))
 
     def _grace_seconds(self) -> float:
         return float(self.pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
@@ -337,7 +338,13 @@ class PodWorker:
             return
         await asyncio.sleep(max(0.0, self._start_time + seconds - time.time()))
         self._ended = Ended("DeadlineExceeded", f"the pod was active for more than {seconds} s")
-        await self._end_processes(self._processes, self._grace_seconds())
+        await self._end_all(self._grace_seconds())
+
+    async def _end_all(self, grace_seconds: float) -> None:
+        """End what runs, and what is just being started, until cancelled once nothing is left."""
+        while True:
+            await self._end_processes(dict(self._processes), grace_seconds)
+            await asyncio.sleep(END_POLL_SECONDS)
 
     async def _end_processes(self, processes: Mapping[str, ContainerProcess], grace_seconds: float) -> None:
         deadline = time.monotonic() + grace_seconds

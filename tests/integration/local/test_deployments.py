@@ -1,6 +1,8 @@
 """Deployments and Services on the local node: probes, restarts, a change of pods that no client notices."""
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,10 +12,12 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+from integration.conftest import quietly
 from integration.operator.conftest import wait_for
 
 from mlinfra.kube import KubernetesClient
 from mlinfra.kube.resource import DEPLOYMENTS, PODS, SERVICES
+from mlinfra.local.cluster import LocalCluster
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -212,3 +216,28 @@ async def test_hooks_and_probes_run_commands_in_the_container(
 
     await wait_for(gone, "the end of the pod")
     assert done.read_text() == "inside\n"
+
+
+async def test_an_adopted_pod_is_probed_and_started_again_as_before(
+    node_cluster: LocalCluster, node_client: KubernetesClient
+) -> None:
+    client = node_client
+    await client.apply(deployment("adopted", "still here"), field_manager="test")
+    await wait_for(available(client, "adopted"), "Deployment adopted")
+    (before,) = await pods_of(client, "adopted")
+    record = node_cluster.processes.record("node")
+    assert record is not None
+    os.kill(record.pid, signal.SIGKILL)
+    with node_cluster.session("pytest") as session:
+        await node_cluster.up(session, quietly)
+    (after,) = await pods_of(client, "adopted")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    async with httpx.AsyncClient(trust_env=False) as http:
+        await http.get(f"http://{after['status']['podIP']}:{PORT}/fall-ill")
+
+    async def started_again() -> bool:
+        status = (await pods_of(client, "adopted"))[0]["status"]["containerStatuses"][0]
+        return status["restartCount"] == 1 and "running" in status["state"]
+
+    await wait_for(started_again, "the restart", seconds=60)
+    await client.delete(DEPLOYMENTS, "adopted", "default")

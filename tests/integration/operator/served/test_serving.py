@@ -4,7 +4,7 @@ from integration.operator.manifests import condition
 from integration.operator.served.traffic import stand_in, traffic, variables
 from integration.operator.served.versions import register, serving, version
 
-from mlinfra.kube.resource import DEPLOYMENTS, PODS, SERVICES
+from mlinfra.kube.resource import AUTOSCALERS, DEPLOYMENTS, MODEL_VERSIONS, PODS, SERVICES
 
 
 async def test_a_version_is_served_switched_under_load_and_brought_back(
@@ -76,3 +76,31 @@ async def test_a_version_that_crashes_never_takes_the_service(
         await serving(world, eventually, second, "False", "NotInStage")
         assert await world.kube.find(DEPLOYMENTS, second, world.namespace) is None
     assert (seen.failures, set(seen.answers)) == ([], {f"models:/{unique}/1"})
+
+
+async def test_an_autoscaler_comes_and_goes_as_it_is_asked_for(
+    world, operator, tracking, unique, eventually
+) -> None:
+    register(tracking, unique, 1)
+    name = f"{unique}-1"
+    scaled = stand_in(autoscaling={"maxReplicas": 2})
+    await version(world, name, unique, "1", stage="Production", serving=scaled)
+    await serving(world, eventually, name, "True")
+    scaler = await world.kube.get(AUTOSCALERS, name, world.namespace)
+    assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (1, 2)
+    await version(world, name, unique, "1", stage="Production", serving=stand_in(replicas=2))
+
+    async def both_ready() -> bool:
+        found = await world.kube.get(DEPLOYMENTS, name, world.namespace)
+        return bool(found["status"].get("readyReplicas") == 2)
+
+    await eventually(both_ready, "two pods")
+    assert await world.kube.find(AUTOSCALERS, name, world.namespace) is None
+    await world.kube.delete(MODEL_VERSIONS, name, world.namespace)
+
+    async def gone() -> bool:
+        kinds = (DEPLOYMENTS, SERVICES, PODS)
+        return not any([(await world.kube.list(kind, world.namespace))[0] for kind in kinds])
+
+    # The garbage collector learns of new types every half minute.
+    await eventually(gone, "Deployment, Service and pods go with their only version", seconds=120)
