@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlinfra.models.errors import ForeignModelError
 from mlinfra.models.learnt import LearntModel, learnt_model
+from mlinfra.monitoring.profile import PROFILE_FILE
 from mlinfra.serving.errors import InvalidSettingError
 from mlinfra.tracking.connection import connect, translated_errors
 from mlinfra.tracking.errors import UnusableModelError
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     import onnx
     from mlflow import MlflowClient
 
-PROFILE_FILE = "reference_profile.json"
-"""In the model's folder, beside its ONNX file."""
 FILE_VERSION = "1"
 """Of a model that comes from a file."""
 

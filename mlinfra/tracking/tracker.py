@@ -224,6 +224,7 @@ class MlflowTracker:
         *,
         input_example: "NDArray[np.float32] | None" = None,
         config: Mapping[str, Any] | None = None,
+        beside: Mapping[str, bytes] | None = None,
         result: bool = False,
     ) -> str:
         """Log a model: ONNX as it is, a network as ONNX where ``input_example`` is given, else its weights.
@@ -233,6 +234,7 @@ class MlflowTracker:
             name: name of the logged model, without ``/``, ``:`` and ``.``.
             input_example: an input, (batch, ...).
             config: what else is needed to build the network again; kept beside its weights.
+            beside: content of other files to keep in the model's folder, by name.
             result: whether this is the one model that the run is for.
 
         Returns:
@@ -261,6 +263,8 @@ class MlflowTracker:
         with tempfile.TemporaryDirectory(prefix="mlinfra-model-") as temporary:
             folder = Path(temporary, "model")
             write_model(folder, description, model, input_example=input_example, config=config)
+            for file, content in (beside or {}).items():
+                (folder / file).write_bytes(content)
             digest = sha256_of_model(folder)
             self._ask(self.client.log_model_artifacts, logged.model_id, str(folder))
         output = LoggedModelOutput(logged.model_id, step=0)

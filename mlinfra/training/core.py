@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from mlinfra.monitoring.profile import ReferenceProfile
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.champion import Champion, ChampionScore, log_champion, score_champion
 from mlinfra.training.checkpoints import Checkpoints, fingerprint_of
@@ -24,6 +25,7 @@ from mlinfra.training.folds import (
 )
 from mlinfra.training.metadata import model_metadata
 from mlinfra.training.onnx_check import Exported, export
+from mlinfra.training.reference import reference_profile
 from mlinfra.training.report import Reported, report_html
 from mlinfra.training.rows import RowKeys
 from mlinfra.training.run_log import (
@@ -53,6 +55,7 @@ class TrainingResult:
         model_uri: URI of the logged model.
         exported: the model as graphs; None where none was asked for.
         report: the page that tells of it, as HTML.
+        profile: what it learnt from and how good it was, for those who watch it.
         seconds: wall time of each step.
     """
 
@@ -65,6 +68,7 @@ class TrainingResult:
     model_uri: str
     exported: Exported | None
     report: str
+    profile: ReferenceProfile
     seconds: Mapping[str, float]
 
 
@@ -192,7 +196,10 @@ def train(
     with watch.step("log model"):
         # The last epoch's step, a later time: MLflow's latest values are then those of the best epoch.
         tracker.log_metrics(metrics, step=reporter.epoch)
-        model_uri = log_model(tracker, served, exported, config=config, samples=samples, metadata=metadata)
+        profile = reference_profile(samples, predictions, evaluation.measures, model_name=model_name or "")
+        model_uri = log_model(
+            tracker, served, exported, config=config, samples=samples, metadata=metadata, profile=profile
+        )
         reporter.finish(metrics)
         tracker.flush()
     return TrainingResult(
@@ -205,5 +212,6 @@ def train(
         model_uri=model_uri,
         exported=exported,
         report=report,
+        profile=profile,
         seconds=watch.seconds,
     )

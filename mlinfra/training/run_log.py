@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mlinfra import __version__
+from mlinfra.monitoring.profile import PROFILE_FILE, ReferenceProfile
 from mlinfra.resources.built_in_training import TrainingParameters
 from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.checkpoints import Checkpoints
@@ -190,6 +191,7 @@ def log_model(
     config: TrainingConfig,
     samples: Samples,
     metadata: Mapping[str, str],
+    profile: ReferenceProfile,
 ) -> str:
     """Log the model as the run's result: ONNX where it was exported, else the weights.
 
@@ -198,9 +200,13 @@ def log_model(
     Returns:
         The URI of the logged model.
     """
+    beside = {PROFILE_FILE: profile.to_json()}
     if exported is None:
-        return tracker.log_model(served, MODEL_ARTIFACT, config={**config.to_wire(), **metadata}, result=True)
+        described = {**config.to_wire(), **metadata}
+        return tracker.log_model(served, MODEL_ARTIFACT, config=described, beside=beside, result=True)
     if exported.int8 is not None:
         tracker.log_bytes(exported.int8.SerializeToString(), INT8_ARTIFACT)
     example = samples.windows(samples.test.last_rows[-1:])
-    return tracker.log_model(exported.graph, MODEL_ARTIFACT, input_example=example, result=True)
+    return tracker.log_model(
+        exported.graph, MODEL_ARTIFACT, input_example=example, beside=beside, result=True
+    )
