@@ -38,6 +38,7 @@ from mlinfra.local.node.probes import Listener, Target, act, named_ports, watch_
 from mlinfra.local.node.refusal import refusal_of
 from mlinfra.local.node.restarts import crashes_in_a_row, is_restarted, restart_delay
 from mlinfra.local.node.volumes import TokenFile, plan_files
+from mlinfra.local.node.waiting import first_of
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +202,7 @@ class PodWorker:
         for name, container in self._containers.items():
             self._containers[name] = replace(container, state=Waiting(reason, message))
         await self._report()
-        await _first_of(self._deleted, self._stopping, seconds=MISSING_RETRY_SECONDS)
+        await first_of(self._deleted, self._stopping, seconds=MISSING_RETRY_SECONDS)
 
     async def _run_container(self, name: str, *, adopt: bool) -> None:
         files, spec = self.files.container(name), self._spec_of(name)
@@ -306,7 +307,7 @@ class PodWorker:
             ready=False,
         )
         await self._report()
-        await _first_of(self._deleted, self._stopping, seconds=seconds)
+        await first_of(self._deleted, self._stopping, seconds=seconds)
         self._will_restart = False
         log = self.files.container(name)
         if log.log.exists():
@@ -323,7 +324,7 @@ class PodWorker:
         self._ended = self._ended or VANISHED
 
     async def _end_when_asked(self) -> None:
-        await _first_of(self._deleted, self._stopping)
+        await first_of(self._deleted, self._stopping)
         seconds = self.pod["metadata"].get("deletionGracePeriodSeconds")
         if seconds is None:
             seconds = self._grace_seconds()
@@ -441,13 +442,3 @@ class PodWorker:
                 logger.warning("deletion of pod %s: %s", metadata["name"], error)
                 await asyncio.sleep(REPORT_RETRY_SECONDS)
         shutil.rmtree(self.files.folder, ignore_errors=True)
-
-
-async def _first_of(*events: asyncio.Event, seconds: float | None = None) -> None:
-    """Wait until one of the events is set, or the time is over."""
-    tasks = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
