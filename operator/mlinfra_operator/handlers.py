@@ -80,7 +80,7 @@ def operator_registry(operator: Operator, config: ClusterConfig, health: Health)
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return connection(config, pulses)
+        return connection(config, pulses, operator.relist)
 
     for resource, cache in fed.items():
         _feed(registry, resource, cache)

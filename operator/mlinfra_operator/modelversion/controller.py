@@ -30,7 +30,7 @@ from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
 from mlinfra_operator.runtime.events import EventPoster
 from mlinfra_operator.runtime.invalid import tell_invalid
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
-from mlinfra_operator.runtime.status import GONE, StatusWriter
+from mlinfra_operator.runtime.status import CONFLICT, NOT_FOUND, StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry
 from mlinfra_operator.serving.controller import ServingController
 from mlinfra_operator.tracking import MeasuredRun
@@ -194,7 +194,7 @@ class ModelVersionController:
                 field_manager=FIELD_MANAGER,
             )
         except ApiError as error:
-            if error.status in GONE:
+            if error.status in (NOT_FOUND, CONFLICT):
                 raise Retry from error
             raise
         self._context.versions.wrote(answer)

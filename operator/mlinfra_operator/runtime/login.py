@@ -1,12 +1,13 @@
 """kopf's connection: configuration and trust of the operator's own client, and an ear on its watches."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 import aiohttp
 import kopf
 from aiohttp.client_middlewares import ClientHandlerType
+from yarl import URL
 
 from mlinfra.kube import ClusterConfig
 from mlinfra.kube.pulse import Pulse
@@ -32,7 +33,9 @@ class HeardStream:
         return getattr(self._content, name)
 
 
-def connection(config: ClusterConfig, pulses: Mapping[str, Pulse]) -> kopf.AiohttpSession:
+def connection(
+    config: ClusterConfig, pulses: Mapping[str, Pulse], began_anew: Callable[[], None]
+) -> kopf.AiohttpSession:
     """A session for kopf.
 
     The token is read anew for each request, as a kubelet replaces it before it expires. While it is
@@ -41,6 +44,7 @@ def connection(config: ClusterConfig, pulses: Mapping[str, Pulse]) -> kopf.Aioht
     Args:
         config: the cluster, and who we are.
         pulses: of kopf's watches, by the plural of the resource.
+        began_anew: called where kopf lists a resource that it has watched before.
     """
 
     async def authorize(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
@@ -58,7 +62,11 @@ def connection(config: ClusterConfig, pulses: Mapping[str, Pulse]) -> kopf.Aioht
                     _tell(concerned, str(error))
                 raise
             if response.ok:
-                return _heard(response, pulse)
+                if pulse is not None:
+                    if _is_first_page(request.url) and pulse.heard_at is not None:
+                        began_anew()
+                    _listen(response, pulse)
+                return response
             _tell(concerned, f"HTTP {response.status} {response.reason}")
             if response.status != UNAUTHORIZED:
                 return response
@@ -80,10 +88,15 @@ def _tell(pulses: list[Pulse], trouble: str) -> None:
         pulse.told(trouble)
 
 
-def _heard(response: aiohttp.ClientResponse, pulse: Pulse | None) -> aiohttp.ClientResponse:
-    if pulse is None:
-        return response
+def _is_watch(url: URL) -> bool:
+    return url.query.get("watch") == "true"
+
+
+def _is_first_page(url: URL) -> bool:
+    return not _is_watch(url) and "continue" not in url.query
+
+
+def _listen(response: aiohttp.ClientResponse, pulse: Pulse) -> None:
     pulse.heard()
-    if response.url.query.get("watch") == "true":
+    if _is_watch(response.url):
         response.content = cast("aiohttp.StreamReader", HeardStream(response.content, pulse))
-    return response

@@ -6,6 +6,7 @@ import random
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Literal, TypeVar, cast
 from wsgiref.simple_server import WSGIServer
 
@@ -75,6 +76,7 @@ class Operator:
         self._metrics = OperatorMetrics()
         self._server: WSGIServer | None = None
         self._leads = False
+        self._missed = asyncio.Event()
         self._election = _election(settings, client) if settings.leader_election else None
         self._queue: WorkQueue[WorkKey] = WorkQueue(self._reconcile)
         self.jobs = ObjectCache(self._job_changed, self._job_deleted)
@@ -151,6 +153,10 @@ class Operator:
         if self._settings.metrics_address is not None:
             self._server = self._metrics.serve(self._settings.metrics_address)
             logger.info("metrics at http://%s/metrics", self._settings.metrics_address)
+
+    def relist(self) -> None:
+        """List all objects soon: a watch began anew, and deletions before that are told by nobody."""
+        self._missed.set()
 
     async def aclose(self) -> None:
         """Let go of the lease and of MLflow; calls that run go on."""
@@ -305,8 +311,12 @@ class Operator:
 
     async def _relist_regularly(self) -> None:
         while True:
-            await asyncio.sleep(RELIST_SECONDS * random.uniform(0.9, 1.1))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._missed.wait(), RELIST_SECONDS * random.uniform(0.9, 1.1))
+            self._missed.clear()
             await _persistently(self._relist)
+            # A run may have lost its TrainingJob before the status told of it.
+            self._queue.add(("Sweep", "", ""))
 
     async def _offers_gangs(self) -> bool:
         return await self._client.offers(POD_GROUPS)

@@ -6,9 +6,9 @@ from mlinfra.kube import ApiError, KubernetesClient
 from mlinfra.kube.resource import ResourceType
 from mlinfra.resources.names import FIELD_MANAGER
 from mlinfra_operator.runtime.cache import Object, ObjectCache
+from mlinfra_operator.runtime.work_queue import Retry
 
-GONE = (404, 409)
-"""The object is deleted, or another one has its name by now."""
+NOT_FOUND, CONFLICT = 404, 409
 
 
 def merge_difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -34,13 +34,18 @@ class StatusWriter:
         self._cache = cache
 
     async def write(self, obj: Object, status: dict[str, Any]) -> bool:
-        """Whether the status is stored now; False where the object is gone."""
+        """Whether the status is stored now; False where the object is gone.
+
+        Raises:
+            Retry: it is another object by now, or somebody changed it meanwhile: what is written is
+                decided anew once the watch has told of it.
+        """
         difference = merge_difference(obj.get("status") or {}, status)
         if not difference:
             return True
         metadata = obj["metadata"]
-        # With the UID the API server refuses to write to a new object of the same name.
-        patch = {"metadata": {"uid": metadata["uid"]}, "status": difference}
+        # Of a status the API server compares the version alone: with the UID of another object it is stored.
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": difference}
         try:
             answer = await self._client.merge_patch(
                 self._resource,
@@ -51,8 +56,10 @@ class StatusWriter:
                 field_manager=FIELD_MANAGER,
             )
         except ApiError as error:
-            if error.status in GONE:
+            if error.status == NOT_FOUND:
                 return False
+            if error.status == CONFLICT:
+                raise Retry from error
             raise
         self._cache.wrote(answer)
         return True

@@ -272,9 +272,10 @@ class TrainingJobController:
         try:
             await client.delete(JOBS, name, namespace, uid=action.uid, propagation="Foreground")
         except ApiError as error:
-            # Another Job has the name by now: the one that was meant is gone.
             if error.status != CONFLICT:
                 raise
+            # Another Job has the name by now, of which the watch will tell.
+            raise Retry from error
         if observed.child is None:
             raise ValueError("a child is observed before it is deleted")
         return replace(observed, child=replace(observed.child, deleting=True))

@@ -10,6 +10,7 @@ from mlinfra.kube import ApiError
 from mlinfra.kube.resource import TRAINING_JOBS, ResourceType
 from mlinfra_operator.runtime.cache import ObjectCache
 from mlinfra_operator.runtime.status import StatusWriter, merge_difference
+from mlinfra_operator.runtime.work_queue import Retry
 
 Object = dict[str, Any]
 JSON = st.recursive(
@@ -76,21 +77,28 @@ async def test_what_has_not_changed_is_not_written() -> None:
     assert api.patches == []
 
 
-async def test_only_the_difference_is_written_and_to_this_very_object() -> None:
+async def test_only_the_difference_is_written_and_to_the_object_as_it_was_seen() -> None:
     api = Recorder(obj(2, {"phase": "Running"}))
     status, cache = writer(api)
     old = obj(1, {"phase": "Pending", "jobName": "a", "completionTime": "x"})
     assert await status.write(old, {"phase": "Running", "jobName": "a"})
-    assert api.patches == [{"metadata": {"uid": "1"}, "status": {"phase": "Running", "completionTime": None}}]
+    assert api.patches == [
+        {"metadata": {"resourceVersion": "1"}, "status": {"phase": "Running", "completionTime": None}}
+    ]
     known = cache.get(("team", "a"))
     assert known is not None
     assert known["metadata"]["resourceVersion"] == "2"
 
 
-@pytest.mark.parametrize("status_code", [404, 409])
-async def test_an_object_that_is_gone_is_told(status_code: int) -> None:
-    status, _ = writer(Recorder(ApiError(status_code, "", "gone")))
+async def test_an_object_that_is_gone_is_told() -> None:
+    status, _ = writer(Recorder(ApiError(404, "", "gone")))
     assert not await status.write(obj(1), {"phase": "Running"})
+
+
+async def test_an_object_that_somebody_changed_is_decided_on_anew() -> None:
+    status, _ = writer(Recorder(ApiError(409, "Conflict", "the object has been modified")))
+    with pytest.raises(Retry):
+        await status.write(obj(1), {"phase": "Running"})
 
 
 async def test_other_errors_are_raised_to_be_tried_again() -> None:
