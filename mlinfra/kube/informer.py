@@ -64,7 +64,8 @@ class Informer:
             try:
                 await self._watch(await self._list())
             except (ApiError, httpx.HTTPError) as error:
-                if time.monotonic() - began > LONGEST_RETRY_SECONDS:
+                silent = isinstance(error, httpx.TimeoutException) and self.synced.is_set()
+                if silent or time.monotonic() - began > LONGEST_RETRY_SECONDS:
                     failures = 0
                 await asyncio.sleep(self._tell(error, failures))
                 failures += 1

@@ -21,6 +21,8 @@ from mlinfra_operator.settings import Settings
 FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS = 1.0, 30.0
 STEADY_SECONDS = 60.0
 """A life of so long was a good one: the next restart need not wait longer than the first."""
+ENDING_SECONDS = 20.0
+"""So long kopf may take to end after our own tasks have."""
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,9 @@ async def _operate(settings: Settings, config: ClusterConfig, operator: Operator
     stop = asyncio.Event()
     own = asyncio.create_task(operator.run(), name="operator")
     own.add_done_callback(lambda _: stop.set())
+    # A watch that is cancelled in the wrong moment goes on for ever, and kopf waits for it.
+    loop, deadlines = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+    own.add_done_callback(lambda _: deadlines.append(loop.call_later(ENDING_SECONDS, _end_at_once)))
     try:
         await kopf.operator(
             registry=operator_registry(operator, config, health),
@@ -86,12 +91,19 @@ async def _operate(settings: Settings, config: ClusterConfig, operator: Operator
             namespaces=[namespace] if namespace is not None else [],
         )
     finally:
+        for deadline in deadlines:
+            deadline.cancel()
         await operator.aclose()
         # kopf has cancelled what our tasks started, so ours may have ended well by now.
         own.cancel()
         await asyncio.wait([own])
     if not own.cancelled() and (error := own.exception()) is not None:
         raise error
+
+
+def _end_at_once() -> None:
+    logger.critical("the operator does not come to its end: the process ends")
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,18 @@ from yarl import URL
 from mlinfra.kube import ClusterConfig
 from mlinfra.kube.pulse import Pulse
 
+GONE = 410
+RETRIED_BY_KOPF = frozenset({403, 429, *range(500, 600)})
 UNAUTHORIZED = 401
-LOGIN_RETRY_SECONDS = 2.0
+RETRY_SECONDS = 2.0
+WATCH_ERROR = b'{"type":"ERROR"'
+"""How an error in the middle of a watch begins; inside an object the quotes would be escaped."""
+LIST_AGAIN = b'{"type":"ERROR","object":{"kind":"Status","code":410}}\n'
+"""The one error that does not end kopf: it lists again, as one does after any error of a watch."""
 
 
 class HeardStream:
-    """The content of a watch's answer, which tells a pulse of each piece."""
+    """The content of a watch's answer: a pulse hears each piece, and kopf of no error but one."""
 
     def __init__(self, content: aiohttp.StreamReader, pulse: Pulse) -> None:
         self._content = content
@@ -26,6 +32,11 @@ class HeardStream:
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
         """The pieces as they come, of at most so many bytes."""
         async for piece in self._content.iter_chunked(size):
+            before, error, told = piece.partition(WATCH_ERROR)
+            if error:
+                self._pulse.told((error + told).decode(errors="replace").strip())
+                yield before + LIST_AGAIN
+                return
             self._pulse.heard()
             yield piece
 
@@ -33,13 +44,22 @@ class HeardStream:
         return getattr(self._content, name)
 
 
+class GoneStream(HeardStream):
+    """The content of a watch that the server refuses to begin where the last one ended."""
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """The one error that makes kopf list again."""
+        yield LIST_AGAIN
+
+
 def connection(
     config: ClusterConfig, pulses: Mapping[str, Pulse], began_anew: Callable[[], None]
 ) -> kopf.AiohttpSession:
     """A session for kopf.
 
-    The token is read anew for each request, as a kubelet replaces it before it expires. While it is
-    refused it is read again and again: kopf itself would log in without a pause.
+    The token is read anew for each request, as a kubelet replaces it before it expires. Where it is
+    refused, or a resource is not served, the request is made again and again: kopf would log in
+    without a pause, or end.
 
     Args:
         config: the cluster, and who we are.
@@ -68,10 +88,12 @@ def connection(
                     _listen(response, pulse)
                 return response
             _tell(concerned, f"HTTP {response.status} {response.reason}")
-            if response.status != UNAUTHORIZED:
+            if response.status == GONE and pulse is not None:
+                return _gone(response, pulse)
+            if not _is_asked_again(response.status, pulse):
                 return response
             response.release()
-            await asyncio.sleep(LOGIN_RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=config.ssl_context),
@@ -86,6 +108,20 @@ def connection(
 def _tell(pulses: list[Pulse], trouble: str) -> None:
     for pulse in pulses:
         pulse.told(trouble)
+
+
+def _is_asked_again(status: int, pulse: Pulse | None) -> bool:
+    return status == UNAUTHORIZED or (pulse is not None and status not in RETRIED_BY_KOPF)
+
+
+def _gone(response: aiohttp.ClientResponse, pulse: Pulse) -> aiohttp.ClientResponse:
+    if not _is_watch(response.url):
+        response.release()
+        # The list took so long that its next page is lost: kopf begins it anew.
+        raise aiohttp.ClientPayloadError("the list has to begin anew")
+    response.status = 200
+    response.content = cast("aiohttp.StreamReader", GoneStream(response.content, pulse))
+    return response
 
 
 def _is_watch(url: URL) -> bool:

@@ -109,6 +109,12 @@ class OperatorProcess:
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def token(self) -> Path:
+        """The file of its token."""
+        user = yaml.safe_load(self.kubeconfig.read_text())["users"][0]["user"]
+        return Path(user["tokenFile"])
+
     def start(self) -> None:
         environment = os.environ | {
             "KUBECONFIG": str(self.kubeconfig),

@@ -75,3 +75,17 @@ async def test_a_server_that_is_away_is_no_reason_for_a_restart(
     jobs, _ = await world.kube.list(JOBS, world.namespace)
     assert len(jobs) == 1
     assert "starts over" not in proxied_operator.log.read_text()
+
+
+async def test_an_operator_ends_well_while_the_server_is_away(
+    proxied_operator, proxy, probe, eventually
+) -> None:
+    proxied_operator.start()
+    await ready(probe, eventually)
+    await proxy.leave()
+
+    async def unready() -> bool:
+        return (await probe("/readyz"))[0] == 503
+
+    await eventually(unready, "readiness fails")
+    assert proxied_operator.stop() == 0

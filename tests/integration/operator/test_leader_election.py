@@ -76,3 +76,20 @@ async def test_a_leader_that_ends_well_gives_the_lease_back(world, operator, sta
         return await holder(world) == "second"
 
     await eventually(followed, "the second replica leads", seconds=8)
+
+
+async def test_a_leader_that_lost_its_lease_starts_over_and_stands_by(world, operator, eventually) -> None:
+    name = f"mlinfra-operator-{world.namespace}"
+    await world.kube.merge_patch(LEASES, name, {"spec": {"holderIdentity": "other"}}, NAMESPACE)
+
+    async def told() -> bool:
+        return "standby: other holds the lease" in operator.log.read_text()
+
+    await eventually(told, "the operator stands by")
+    assert "the operator cannot go on, and starts over" in operator.log.read_text()
+
+    async def leads() -> bool:
+        return await holder(world) == "first"
+
+    await eventually(leads, "the operator leads again", seconds=TAKE_OVER_SECONDS)
+    assert operator.stop() == 0
