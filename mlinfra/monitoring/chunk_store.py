@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mlinfra.errors import MlinfraError
 from mlinfra.monitoring.chunks import Chunk
@@ -20,6 +21,21 @@ class MonitoringStoreError(MlinfraError):
     """The folder of the counters cannot be read or written."""
 
     reason: ClassVar[str] = "MonitoringStoreUnavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one replica counted.
+
+    Attributes:
+        chunks: in the order in which they were begun.
+        late: labels of rows that other replicas counted, in chunks with the same borders and without rows.
+        position: how far the replica had come in what it counts, by names of its own.
+    """
+
+    chunks: tuple[Chunk, ...] = ()
+    late: tuple[Chunk, ...] = ()
+    position: Mapping[str, int] = field(default_factory=dict)
 
 
 class ChunkStore:
@@ -41,7 +57,7 @@ class ChunkStore:
         self._own = self._folder / f"{_file_name(replica)}{SUFFIX}"
         self._classes = classes
 
-    def own(self) -> tuple[Chunk, ...]:
+    def own(self) -> Kept:
         """What this replica kept before; empty where it did not.
 
         Raises:
@@ -49,7 +65,7 @@ class ChunkStore:
         """
         return self._read(self._own)
 
-    def others(self) -> list[tuple[Chunk, ...]]:
+    def others(self) -> list[Kept]:
         """What the other replicas kept, those of the past among them.
 
         Raises:
@@ -61,34 +77,46 @@ class ChunkStore:
             raise MonitoringStoreError(f"{self._folder}: {error.strerror}") from error
         return [self._read(file) for file in files if file != self._own and not file.name.startswith(".")]
 
-    def keep(self, chunks: Sequence[Chunk]) -> None:
+    def keep(self, kept: Kept) -> None:
         """Replace what this replica kept before.
 
         Raises:
             MonitoringStoreError: it cannot be written; what was kept before stays.
         """
-        wire = {"schemaVersion": SCHEMA_VERSION, "chunks": [each.to_wire() for each in chunks]}
+        wire = {
+            "schemaVersion": SCHEMA_VERSION,
+            "chunks": [each.to_wire() for each in kept.chunks],
+            "late": [each.to_wire() for each in kept.late],
+            "position": dict(kept.position),
+        }
         try:
             write_whole(self._own, json.dumps(wire, separators=(",", ":")).encode())
         except OSError as error:
             raise MonitoringStoreError(f"{self._own}: {error.strerror}") from error
 
-    def _read(self, file: Path) -> tuple[Chunk, ...]:
+    def _read(self, file: Path) -> Kept:
         try:
             content = file.read_bytes()
         except FileNotFoundError:
-            return ()
+            return Kept()
         except OSError as error:
             raise MonitoringStoreError(f"{file}: {error.strerror}") from error
         try:
             wire = json.loads(content)
             if wire["schemaVersion"] != SCHEMA_VERSION:
                 raise ValueError(f"schema version {wire['schemaVersion']!r}")
-            return tuple(Chunk.of_wire(each, classes=self._classes) for each in wire["chunks"])
+            return Kept(
+                self._chunks(wire["chunks"]),
+                self._chunks(wire.get("late", [])),
+                {str(name): int(value) for name, value in wire.get("position", {}).items()},
+            )
         except (KeyError, TypeError, ValueError) as error:
             # Counting goes on without what no one can read any more.
             logger.warning("counters in %s are not read: %s", file, error)
-            return ()
+            return Kept()
+
+    def _chunks(self, wire: Sequence[Mapping[str, Any]]) -> tuple[Chunk, ...]:
+        return tuple(Chunk.of_wire(each, classes=self._classes) for each in wire)
 
 
 def _file_name(text: str) -> str:

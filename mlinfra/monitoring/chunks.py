@@ -104,6 +104,25 @@ def added(
     return (*chunks, Chunk(first, last, start, counts))[-chunking.max_chunks :]
 
 
+def free_rows(chunks: Sequence[Chunk], time: int, chunking: Chunking) -> int:
+    """Rows of an event time that still fit their chunk: chunks are the same however rows come together."""
+    newest = chunks[-1] if chunks else None
+    if newest is None or _closed(newest, time, time, chunking):
+        return chunking.rows
+    return max(1, chunking.rows - newest.counts.rows)
+
+
+def with_labels(chunks: Sequence[Chunk], counts: Counts, borders: Chunk) -> tuple[Chunk, ...]:
+    """Chunks of labels alone, with more labels of rows of a chunk that another replica has."""
+    place = next(
+        (n for n, each in enumerate(chunks) if (each.first, each.last) == (borders.first, borders.last)), None
+    )
+    if place is None:
+        return (*chunks, Chunk(borders.first, borders.last, 0, counts))
+    joined = replace(chunks[place], counts=chunks[place].counts + counts)
+    return (*chunks[:place], joined, *chunks[place + 1 :])
+
+
 def chunk_at(chunks: Sequence[Chunk], time: int) -> int | None:
     """Place of the chunk that holds a row of that event time; None where there is none any more."""
     holding = [place for place, each in enumerate(chunks) if each.first <= time <= each.last]

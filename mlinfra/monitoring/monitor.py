@@ -10,8 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlinfra.monitoring.answers import answer_window
-from mlinfra.monitoring.chunk_store import ChunkStore
-from mlinfra.monitoring.chunks import Chunk, Chunking, CountedWindow, added, chunk_at, moment, whole_windows
+from mlinfra.monitoring.chunk_store import ChunkStore, Kept
+from mlinfra.monitoring.chunks import (
+    Chunk,
+    Chunking,
+    CountedWindow,
+    added,
+    chunk_at,
+    free_rows,
+    moment,
+    whole_windows,
+    with_labels,
+)
 from mlinfra.monitoring.counts import Counts
 from mlinfra.monitoring.drift import DriftReport, check_drift
 from mlinfra.monitoring.performance import PerformanceReport, judge_performance
@@ -79,6 +89,9 @@ class ModelMonitor:
         store: where the counts outlive this process, and those of other replicas are; nowhere where None.
         chunking: how finely counts are kept.
 
+    Attributes:
+        position: how far in what is counted the counts go, as `keep` was told the last time.
+
     Raises:
         MonitoringStoreError: the store cannot be read.
     """
@@ -96,7 +109,9 @@ class ModelMonitor:
         self._model = (model_name, model_version)
         self._store = store
         self._chunking = chunking or Chunking()
-        self._chunks: tuple[Chunk, ...] = store.own() if store is not None else ()
+        kept = store.own() if store is not None else Kept()
+        self._chunks, self._late = kept.chunks, kept.late
+        self.position = kept.position
         self._changed = False
 
     @property
@@ -121,9 +136,11 @@ class ModelMonitor:
         stretches = event_times // longest
         borders = np.flatnonzero(np.diff(stretches)) + 1
         for part in np.split(np.arange(len(outputs)), borders):
-            if len(part):
-                counts = self.profile.count_matrix(features[part], outputs[part])
-                times = event_times[part]
+            while len(part):
+                size = free_rows(self._chunks, int(event_times[part[0]]), self._chunking)
+                fitting, part = part[:size], part[size:]
+                counts = self.profile.count_matrix(features[fitting], outputs[fitting])
+                times = event_times[fitting]
                 self._chunks = added(self._chunks, counts, int(times.min()), int(times.max()), self._chunking)
                 self._changed = True
 
@@ -138,7 +155,7 @@ class ModelMonitor:
             event_times: of the rows, nanoseconds since 1970 in UTC, (rows,).
 
         Returns:
-            How many were counted; the rows of the others are too old to be kept.
+            How many were counted; the rows of the others are too old to be kept, here or at another replica.
 
         Raises:
             ProfileError: a label is none that the model can be measured by; none is counted.
@@ -153,16 +170,42 @@ class ModelMonitor:
             counted += int(own.sum())
         self._chunks = tuple(chunks)
         self._changed = self._changed or counted > 0
+        elsewhere = np.array([each is None for each in places], np.bool_)
+        if not elsewhere.any():
+            return counted
+        late = [label for label, mine in zip(labels, elsewhere, strict=True) if mine]
+        return counted + self._label_elsewhere(outputs[elsewhere], late, event_times[elsewhere])
+
+    def _label_elsewhere(
+        self, outputs: NDArray[np.floating[Any]], labels: Sequence[Any], event_times: NDArray[np.int64]
+    ) -> int:
+        """Count labels of rows that other replicas counted, such as those that are no more."""
+        theirs = [each for kept in (self._store.others() if self._store else ()) for each in kept.chunks]
+        counted = 0
+        for row, time in enumerate(event_times.tolist()):
+            place = chunk_at(theirs, time)
+            if place is not None:
+                counts = self.profile.count_labels(outputs[row : row + 1], labels[row : row + 1])
+                late = with_labels(self._late, counts, theirs[place])
+                self._late = late[-self._chunking.max_chunks :]
+                self._changed = True
+                counted += 1
         return counted
 
-    def keep(self) -> None:
+    def keep(self, position: Mapping[str, int] | None = None) -> None:
         """Write what has been counted since the last time, where there is a store.
+
+        Args:
+            position: how far in what is counted the counts go now, by names of the caller's own: what came
+                after it is to be counted again where the process is killed.
 
         Raises:
             MonitoringStoreError: it cannot be written; it is tried again the next time.
         """
+        if position is not None and position != self.position:
+            self.position, self._changed = dict(position), True
         if self._store is not None and self._changed:
-            self._store.keep(self._chunks)
+            self._store.keep(Kept(self._chunks, self._late, self.position))
             self._changed = False
 
     def check(
@@ -181,7 +224,10 @@ class ModelMonitor:
         Raises:
             MonitoringStoreError: the counts of other replicas cannot be read.
         """
-        replicas = [self._chunks, *(self._store.others() if self._store is not None else ())]
+        others = self._store.others() if self._store is not None else []
+        # Labels alone come first: of chunks with the same borders they belong to the window of the rows.
+        late = [self._late, *(each.late for each in others)]
+        replicas = [*late, self._chunks, *(each.chunks for each in others)]
         moments = [each.last for chunks in replicas for each in chunks]
         time = now or (moment(max(moments)) if moments else datetime.now(UTC))
         name, version = self._model

@@ -7,6 +7,7 @@ time, so that the same label again, here or at another replica, is the same row.
 
 import logging
 import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from mlinfra.errors import MlinfraError
 from mlinfra.features import FeatureStore, UnknownFeatureGroup
 from mlinfra.models.learnt import LearntModel
 from mlinfra.serving.errors import UnusableValueError
@@ -23,10 +25,12 @@ from mlinfra.serving.log_rows import (
     LABEL_COLUMN,
     OUTPUT_PREFIX,
     PREDICTION_COLUMN,
+    REPLICA_COLUMN,
+    SEQUENCE_COLUMN,
     TIME_COLUMN,
     TIME_TYPE,
     VERSION_COLUMN,
-    log_group,
+    output_columns,
     output_matrix,
 )
 from mlinfra.serving.observations import FeedbackResult, Label, Observed, prediction_ids
@@ -60,13 +64,18 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A prediction whose label has just become known."""
+    """A prediction whose label has just become known.
+
+    Attributes:
+        sequence: order among the labels that this server kept.
+    """
 
     id: str
     version: str
     event_time: int
     outputs: np.ndarray[Any, np.dtype[np.float32]]
     label: Any
+    sequence: int
 
 
 class LabelBook:
@@ -74,32 +83,43 @@ class LabelBook:
 
     Args:
         store: where predictions are logged and labels are kept.
-        model_name: whose.
+        group: name of the group of the labels.
         log: name of the group of the prediction log.
+        replica: which server takes the labels.
         max_predictions: how many are remembered; the label of an older one is unknown.
         on_labels: told of new labels, once they are kept.
+        clock: numbers that are higher after a restart than before it.
     """
 
     def __init__(
         self,
         store: FeatureStore,
-        model_name: str,
+        group: str,
         *,
         log: str,
+        replica: str,
         max_predictions: int,
         on_labels: Callable[[Sequence[Labelled]], None],
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._store = store
         self._log = log
-        self.group = log_group(LABELS_PREFIX, model_name)
+        self.group = group
+        self._replica = replica
+        self._clock = clock
+        self._sequence = 0
         self._max = max_predictions
         self._on_labels = on_labels
         self._known: OrderedDict[str, Remembered] = OrderedDict()
+        self._opened = False
         self._marks: dict[str, CommitMark] = {}
 
     def observe(self, batch: Sequence[Observed]) -> None:
-        """Remember predictions; of an ID that is there already the first one stays."""
+        """Remember predictions; of one ID the first one stays, and the others are marked."""
+        if not self._opened:
+            self._open()
         for each in batch:
+            each.repeated = prediction_ids(each.id, each.rows)[0] in self._known
             matrix = output_matrix(each.model, [each]).astype(np.float32)
             version = each.model.file.version
             for row, one in enumerate(prediction_ids(each.id, each.rows)):
@@ -120,7 +140,7 @@ class LabelBook:
         self._read_labels()
         wanted = {each.id for labels in calls for each in labels}
         if not wanted <= self._known.keys():
-            self._read_predictions(wanted)
+            self._read_predictions()
             self._read_labels()
         fresh: dict[str, Labelled] = {}
         results = [self._sorted(labels, fresh) for labels in calls]
@@ -151,10 +171,15 @@ class LabelBook:
                     prediction.event_time,
                     np.frombuffer(prediction.outputs, np.float32),
                     each.label,
+                    self._next(),
                 )
             else:
                 (repeated if before == each.label else conflicting).append(each.id)
         return FeedbackResult(accepted, tuple(repeated), tuple(conflicting), tuple(unknown))
+
+    def _next(self) -> int:
+        self._sequence = max(self._sequence + 1, self._clock())
+        return self._sequence
 
     def _write(self, labels: Sequence[Labelled]) -> None:
         times = pa.array([each.event_time // MICROSECONDS for each in labels], pa.int64())
@@ -164,8 +189,14 @@ class LabelBook:
                 TIME_COLUMN: times.cast(TIME_TYPE),
                 VERSION_COLUMN: pa.array([each.version for each in labels], pa.string()),
                 LABEL_COLUMN: pa.array([each.label for each in labels], _label_type(labels)),
+                REPLICA_COLUMN: pa.array([self._replica] * len(labels), pa.string()),
+                SEQUENCE_COLUMN: pa.array([each.sequence for each in labels], pa.int64()),
             }
         )
+        outputs = np.stack([each.outputs for each in labels])
+        for place in range(outputs.shape[1]):
+            values = pa.array(np.ascontiguousarray(outputs[:, place]))
+            table = table.append_column(f"{OUTPUT_PREFIX}{place}", values)
         self._store.write_offline_features(self.group, table, entity_column=ID_COLUMN)
 
     def _remember(self, one: str, prediction: Remembered) -> None:
@@ -184,14 +215,19 @@ class LabelBook:
                 if one in self._known and self._known[one].label is None:
                     self._known[one].label = label
 
-    def _read_predictions(self, wanted: set[str]) -> None:
+    def _open(self) -> None:
+        """Know what was predicted before a restart: the same request again is no new one."""
+        try:
+            self._read_predictions()
+            self._opened = True
+        except MlinfraError as error:
+            logger.warning("the prediction log cannot be read yet: %s", error)
+
+    def _read_predictions(self) -> None:
         """Predictions that another replica, or this one before a restart, logged since the last time."""
         before = len(self._known)
         for batch in self._since(self._log, None):
-            names = [name for name in batch.schema.names if name.startswith(OUTPUT_PREFIX)]
-            names = sorted(names, key=lambda name: int(name.removeprefix(OUTPUT_PREFIX))) or [
-                PREDICTION_COLUMN
-            ]
+            names = output_columns(batch.schema.names) or [PREDICTION_COLUMN]
             outputs = np.column_stack(
                 [np.asarray(batch.column(name).to_numpy(zero_copy_only=False), np.float32) for name in names]
             )

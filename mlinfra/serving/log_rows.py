@@ -5,6 +5,8 @@
 ``event_timestamp``    what the prediction is of; when it was made, unless the client says else
 ``model_version``      version of the model
 ``entity``             whose features the server read; null where the client gave them
+``replica``            the server that made it, and
+``sequence``           its order among that server's
 the model's features   values of the newest row of the window
 ``prediction``         the class, or the value
 ``output_0``, ...      probability of each class; of models of other libraries, the outputs
@@ -28,8 +30,19 @@ VERSION_COLUMN = "model_version"
 ENTITY_COLUMN = "entity"
 PREDICTION_COLUMN = "prediction"
 LABEL_COLUMN = "label"
+REPLICA_COLUMN = "replica"
+SEQUENCE_COLUMN = "sequence"
 OUTPUT_PREFIX = "output_"
-RESERVED = (ID_COLUMN, TIME_COLUMN, VERSION_COLUMN, ENTITY_COLUMN, PREDICTION_COLUMN, "created_timestamp")
+RESERVED = (
+    ID_COLUMN,
+    TIME_COLUMN,
+    VERSION_COLUMN,
+    ENTITY_COLUMN,
+    PREDICTION_COLUMN,
+    REPLICA_COLUMN,
+    SEQUENCE_COLUMN,
+    "created_timestamp",
+)
 MAX_COLUMNS = 1024
 """Of a model of another library: tensors with more values a row are not logged."""
 TIME_TYPE = pa.timestamp("us", "UTC")
@@ -40,8 +53,19 @@ def log_group(prefix: str, model_name: str) -> str:
     return (f"{prefix}_" + re.sub(r"[^A-Za-z0-9_.-]+", "_", model_name))[:128]
 
 
-def log_table(batch: Sequence[Observed]) -> pa.Table:
-    """Rows of predictions of one model, one version."""
+def feature_column(name: str) -> str:
+    """The column of a feature, whose name may be one of the log's own."""
+    return f"feature_{name}" if name in RESERVED or name.startswith(OUTPUT_PREFIX) else name
+
+
+def output_columns(names: Sequence[str]) -> list[str]:
+    """Those of the names that are of outputs, in their order."""
+    outputs = [name for name in names if re.fullmatch(f"{OUTPUT_PREFIX}[0-9]+", name)]
+    return sorted(outputs, key=lambda name: int(name.removeprefix(OUTPUT_PREFIX)))
+
+
+def log_table(batch: Sequence[Observed], replica: str) -> pa.Table:
+    """Rows of predictions of one model, one version; rows of one request follow one another in order."""
     model = batch[0].model
     rows = [each.rows for each in batch]
     times = np.repeat(np.array([each.event_time // 1000 for each in batch], np.int64), rows)
@@ -53,8 +77,12 @@ def log_table(batch: Sequence[Observed]) -> pa.Table:
         VERSION_COLUMN: pa.array([model.file.version] * sum(rows), pa.string()),
         ENTITY_COLUMN: pa.array(_entities(batch), pa.string()),
     }
+    columns[REPLICA_COLUMN] = pa.array([replica] * sum(rows), pa.string())
+    columns[SEQUENCE_COLUMN] = pa.array(
+        [each.sequence + row for each in batch for row in range(each.rows)], pa.int64()
+    )
     for name, values in _inputs(model, batch):
-        columns[f"feature_{name}" if name in RESERVED or name.startswith(OUTPUT_PREFIX) else name] = values
+        columns[feature_column(name)] = values
     return pa.table(columns | _outputs(model, batch))
 
 

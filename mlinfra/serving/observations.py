@@ -7,6 +7,7 @@ labels of calls that came together are kept together before any of them is ackno
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -28,7 +29,7 @@ def prediction_ids(request: str, rows: int) -> list[str]:
     return [request] if rows == 1 else [f"{request}:{row}" for row in range(rows)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Observed:
     """The predictions of one request.
 
@@ -39,6 +40,9 @@ class Observed:
         inputs, outputs: arrays of the model's tensors; the first axis has the rows.
         rows: number of predictions.
         entities: key of each row; None where the client gave the tensors.
+        sequence: of its first row among all that the server predicted; the observer tells it.
+        repeated: whether predictions of this ID were observed before, as where a client asked once more:
+            they count once. The first of the observer's sinks tells it.
     """
 
     model: ServedModel
@@ -48,6 +52,8 @@ class Observed:
     outputs: Sequence[Array]
     rows: int
     entities: Sequence[Key] | None = None
+    sequence: int = 0
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,7 @@ class Observer:
         keep_labels: None where no labels can be taken.
         max_rows: predictions that may wait; more are dropped.
         on_drop: told how many were dropped.
+        clock: numbers that are higher after a restart than before it.
     """
 
     def __init__(
@@ -133,6 +140,7 @@ class Observer:
         *,
         max_rows: int,
         on_drop: Callable[[int], None],
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._sinks = sinks
         self._keep_labels = keep_labels
@@ -140,6 +148,8 @@ class Observer:
         self._on_drop = on_drop
         self._queue: deque[Item] = deque()
         self._rows = 0
+        self._clock = clock
+        self._sequence = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
@@ -158,6 +168,8 @@ class Observer:
         with self._lock:
             full = self._rows + observed.rows > self._max_rows
             if not full:
+                observed.sequence = self._sequence = max(self._sequence + 1, self._clock())
+                self._sequence += observed.rows
                 self._rows += observed.rows
                 self._queue.append(observed)
         if full:

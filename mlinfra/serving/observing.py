@@ -1,16 +1,31 @@
-"""What observes a server's predictions, as its settings say: the prediction log, and labels."""
+"""What observes a server's predictions, as its settings say: the prediction log, labels, and the monitors."""
 
-from collections.abc import Sequence
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from mlinfra.serving.label_book import LabelBook, Labelled
+from mlinfra.features import get_feature_store
+from mlinfra.serving.kept_rows import KeptRows
+from mlinfra.serving.label_book import LABELS_PREFIX, LabelBook
+from mlinfra.serving.log_rows import log_group
 from mlinfra.serving.metrics import ServingMetrics
+from mlinfra.serving.model_monitors import ModelMonitors, monitoring_folder
 from mlinfra.serving.observations import Observer, Sink
-from mlinfra.serving.prediction_log import PredictionLog
+from mlinfra.serving.prediction_log import GROUP_PREFIX, PredictionLog
 from mlinfra.serving.settings import ServingSettings
 
 
-def observer_of(settings: ServingSettings, model_name: str, metrics: ServingMetrics) -> Observer:
-    """The observer of a server.
+@dataclass(frozen=True, slots=True)
+class Observing:
+    """The queue, and the monitors behind it, which are called by its thread alone."""
+
+    observer: Observer
+    monitors: ModelMonitors
+
+
+def observing_of(settings: ServingSettings, model_name: str, metrics: ServingMetrics) -> Observing:
+    """What observes a server.
 
     Args:
         settings: whether, where and how much is logged.
@@ -19,36 +34,43 @@ def observer_of(settings: ServingSettings, model_name: str, metrics: ServingMetr
 
     Raises:
         FeatureStoreUnavailable: the URI of the prediction log is of a kind that is not supported.
+        InvalidSettingError: that of monitoring is.
     """
-    sinks: list[Sink] = []
-    book: LabelBook | None = None
-    if settings.prediction_log_uri is not None:
-        from mlinfra.features import get_feature_store
-
-        store = get_feature_store(settings.prediction_log_uri)
-        log = PredictionLog(
-            store,
-            model_name,
-            share=settings.log_share,
-            seconds=settings.log_seconds,
-            max_rows=settings.log_buffer_rows,
-            count=lambda outcome, rows: metrics.log_rows.labels(outcome).inc(rows),
-        )
-        book = LabelBook(
-            store,
-            model_name,
-            log=log.group,
-            max_predictions=settings.remembered_predictions,
-            on_labels=_no_labels,
-        )
-        sinks += [book, log]
-    return Observer(
-        sinks,
-        book.keep if book is not None else None,
-        max_rows=settings.log_buffer_rows,
-        on_drop=metrics.log_rows.labels("dropped").inc,
+    replica = settings.replica or replica_name(os.environ, settings.port)
+    folder = monitoring_folder(settings.monitoring_uri)
+    dropped = metrics.log_rows.labels("dropped").inc
+    if settings.prediction_log_uri is None:
+        monitors = ModelMonitors(folder, replica=replica, kept=None)
+        observer = Observer([monitors], None, max_rows=settings.log_buffer_rows, on_drop=dropped)
+        return Observing(observer, monitors)
+    store = get_feature_store(settings.prediction_log_uri)
+    predictions, labels = log_group(GROUP_PREFIX, model_name), log_group(LABELS_PREFIX, model_name)
+    monitors = ModelMonitors(
+        folder, replica=replica, kept=KeptRows(store, predictions=predictions, labels=labels)
     )
+    log = PredictionLog(
+        store,
+        predictions,
+        replica=replica,
+        share=settings.log_share,
+        seconds=settings.log_seconds,
+        max_rows=settings.log_buffer_rows,
+        count=lambda outcome, rows: metrics.log_rows.labels(outcome).inc(rows),
+    )
+    book = LabelBook(
+        store,
+        labels,
+        log=predictions,
+        replica=replica,
+        max_predictions=settings.remembered_predictions,
+        on_labels=monitors.label,
+    )
+    # The book first tells what is new; the monitors count again what the log held before it gets more.
+    sinks: list[Sink] = [book, monitors, log]
+    observer = Observer(sinks, book.keep, max_rows=settings.log_buffer_rows, on_drop=dropped)
+    return Observing(observer, monitors)
 
 
-def _no_labels(labels: Sequence[Labelled]) -> None:
-    """Nobody is told of labels."""
+def replica_name(environ: Mapping[str, str], port: int) -> str:
+    """The pod's name, else that of the machine and the port."""
+    return environ.get("POD_NAME") or f"{socket.gethostname()}-{port}"

@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from mlinfra.errors import InvalidInputError, MlinfraError
 from mlinfra.features import FeatureStore, UnknownFeatureGroup
-from mlinfra.serving.log_rows import ID_COLUMN, log_group, log_table
+from mlinfra.serving.log_rows import ID_COLUMN, log_table
 from mlinfra.serving.observations import Observed
 
 logger = logging.getLogger(__name__)
 
 GROUP_PREFIX = "predictions"
 ROWS_AT_ONCE = 20_000
-Outcome = Literal["written", "dropped", "sampled_out", "refused"]
+Outcome = Literal["written", "dropped", "sampled_out", "refused", "repeated"]
 Count = Callable[[Outcome, int], None]
 
 
@@ -30,7 +30,8 @@ class PredictionLog:
 
     Args:
         store: where the group is.
-        model_name: whose predictions.
+        group: its name.
+        replica: which server makes them.
         share: part of the requests that is logged, told by a hash of their ID.
         seconds: how often what waits is written.
         max_rows: predictions that may wait while the store does not answer; the oldest are dropped.
@@ -41,8 +42,9 @@ class PredictionLog:
     def __init__(
         self,
         store: FeatureStore,
-        model_name: str,
+        group: str,
         *,
+        replica: str,
         share: float,
         seconds: float,
         max_rows: int,
@@ -50,7 +52,8 @@ class PredictionLog:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self.group = log_group(GROUP_PREFIX, model_name)
+        self.group = group
+        self._replica = replica
         self._share = share
         self._seconds = seconds
         self._max_rows = max_rows
@@ -63,7 +66,9 @@ class PredictionLog:
     def observe(self, batch: Sequence[Observed]) -> None:
         """Take predictions."""
         for each in batch:
-            if is_chosen(each.id, self._share):
+            if each.repeated:
+                self._count("repeated", each.rows)
+            elif is_chosen(each.id, self._share):
                 self._waiting.append(each)
                 self._rows += each.rows
             else:
@@ -103,7 +108,10 @@ class PredictionLog:
         """Write; False where another try may help."""
         try:
             # Another version may have other columns: each its own rows, all in one commit where they agree.
-            tables = [log_table(list(run)) for _, run in groupby(batch, key=lambda each: id(each.model))]
+            tables = [
+                log_table(list(run), self._replica)
+                for _, run in groupby(batch, key=lambda each: id(each.model))
+            ]
             self._store.write_offline_features(
                 self.group, _as_in_group(self._store, self.group, _joined(tables)), entity_column=ID_COLUMN
             )

@@ -12,6 +12,7 @@ from mlinfra.serving.calls import BINARY, Answer, Call, Endpoint, Handler, Limit
 from mlinfra.serving.errors import ForbiddenError, InvalidRequestError
 from mlinfra.serving.feedback_route import FeedbackRoute
 from mlinfra.serving.infer_protocol import decode_request, encode_answer, read_object
+from mlinfra.serving.monitoring_route import MonitoringRoute
 from mlinfra.serving.observations import Observed
 from mlinfra.serving.prediction_route import Predictions
 from mlinfra.serving.server import ModelServer, nanoseconds, new_id
@@ -46,6 +47,7 @@ def application(server: ModelServer) -> Starlette:
             *both("/infer", "infer", routes.infer, "POST"),
             *both("/predict", "predict", predictions.predict, "POST"),
             route(MODEL + "/feedback", "feedback", FeedbackRoute(server).feedback, "POST"),
+            route(MODEL + "/monitoring", "monitoring", MonitoringRoute(server).check, "POST"),
             route("/v2/health/live", "live", routes.live, "GET", guarded=False),
             route("/v2/health/ready", "ready", routes.ready, "GET", guarded=False),
             *both("/ready", "model_ready", routes.model_ready, "GET"),

@@ -20,7 +20,7 @@ from mlinfra.serving.errors import (
 from mlinfra.serving.metrics import ServingMetrics
 from mlinfra.serving.model_source import ModelSource
 from mlinfra.serving.observations import Observed, Observer
-from mlinfra.serving.observing import observer_of
+from mlinfra.serving.observing import Observing, observing_of
 from mlinfra.serving.served_model import ServedModel, refuse_no_answer
 from mlinfra.serving.settings import ServingSettings
 from mlinfra.serving.tensors import Array
@@ -64,7 +64,7 @@ class ModelServer:
             on_batch=self.metrics.on_batch,
         )
         self.metrics.follow_depth(lambda: self.batcher.depth)
-        self._observer: Observer | None = None
+        self._observing: Observing | None = None
         self.draining = False
         self.follow_problem: str | None = None
         self._source = ModelSource(settings.model, tracking_uri=settings.tracking_uri, name=settings.name)
@@ -88,15 +88,20 @@ class ModelServer:
         return self._model
 
     @property
-    def observer(self) -> Observer:
-        """Takes what was predicted to the log and the monitor.
+    def observing(self) -> Observing:
+        """What observes predictions.
 
         Raises:
             NotReadyError: no model is loaded yet.
         """
-        if self._observer is None:
+        if self._observing is None:
             raise NotReadyError("the model is not loaded yet")
-        return self._observer
+        return self._observing
+
+    @property
+    def observer(self) -> Observer:
+        """Takes what was predicted to the log and the monitors; raises `NotReadyError`."""
+        return self.observing.observer
 
     def asked_for(self, path: Mapping[str, str]) -> ServedModel:
         """The model that a route names.
@@ -123,7 +128,7 @@ class ModelServer:
             MlinfraError: it cannot be served.
         """
         model = await asyncio.to_thread(self._loaded, self._source, self.settings.digest)
-        self._observer = observer_of(self.settings, model.file.name, self.metrics)
+        self._observing = await asyncio.to_thread(observing_of, self.settings, model.file.name, self.metrics)
         self._serve(model)
 
     async def swap(self, uri: str, *, digest: str | None = None, other_schema: bool = False) -> Swapped:
@@ -216,8 +221,8 @@ class ModelServer:
         self.metrics.ready.set(0)
         await self.batcher.drained()
         self.batcher.close()
-        if self._observer is not None:
-            await asyncio.to_thread(self._observer.close)
+        if self._observing is not None:
+            await asyncio.to_thread(self._observing.observer.close)
 
     def _loaded(self, source: ModelSource, digest: str | None) -> ServedModel:
         model = ServedModel(source.fetch(digest=digest), threads=self.settings.threads)

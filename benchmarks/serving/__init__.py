@@ -1,0 +1,1 @@
+"""The model server beside ONNX Runtime alone and beside ``mlflow models serve``."""

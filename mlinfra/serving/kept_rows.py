@@ -1,0 +1,145 @@
+"""Reads back what a replica logged: predictions and labels after a place in its own order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from mlinfra.features import FeatureStore, UnknownFeatureGroup
+from mlinfra.serving.log_rows import (
+    LABEL_COLUMN,
+    PREDICTION_COLUMN,
+    REPLICA_COLUMN,
+    SEQUENCE_COLUMN,
+    TIME_COLUMN,
+    VERSION_COLUMN,
+    feature_column,
+    output_columns,
+)
+
+MICROSECONDS = 1000
+MAX_ROWS = 1_000_000
+"""Of one reading: the newest count, as the monitor keeps no more either."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRows:
+    """Predictions, in the order in which they were made.
+
+    Attributes:
+        sequence, event_times: (rows,).
+        features: (rows, features).
+        outputs: (rows, outputs).
+    """
+
+    sequence: NDArray[np.int64]
+    event_times: NDArray[np.int64]
+    features: NDArray[np.float32]
+    outputs: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedLabels:
+    """Labels, in the order in which they came; as `LoggedRows`."""
+
+    sequence: NDArray[np.int64]
+    event_times: NDArray[np.int64]
+    outputs: NDArray[np.float32]
+    labels: Sequence[Any]
+
+
+class KeptRows:
+    """The groups of one model.
+
+    Args:
+        store: where they are.
+        predictions, labels: their names.
+    """
+
+    def __init__(self, store: FeatureStore, *, predictions: str, labels: str) -> None:
+        self._store = store
+        self._predictions = predictions
+        self._labels = labels
+
+    def rows(self, replica: str, version: str, features: Sequence[str], *, after: int) -> LoggedRows | None:
+        """Predictions of a replica and version after a place; None where there are none.
+
+        Raises:
+            CorruptFeatures, FeatureStoreUnavailable: they cannot be read.
+        """
+        table = self._read(self._predictions, replica, version, after)
+        if table is None:
+            return None
+        columns = [_numbers(table, feature_column(name)) for name in features]
+        return LoggedRows(
+            _integers(table, SEQUENCE_COLUMN),
+            _integers(table, TIME_COLUMN) * MICROSECONDS,
+            np.column_stack(columns),
+            _outputs(table),
+        )
+
+    def labels(self, replica: str, version: str, *, after: int) -> LoggedLabels | None:
+        """Labels that a replica kept for a version after a place; None where there are none.
+
+        Raises:
+            CorruptFeatures, FeatureStoreUnavailable: they cannot be read.
+        """
+        table = self._read(self._labels, replica, version, after)
+        if table is None:
+            return None
+        return LoggedLabels(
+            _integers(table, SEQUENCE_COLUMN),
+            _integers(table, TIME_COLUMN) * MICROSECONDS,
+            _outputs(table),
+            table.column(LABEL_COLUMN).to_pylist(),
+        )
+
+    def _read(self, group: str, replica: str, version: str, after: int) -> pa.Table | None:
+        held: list[pa.Table] = []
+        for batch in self._batches(group):
+            mine = pc.and_(
+                pc.equal(batch.column(REPLICA_COLUMN), replica),
+                pc.and_(
+                    pc.equal(batch.column(VERSION_COLUMN), version),
+                    pc.greater(batch.column(SEQUENCE_COLUMN), after),
+                ),
+            )
+            found = pa.Table.from_batches([batch]).filter(mine)
+            if len(found):
+                held.append(found)
+        if not held:
+            return None
+        table = pa.concat_tables(held)
+        # A row that was written twice, after an answer of the storage was lost, counts once.
+        table = table.take(pc.sort_indices(table, [(SEQUENCE_COLUMN, "ascending")]))
+        sequence = _integers(table, SEQUENCE_COLUMN)
+        first = np.r_[True, sequence[1:] != sequence[:-1]]
+        return table.filter(pa.array(first)).slice(max(0, int(first.sum()) - MAX_ROWS))
+
+    def _batches(self, group: str) -> Iterator[pa.RecordBatch]:
+        try:
+            files, _ = self._store.offline_files_since(group, None)
+        except UnknownFeatureGroup:
+            return
+        if SEQUENCE_COLUMN in files.group.columns:
+            for _, batch in files.batches(files.group.columns):
+                yield batch
+
+
+def _integers(table: pa.Table, name: str) -> NDArray[np.int64]:
+    values: NDArray[np.int64] = table.column(name).cast(pa.int64()).to_numpy()
+    return values
+
+
+def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = table.column(name).cast(pa.float32(), safe=False).to_numpy()
+    return values
+
+
+def _outputs(table: pa.Table) -> NDArray[np.float32]:
+    names = output_columns(table.column_names) or [PREDICTION_COLUMN]
+    return np.column_stack([_numbers(table, name) for name in names])

@@ -1,0 +1,238 @@
+"""Counts what the served model is asked and answers, for the checks of its monitors.
+
+The counts of a version are kept at ``monitoring.uri`` every few seconds, with how far they go in the
+prediction log and in the labels. What came after that is counted again from those where the server was
+killed, so each row and each label counts once.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+from pydantic import ValidationError
+
+from mlinfra.errors import MlinfraError
+from mlinfra.monitoring.chunk_store import ChunkStore
+from mlinfra.monitoring.monitor import ModelMonitor, MonitoringReport
+from mlinfra.monitoring.profile import ProfileError, ReferenceProfile
+from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy, WindowedCheck
+from mlinfra.serving.errors import InvalidRequestError, InvalidSettingError, UnsupportedError
+from mlinfra.serving.kept_rows import KeptRows
+from mlinfra.serving.label_book import Labelled
+from mlinfra.serving.log_rows import feature_matrix, output_matrix
+from mlinfra.serving.observations import Observed
+from mlinfra.serving.served_model import ServedModel
+
+logger = logging.getLogger(__name__)
+
+Policy = TypeVar("Policy", bound=WindowedCheck)
+ROWS, LABELS = "rows", "labels"
+KEEP_SECONDS = 2.0
+VERSIONS_KEPT = 3
+
+
+class ModelMonitors:
+    """The monitors of the versions that a server served; of one thread.
+
+    Args:
+        folder: of the counters; they are in memory alone where None.
+        replica: name of this server among those of the model.
+        kept: predictions and labels of before; None where they are not logged.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        replica: str,
+        kept: KeptRows | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder = folder
+        self._replica = replica
+        self._kept = kept
+        self._clock = clock
+        self._due = clock() + KEEP_SECONDS
+        self._monitors: dict[str, ModelMonitor] = {}
+        self._positions: dict[str, dict[str, int]] = {}
+        self._problems: dict[str, str] = {}
+
+    def observe(self, batch: Sequence[Observed]) -> None:
+        """Count predictions."""
+        run: list[Observed] = []
+        for each in (*batch, None):
+            if run and (each is None or each.model is not run[0].model):
+                self._observe(run)
+                run = []
+            if each is not None:
+                run.append(each)
+
+    def tick(self) -> None:
+        """Keep the counts, where it is time."""
+        if self._clock() >= self._due:
+            self._due = self._clock() + KEEP_SECONDS
+            self._keep()
+
+    def close(self) -> None:
+        """Keep the counts."""
+        self._keep()
+
+    def label(self, labels: Sequence[Labelled]) -> None:
+        """Count labels that were never counted before."""
+        for version in dict.fromkeys(each.version for each in labels):
+            monitor = self._monitors.get(version)
+            if monitor is None:
+                continue
+            own = [each for each in labels if each.version == version]
+            monitor.label(
+                np.stack([each.outputs for each in own]),
+                [each.label for each in own],
+                np.array([each.event_time for each in own], np.int64),
+            )
+            self._positions[version][LABELS] = max(each.sequence for each in own)
+
+    def check(
+        self,
+        model: ServedModel,
+        drift: DriftPolicy | None,
+        performance: PerformancePolicy | None,
+        now: datetime | None,
+    ) -> MonitoringReport:
+        """What the monitors say of a model.
+
+        Raises:
+            UnsupportedError: it has no reference profile that can be used.
+            MonitoringStoreError: the counts of other replicas cannot be read.
+        """
+        monitor = self.monitor(model)
+        if monitor is None:
+            raise UnsupportedError(self._problems[model.file.version])
+        return monitor.check(drift, performance, now=now)
+
+    def monitor(self, model: ServedModel) -> ModelMonitor | None:
+        """The monitor of a model; None where it has no reference profile that can be used."""
+        version = model.file.version
+        if version not in self._monitors and version not in self._problems:
+            try:
+                self._monitors[version] = self._opened(model)
+            except ProfileError as error:
+                self._problems[version] = f"version {version} of {model.file.name} is not watched: {error}"
+                logger.warning("%s", self._problems[version])
+        return self._monitors.get(version)
+
+    def _opened(self, model: ServedModel) -> ModelMonitor:
+        file = model.file
+        if file.profile is None or file.learnt is None:
+            raise ProfileError("it has no reference profile; train it with mlinfra")
+        profile = ReferenceProfile.of_json(file.profile)
+        if tuple(profile.feature_names) != file.learnt.features:
+            raise ProfileError("its reference profile is of other features than it reads")
+        store = None
+        if self._folder is not None:
+            store = ChunkStore(
+                self._folder,
+                model=file.name,
+                version=file.version,
+                profile=profile.id,
+                replica=self._replica,
+                classes=bool(profile.classes),
+            )
+        self._forget()
+        monitor = ModelMonitor(profile, model_name=file.name, model_version=file.version, store=store)
+        self._positions[file.version] = dict(monitor.position)
+        if store is not None and self._kept is not None:
+            self._count_again(monitor, self._kept, model)
+        return monitor
+
+    def _count_again(self, monitor: ModelMonitor, kept: KeptRows, model: ServedModel) -> None:
+        """Count what was logged after the counts were kept the last time."""
+        position = self._positions[model.file.version]
+        version, features = model.file.version, model.learnt.features if model.learnt else ()
+        rows = kept.rows(self._replica, version, features, after=position.get(ROWS, 0))
+        if rows is not None:
+            monitor.observe(rows.features, rows.outputs, rows.event_times)
+            position[ROWS] = int(rows.sequence[-1])
+        labels = kept.labels(self._replica, version, after=position.get(LABELS, 0))
+        if labels is not None:
+            monitor.label(labels.outputs, labels.labels, labels.event_times)
+            position[LABELS] = int(labels.sequence[-1])
+        if rows is not None or labels is not None:
+            monitor.keep(position)
+
+    def _observe(self, run: Sequence[Observed]) -> None:
+        model = run[0].model
+        # What is counted again from the log at the start must not be counted here as well.
+        monitor = self.monitor(model)
+        if monitor is None or model.learnt is None:
+            return
+        position = self._positions[model.file.version]
+        fresh = [each for each in run if not each.repeated and each.sequence > position.get(ROWS, 0)]
+        if not fresh:
+            return
+        rows = [each.rows for each in fresh]
+        times = np.repeat(np.array([each.event_time for each in fresh], np.int64), rows)
+        monitor.observe(feature_matrix(model.learnt, fresh), output_matrix(model, fresh), times)
+        position[ROWS] = fresh[-1].sequence
+
+    def _keep(self) -> None:
+        for version, monitor in self._monitors.items():
+            try:
+                monitor.keep(self._positions[version])
+            except MlinfraError as error:
+                logger.warning("the counts of version %s are not kept: %s", version, error)
+
+    def _forget(self) -> None:
+        """Keep and forget the oldest versions."""
+        if len(self._monitors) >= VERSIONS_KEPT:
+            self._keep()
+            oldest = next(iter(self._monitors))
+            del self._monitors[oldest], self._positions[oldest]
+
+
+def monitoring_folder(uri: str | None) -> Path | None:
+    """The folder that a URI names; None without one.
+
+    Raises:
+        InvalidSettingError: it is no folder of this machine.
+    """
+    if uri is None:
+        return None
+    if "://" not in uri:
+        return Path(uri)
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(url2pathname(parts.path))
+    raise InvalidSettingError(
+        f"monitoring counts are kept in a folder, such as one of a volume that replicas share: give "
+        f"file:///path, not {parts.scheme}://"
+    )
+
+
+def policies_of(body: Any) -> tuple[DriftPolicy | None, PerformancePolicy | None]:
+    """The policies in the body of a check.
+
+    Raises:
+        InvalidRequestError: one cannot be read; the message names the field.
+    """
+    return (
+        _policy(DriftPolicy, "drift", body.get("drift")),
+        _policy(PerformancePolicy, "performance", body.get("performance")),
+    )
+
+
+def _policy(kind: type[Policy], name: str, given: Any) -> Policy | None:
+    if given is None:
+        return None
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (name, *first["loc"]))
+        raise InvalidRequestError(f"a policy cannot be read: {where}: {first['msg']}") from error

@@ -1,0 +1,184 @@
+"""A server counts what it is asked and answers: each row and each label once, whatever happens to it."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from integration.serving.conftest import Start
+from servers.model_server import ModelServer, learnt_metadata, linear_model
+
+from mlinfra.features import FeatureStore
+from mlinfra.monitoring.profile import PROFILE_FILE, HeldOut, build_profile
+
+MODEL = "/v2/models/adder"
+FEATURES = ["open", "close"]
+ROWS = 400
+DRIFT = {"method": "PSI", "threshold": 0.3, "window": {"rows": 400}, "breachedWindows": 1, "ofWindows": 1}
+PERFORMANCE = {
+    "metric": "mae",
+    "threshold": 0.5,
+    "window": {"rows": 400},
+    "breachedWindows": 1,
+    "ofWindows": 1,
+}
+Started = Callable[..., ModelServer]
+
+
+def normal(rows: int, seed: int, mean: float = 0.0) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).normal(mean, size=(rows, 2)).astype(np.float32)
+
+
+@pytest.fixture
+def start(start_server: Start, tmp_path: Path) -> Started:
+    model = linear_model(tmp_path / "adder.onnx", features=2, window=1, metadata=learnt_metadata(FEATURES))
+    learnt, held_out = normal(2000, 1), normal(500, 2)
+    outputs = held_out.sum(axis=1, keepdims=True)
+    profile = build_profile(
+        {name: learnt[:, place] for place, name in enumerate(FEATURES)},
+        HeldOut(
+            {name: held_out[:, place] for place, name in enumerate(FEATURES)}, outputs, outputs[:, 0] + 0.1
+        ),
+        performance={"mae": 0.1},
+    )
+    (tmp_path / PROFILE_FILE).write_bytes(profile.to_json())
+
+    def started(**environment: str) -> ModelServer:
+        return start_server(
+            MLINFRA_SERVED_MODEL=str(model),
+            MLINFRA_PREDICTION_LOG_URI=str(tmp_path / "log"),
+            MLINFRA_MONITORING_URI=(tmp_path / "monitoring").as_uri(),
+            **{"MLINFRA_SERVING_LOG_SECONDS": "0.1", "POD_NAME": "one"} | environment,
+        )
+
+    return started
+
+
+def infer(server: ModelServer, rows: np.ndarray[Any, Any], *, id: str, hour: int = 0) -> list[float]:
+    """Predict, and give the answers; IDs are ``id:0``, ``id:1``, ..."""
+    tensor = {
+        "name": "features",
+        "datatype": "FP32",
+        "shape": [len(rows), 1, 2],
+        "data": rows.ravel().tolist(),
+    }
+    moment = {"event_timestamp": f"2026-01-05T{hour:02}:00:00Z"}
+    answer = httpx.post(
+        f"{server.url}{MODEL}/infer", json={"inputs": [tensor], "id": id, "parameters": moment}
+    )
+    assert answer.status_code == 200, answer.text
+    values: list[float] = answer.json()["outputs"][0]["data"]
+    return values
+
+
+def label(server: ModelServer, id: str, values: list[float], *, off: float) -> dict[str, Any]:
+    body = [{"id": f"{id}:{row}", "label": value + off} for row, value in enumerate(values)]
+    found: dict[str, Any] = httpx.post(f"{server.url}{MODEL}/feedback", json=body, timeout=30).json()
+    return found
+
+
+def check(server: ModelServer, **policies: Any) -> dict[str, Any]:
+    answer = httpx.post(f"{server.url}{MODEL}/monitoring", json=policies, timeout=30)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def logged(tmp_path: Path, rows: int) -> None:
+    """Until so many predictions are in the log."""
+    store = FeatureStore(tmp_path / "log")
+    deadline = time.monotonic() + 30
+    while "predictions_adder" not in store.list_feature_groups() or (
+        len(store.read_offline_features("predictions_adder", columns=[])) < rows
+    ):
+        assert time.monotonic() < deadline, "the predictions were never logged"
+        time.sleep(0.05)
+
+
+def test_drift_and_performance_are_told(start: Started) -> None:
+    server = start()
+    values = infer(server, normal(ROWS, 3), id="same")
+    assert label(server, "same", values, off=0.1)["accepted"] == ROWS
+    report = check(server, drift=DRIFT, performance=PERFORMANCE)
+    assert (report["modelName"], report["modelVersion"]) == ("adder", "1")
+    assert (report["rows"], report["labelled"]) == (ROWS, ROWS)
+    assert report["drift"]["result"]["outcome"] == "ok"
+    assert report["performance"]["result"]["outcome"] == "ok"
+    values = infer(server, normal(ROWS, 4, mean=3.0), id="other", hour=1)
+    label(server, "other", values, off=2.0)
+    report = check(server, drift=DRIFT, performance=PERFORMANCE)
+    assert report["drift"]["result"]["outcome"] == "breached"
+    assert report["performance"]["result"]["outcome"] == "breached"
+
+
+def test_what_is_sent_again_counts_once(start: Started) -> None:
+    server = start()
+    values = infer(server, normal(ROWS, 3), id="again")
+    assert infer(server, normal(ROWS, 3), id="again") == values
+    label(server, "again", values, off=0.1)
+    assert len(label(server, "again", values, off=0.1)["repeated"]) == ROWS
+    report = check(server)
+    assert (report["rows"], report["labelled"]) == (ROWS, ROWS)
+
+
+def test_kill_loses_no_count_and_counts_none_twice(start: Started, tmp_path: Path) -> None:
+    server = start()
+    values = {}
+    for number in range(4):
+        values[number] = infer(server, normal(ROWS, number), id=f"r{number}", hour=number)
+        logged(tmp_path, ROWS * (number + 1))
+        assert label(server, f"r{number}", values[number], off=0.1)["accepted"] == ROWS
+        server.stop(signal.SIGKILL)
+        server = start()
+        # A client that got no answer asks once more.
+        infer(server, normal(ROWS, number), id=f"r{number}", hour=number)
+        assert len(label(server, f"r{number}", values[number], off=0.1)["repeated"]) == ROWS
+    report = check(server, drift=DRIFT, performance=PERFORMANCE)
+    assert (report["rows"], report["labelled"]) == (4 * ROWS, 4 * ROWS)
+    assert report["performance"]["result"]["outcome"] == "ok"
+
+
+def test_replicas_add_up_and_take_each_others_labels(start: Started, tmp_path: Path) -> None:
+    one = start()
+    values = infer(one, normal(ROWS, 3), id="one")
+    assert one.stop() == 0
+    other = start(POD_NAME="other")
+    infer(other, normal(ROWS, 4), id="other", hour=1)
+    assert label(other, "one", values, off=0.1)["accepted"] == ROWS
+    report = check(other, performance=PERFORMANCE)
+    assert (report["rows"], report["labelled"]) == (2 * ROWS, ROWS)
+    assert report["performance"]["result"]["outcome"] == "ok"
+
+
+def test_a_profile_of_another_release_is_told(start: Started, tmp_path: Path) -> None:
+    file = tmp_path / PROFILE_FILE
+    file.write_text(json.dumps(json.loads(file.read_bytes()) | {"schemaVersion": 99}))
+    server = start()
+    assert len(infer(server, normal(2, 3), id="a")) == 2
+    answer = httpx.post(f"{server.url}{MODEL}/monitoring", json={"drift": DRIFT})
+    assert (answer.status_code, answer.json()["reason"]) == (404, "Unsupported")
+    assert "version 1 of adder is not watched" in answer.json()["error"]
+
+
+def test_a_model_without_a_profile_is_told(adder: ModelServer) -> None:
+    answer = httpx.post(f"{adder.url}{MODEL}/monitoring", json={})
+    assert "it has no reference profile" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"drift": {"method": "Guess"}}, "drift"),
+        ({"dirft": {}}, "a check has drift, performance and now"),
+        ({"drift": {"threshold": -1}}, "threshold"),
+        ({"now": "yesterday"}, "event_timestamp is a moment"),
+    ],
+)
+def test_a_bad_check_is_told(adder: ModelServer, body: dict[str, Any], problem: str) -> None:
+    answer = httpx.post(f"{adder.url}{MODEL}/monitoring", json=body)
+    assert (answer.status_code, problem in answer.json()["error"]) == (400, True), answer.text
