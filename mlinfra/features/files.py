@@ -44,6 +44,11 @@ def publish(path: Path, content: bytes) -> None:
     """
     if path.exists():
         raise FileExistsError(path)
+    replace_file(path, content)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file, new or in the place of another, so that one of that name is always whole and on disk."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     write(temporary, content)
     try:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from mlinfra.errors import MlinfraError
+from mlinfra.features.files import make_folder, replace_file
 from mlinfra.monitoring.chunks import Chunk
-from mlinfra.training.local import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class ChunkStore:
             "position": dict(kept.position),
         }
         try:
-            write_whole(self._own, json.dumps(wire, separators=(",", ":")).encode())
+            make_folder(self._folder)
+            replace_file(self._own, json.dumps(wire, separators=(",", ":")).encode())
         except OSError as error:
             raise MonitoringStoreError(f"{self._own}: {error.strerror}") from error
 
@@ -120,6 +122,4 @@ class ChunkStore:
 
 
 def _file_name(text: str) -> str:
-    from urllib.parse import quote
-
     return quote(text, safe="").replace(".", "%2E")

@@ -123,7 +123,8 @@ def _smoothed(counts: NDArray[Any], added: float) -> Numbers:
 
 
 def _entropy_terms(shares: Numbers, middle: Numbers) -> Numbers:
-    ratio = np.divide(shares, middle, out=np.ones_like(shares), where=(shares > 0) & (middle > 0))
+    known = (shares > 0) & (middle > 0)
+    ratio = np.divide(shares, middle, out=np.ones_like(middle), where=known)
     terms: Numbers = shares * np.log(ratio)
     return terms
 

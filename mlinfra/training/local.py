@@ -1,8 +1,6 @@
 """A training without Kubernetes: rows from the feature store, a run, a registered version, its stage."""
 
 import logging
-import os
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from mlinfra.features import FeatureStore, get_feature_store
+from mlinfra.features.files import make_folder, replace_file
 from mlinfra.resources.model_name import MODEL_NAME_RULE, ModelName
 from mlinfra.resources.promotion import Gate, Stage
 from mlinfra.tracking import get_mlflow_tracker
@@ -240,20 +239,7 @@ def write_files(folder: Path, result: TrainingResult) -> dict[str, Path]:
         contents["model.onnx"] = result.exported.graph.SerializeToString()
         if result.exported.int8 is not None:
             contents["model.int8.onnx"] = result.exported.int8.SerializeToString()
+    make_folder(folder)
     for name, content in contents.items():
-        write_whole(folder / name, content)
+        replace_file(folder / name, content)
     return {name: folder / name for name in contents}
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that one of that name is always whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,0 +1,137 @@
+"""Chunks of event time, and the windows made of them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from mlinfra.monitoring.chunks import (
+    SECOND,
+    Chunk,
+    Chunking,
+    CountedWindow,
+    added,
+    chunk_at,
+    moment,
+    nanoseconds,
+    whole_windows,
+)
+from mlinfra.monitoring.counts import Counts
+from mlinfra.resources.monitoring import MonitoringWindow
+
+HOUR = 3600
+BATCHES = st.lists(st.tuples(st.integers(0, 3 * HOUR), st.integers(1, 40)), max_size=60)
+"""Seconds since the batch before, and rows."""
+
+
+def counts(rows: int) -> Counts:
+    cells = np.array([rows], dtype=np.int64)
+    return Counts(rows, {"x": cells}, prediction=cells, label=np.zeros(1, np.int64))
+
+
+def chunks_of(batches: Sequence[tuple[int, int]], chunking: Chunking) -> tuple[Chunk, ...]:
+    chunks: tuple[Chunk, ...] = ()
+    time = 0
+    for pause, rows in batches:
+        time += pause * SECOND
+        chunks = added(chunks, counts(rows), time, time, chunking)
+    return chunks
+
+
+def at(seconds: int) -> datetime:
+    return moment(seconds * SECOND)
+
+
+def rows_of(windows: Sequence[CountedWindow]) -> list[int]:
+    return [window.counts.rows for window in windows]
+
+
+def test_times_are_the_same_there_and_back() -> None:
+    time = datetime(2026, 3, 1, 12, 30, 15, 250_000, tzinfo=UTC)
+    assert moment(nanoseconds(time)) == time
+
+
+@given(BATCHES, st.integers(1, 50))
+def test_no_row_is_lost_and_no_chunk_spans_a_border(batches: list[tuple[int, int]], size: int) -> None:
+    chunks = chunks_of(batches, Chunking(rows=size))
+    assert sum(chunk.counts.rows for chunk in chunks) == sum(rows for _, rows in batches)
+    assert all(chunk.first // (HOUR * SECOND) == chunk.last // (HOUR * SECOND) for chunk in chunks)
+    starts = [chunk.start for chunk in chunks]
+    assert starts == [sum(chunk.counts.rows for chunk in chunks[:place]) for place in range(len(chunks))]
+
+
+@given(BATCHES, st.integers(1, 5))
+def test_the_number_of_chunks_is_bounded_and_the_newest_stay(
+    batches: list[tuple[int, int]], most: int
+) -> None:
+    kept = chunks_of(batches, Chunking(rows=10, max_chunks=most))
+    everything = chunks_of(batches, Chunking(rows=10))
+    assert kept == everything[-most:]
+
+
+def test_heavy_traffic_makes_chunks_of_a_least_length() -> None:
+    chunks = chunks_of([(1, 1000)] * 300, Chunking(rows=10, least_seconds=60))
+    assert len(chunks) == 5
+
+
+@given(BATCHES, st.integers(1, 100))
+def test_windows_of_rows_have_about_as_many_and_follow_one_another(
+    batches: list[tuple[int, int]], size: int
+) -> None:
+    chunks = chunks_of(batches, Chunking(rows=1))
+    windows = whole_windows([chunks], MonitoringWindow(rows=size), now=at(10**9))
+    total = sum(rows for _, rows in batches)
+    assert sum(rows_of(windows)) <= total
+    assert all(before.last <= after.first for before, after in zip(windows, windows[1:], strict=False))
+    # A chunk of at most 40 rows may belong to the window that it begins in.
+    assert all(size - 40 < rows < size + 40 for rows in rows_of(windows))
+
+
+@given(BATCHES, st.integers(1, 100), st.integers(1, 30))
+def test_a_window_stays_what_it_is_when_more_rows_come(
+    batches: list[tuple[int, int]], size: int, cut: int
+) -> None:
+    window = MonitoringWindow(rows=size)
+    before = whole_windows([chunks_of(batches[:cut], Chunking(rows=1))], window, now=at(10**9))
+    after = whole_windows([chunks_of(batches, Chunking(rows=1))], window, now=at(10**9))
+    assert rows_of(after)[: len(before)] == rows_of(before)
+
+
+@given(BATCHES, st.integers(1, 8), st.integers(1, 60))
+def test_forgetting_the_oldest_rows_moves_no_window(
+    batches: list[tuple[int, int]], most: int, size: int
+) -> None:
+    window = MonitoringWindow(rows=size)
+    everything = whole_windows([chunks_of(batches, Chunking(rows=1))], window, now=at(10**9))
+    kept = whole_windows([chunks_of(batches, Chunking(rows=1, max_chunks=most))], window, now=at(10**9))
+    ends = [(each.first, each.last, each.counts.rows) for each in everything]
+    assert all((each.first, each.last, each.counts.rows) in ends for each in kept)
+
+
+def test_windows_of_seconds_begin_at_multiples_and_end_in_time() -> None:
+    chunks = chunks_of([(0, 1), (3600, 1), (3600, 1), (3600, 1)], Chunking(rows=1))
+    window = MonitoringWindow(seconds=2 * HOUR)
+    assert rows_of(whole_windows([chunks], window, now=at(4 * HOUR - 1))) == [2]
+    assert rows_of(whole_windows([chunks], window, now=at(4 * HOUR))) == [2, 2]
+
+
+def test_replicas_add_up() -> None:
+    one = chunks_of([(0, 3), (600, 3)], Chunking(rows=1))
+    other = chunks_of([(300, 3), (600, 3)], Chunking(rows=1))
+    windows = whole_windows([one, other], MonitoringWindow(rows=6), now=at(HOUR))
+    assert rows_of(windows) == [6, 6]
+    hours = whole_windows([one, other], MonitoringWindow(seconds=HOUR), now=at(HOUR))
+    assert rows_of(hours) == [12]
+
+
+def test_a_label_finds_the_chunk_of_its_row() -> None:
+    chunks = chunks_of([(0, 1), (5000, 1), (5000, 1)], Chunking(rows=1))
+    assert [chunk_at(chunks, seconds * SECOND) for seconds in (0, 5000, 10_000, 99)] == [0, 1, 2, None]
+
+
+def test_a_chunk_is_the_same_after_json() -> None:
+    (chunk,) = chunks_of([(5, 2)], Chunking())
+    read = Chunk.of_wire(chunk.to_wire(), classes=True)
+    assert read.to_wire() == chunk.to_wire()
+    assert timedelta(seconds=5) == moment(read.first) - moment(0)
