@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mlinfra.monitoring.chunks import (
     SECOND,
     Chunk,
@@ -83,7 +85,7 @@ def test_windows_of_rows_have_about_as_many_and_follow_one_another(
     windows = whole_windows([chunks], MonitoringWindow(rows=size), now=at(10**9))
     total = sum(rows for _, rows in batches)
     assert sum(rows_of(windows)) <= total
-    assert all(before.last <= after.first for before, after in zip(windows, windows[1:], strict=False))
+    assert all(before.last <= after.first for before, after in pairwise(windows))
     # A chunk of at most 40 rows may belong to the window that it begins in.
     assert all(size - 40 < rows < size + 40 for rows in rows_of(windows))
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mlinfra.monitoring.calibration import benjamini_hochberg
 from mlinfra.monitoring.chunks import CountedWindow
 from mlinfra.monitoring.drift import DriftReport, check_drift

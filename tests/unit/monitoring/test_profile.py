@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mlinfra.monitoring.counts import Counts
 from mlinfra.monitoring.profile import HeldOut, ProfileError, ReferenceProfile, build_profile
 
