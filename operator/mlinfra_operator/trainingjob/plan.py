@@ -381,7 +381,7 @@ class _Planner:
         started = math.ceil(child.started / self.job.spec.num_nodes)
         told, tagged = old.attempts or 0, attempt_of(self.observed.run)
         waits = phase in WAITING_PHASES or (phase == "Running" and child.ready == 0)
-        if waits or tagged > 0:
+        if waits or child.deleting or tagged > 0:
             return max(told, started, tagged)
         # A Job counts neither the pods of the one before it, nor those that had to make room; nor does an
         # own script. What waited since the last attempt begins the next.

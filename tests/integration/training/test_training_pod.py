@@ -136,6 +136,7 @@ def check_served_model(model: LoggedModel, folder: Path) -> None:
         "input_example.json",
         "model.onnx",
         "python_env.yaml",
+        "reference_profile.json",
         "requirements.txt",
         "serving_input_example.json",
     }

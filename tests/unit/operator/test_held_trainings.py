@@ -169,6 +169,14 @@ def test_the_attempt_that_the_trainer_tells_of_is_not_guessed() -> None:
     assert (unready.status.attempts, ready.status.attempts) == (1, 1)
 
 
+def test_a_pod_that_ends_for_a_suspension_begins_no_attempt() -> None:
+    status = told(training_job(), child(active=1, ready=1)).status
+    for _ in range(3):
+        job = training_job(suspend=True, status=status.to_wire())
+        status = told(job, child(active=1, ready=1, deleting=True)).status
+        assert (status.phase, status.attempts) == ("Running", 1)
+
+
 def test_the_only_attempt_that_failed_is_one() -> None:
     status = told(training_job(), child(active=1, ready=1)).status
     status = told(training_job(status=status.to_wire()), child(failed=1)).status

@@ -22,14 +22,17 @@ QUESTION = {"inputs": [{"name": "features", "shape": [1, 3], "datatype": "FP32",
 
 
 @pytest.fixture
-def log_version(mlflow_server: MlflowServer, tracking: MlflowClient, tmp_path: Path) -> Any:
+def log_version(
+    mlflow_server: MlflowServer, tracking: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """Logs an ONNX model that adds a bias to the sum of its features, and registers it as a version."""
-    mlflow.set_tracking_uri(mlflow_server.uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.uri)
 
     def log(model: str, *, bias: float, digest: str | None = None) -> None:
         file = linear_model(tmp_path / f"{bias}.onnx", bias=bias)
-        mlflow.set_experiment(model)
-        with mlflow.start_run():
+        experiment = tracking.get_experiment_by_name(model)
+        experiment_id = experiment.experiment_id if experiment else tracking.create_experiment(model)
+        with mlflow.start_run(experiment_id=experiment_id):
             logged = mlflow.onnx.log_model(onnx.load(file), name="model")
         stored = Path(mlflow.artifacts.download_artifacts(f"models:/{logged.model_id}"))
         found = hashlib.sha256((stored / "model.onnx").read_bytes()).hexdigest()
