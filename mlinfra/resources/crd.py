@@ -218,7 +218,7 @@ def _convert(source: Schema, definitions: dict[str, Schema], *, path: str) -> Sc
                 result[RENAMED_KEYWORDS[keyword]] = value
             case _:
                 raise ValueError(f"{path or 'root'}: a structural schema cannot say {keyword!r}: {value!r}")
-    return _with_bounds_told(_with_number_format(_with_plain_default(result)))
+    return _with_bounds_told(_with_number_format(_with_entries_counted(_with_plain_default(result))))
 
 
 def _flattened(source: Schema, definitions: dict[str, Schema]) -> Schema:
@@ -244,6 +244,13 @@ def _with_plain_default(schema: Schema) -> Schema:
     return schema if default in (None, []) else schema | {"default": default}
 
 
+def _with_entries_counted(schema: Schema) -> Schema:
+    """pydantic names the bound of an optional map as that of a string, which the API server ignores."""
+    if schema.get("type") == "object" and "maxLength" in schema:
+        return schema | {"maxProperties": schema.pop("maxLength")}
+    return schema
+
+
 def _with_number_format(schema: Schema) -> Schema:
     if schema.get("type") == "integer":
         fits = schema.get("minimum", -INT32_MAX) >= -INT32_MAX and schema.get("maximum", 2**63) <= INT32_MAX
@@ -255,17 +262,29 @@ def _with_number_format(schema: Schema) -> Schema:
 
 def _with_bounds_told(schema: Schema) -> Schema:
     """With default and bounds in the description: ``kubectl explain`` shows nothing else of them."""
-    told = []
+    sentence = bounds_told(schema)
+    if "description" not in schema or sentence in ("", "At least 0."):
+        return schema
+    return schema | {"description": f"{schema['description']} {sentence}"}
+
+
+def bounds_told(schema: Schema) -> str:
+    """Default and bounds of a number or a word in one sentence; empty where there are none."""
+    told = bounds_of(schema)
     if schema.get("default", "") != "" and not isinstance(schema["default"], dict):
-        told.append(f"Default {json.dumps(schema['default']).strip(QUOTE)}")
+        told.insert(0, f"Default {json.dumps(schema['default']).strip(QUOTE)}")
+    sentence = ", ".join(told)
+    return f"{sentence[0].upper()}{sentence[1:]}." if sentence else ""
+
+
+def bounds_of(schema: Schema) -> list[str]:
+    """The bounds of a number in words."""
+    told = []
     if "minimum" in schema:
         told.append(f"{'above' if schema.get('exclusiveMinimum') else 'at least'} {schema['minimum']:g}")
     if schema.get("maximum", INT32_MAX) < INT32_MAX:
         told.append(f"{'below' if schema.get('exclusiveMaximum') else 'at most'} {schema['maximum']:.0f}")
-    if "description" not in schema or told in ([], ["at least 0"]):
-        return schema
-    sentence = ", ".join(told)
-    return schema | {"description": f"{schema['description']} {sentence[0].upper()}{sentence[1:]}."}
+    return told
 
 
 class _PlainDumper(yaml.SafeDumper):

@@ -140,6 +140,7 @@ GOOD_JOBS: dict[str, Any] = {
     "toleration of everything": own_code(tolerations=[{"operator": "Exists"}]),
 }
 BAD_JOBS: dict[str, Any] = {
+    "more labels of a node than fit": built_in(nodeSelector={f"l{i}": "v" for i in range(33)}),
     "no pod": own_code(numNodes=0),
     "gang of one": own_code(gangScheduling=True),
     "too many processes": own_code(numProcPerNode=65),

@@ -72,13 +72,16 @@ def test_every_field_has_a_description(definition: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda each: each["spec"]["names"]["kind"])
 def test_fields_are_bounded_by_the_schema_alone(definition: dict[str, Any]) -> None:
-    """Unknown fields survive only where a model says so, and every list has a bound."""
+    """Unknown fields survive only where a model says so, and every list and map has a bound."""
     for path, each in properties_of(schema_of(definition)):
         if each.get("x-kubernetes-preserve-unknown-fields"):
             assert path.endswith(FREE_FORM), path
         if each.get("type") == "array":
             assert "maxItems" in each, path
             assert "x-kubernetes-list-type" in each, path
+        if "additionalProperties" in each:
+            assert "maxProperties" in each, path
+            assert "maxLength" not in each, path
 
 
 def test_names_agree_with_the_addresses_that_the_client_uses() -> None:
