@@ -19,7 +19,7 @@ from mlinfra.resources.crd import custom_resource_definitions
 INSTALLER = "mlinfra-installer"
 """Field manager of what is installed."""
 NAMESPACE = "mlinfra-system"
-MANIFESTS = ("rbac.yaml", "admission.yaml")
+RULES, NAMESPACE_RULES, ADMISSION = "rbac.yaml", "rbac-namespace.yaml", "admission.yaml"
 SERVICE_ACCOUNT = "mlinfra-operator"
 TOKEN_SECONDS = 30 * 24 * 3600
 """Each `mlinfra up` renews the token; the API server may shorten its life."""
@@ -54,14 +54,27 @@ async def install_operator_access(client: KubernetesClient) -> None:
         {"apiVersion": NAMESPACES.api_version, "kind": NAMESPACES.kind, "metadata": {"name": NAMESPACE}},
         field_manager=INSTALLER,
     )
-    for file in MANIFESTS:
-        text = files("mlinfra_operator").joinpath("manifests", file).read_text()
-        for manifest in yaml.safe_load_all(text):
-            await client.apply(manifest, field_manager=INSTALLER)
+    for manifest in (*operator_manifests(RULES), *operator_manifests(ADMISSION)):
+        await client.apply(manifest, field_manager=INSTALLER)
+
+
+async def install_namespace_access(client: KubernetesClient, namespace: str) -> None:
+    """Apply the ServiceAccount and rules of an operator that works in its own namespace alone."""
+    for manifest in operator_manifests(NAMESPACE_RULES):
+        manifest["metadata"]["namespace"] = namespace
+        for subject in manifest.get("subjects", ()):
+            subject["namespace"] = namespace
+        await client.apply(manifest, field_manager=INSTALLER)
+
+
+def operator_manifests(file: str) -> list[dict[str, Any]]:
+    """The manifests of a file that comes with the operator."""
+    text = files("mlinfra_operator").joinpath("manifests", file).read_text()
+    return list(yaml.safe_load_all(text))
 
 
 async def write_operator_kubeconfig(
-    client: KubernetesClient, *, path: Path, certificate_authority: Path
+    client: KubernetesClient, *, path: Path, certificate_authority: Path, namespace: str = NAMESPACE
 ) -> None:
     """Write a kubeconfig that logs in as the operator's ServiceAccount, with a new token beside it.
 
@@ -69,6 +82,7 @@ async def write_operator_kubeconfig(
         client: a client that may create tokens.
         path: where to write the kubeconfig; the token goes to the same name with ``.token``.
         certificate_authority: the cluster's CA certificate.
+        namespace: of the ServiceAccount.
 
     Raises:
         ApiError: the ServiceAccount does not exist, or no token is given.
@@ -80,7 +94,7 @@ async def write_operator_kubeconfig(
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": TOKEN_SECONDS},
         },
-        NAMESPACE,
+        namespace,
         name=SERVICE_ACCOUNT,
         subresource="token",
     )
@@ -103,7 +117,7 @@ async def write_operator_kubeconfig(
         "contexts": [
             {
                 "name": "operator",
-                "context": {"cluster": "local", "user": "operator", "namespace": NAMESPACE},
+                "context": {"cluster": "local", "user": "operator", "namespace": namespace},
             }
         ],
     }

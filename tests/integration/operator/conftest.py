@@ -28,7 +28,9 @@ from mlinfra.kube.resource import (
     TRAINING_JOBS,
 )
 from mlinfra.local.operator_access import (
+    NAMESPACE,
     install_custom_resources,
+    install_namespace_access,
     install_operator_access,
     write_operator_kubeconfig,
 )
@@ -70,8 +72,8 @@ def operator_kubeconfig(cluster: Any, tmp_path_factory: pytest.TempPathFactory) 
     return operator_access(cluster, tmp_path_factory.mktemp("access"))
 
 
-def operator_access(cluster: Any, folder: Path) -> Path:
-    """A kubeconfig for the operator of a cluster, whose rules are installed."""
+def operator_access(cluster: Any, folder: Path, *, namespace: str | None = None) -> Path:
+    """A kubeconfig for the operator of a cluster, or of one namespace, whose rules are installed."""
     authority = folder / "ca.crt"
     kubeconfig = yaml.safe_load(Path(cluster.kubeconfig).read_text())["clusters"][0]["cluster"]
     if data := kubeconfig.get("certificate-authority-data"):
@@ -83,8 +85,13 @@ def operator_access(cluster: Any, folder: Path) -> Path:
     async def install() -> None:
         async with KubernetesClient(ClusterConfig.from_kubeconfig(cluster.kubeconfig)) as client:
             await install_custom_resources(client)
-            await install_operator_access(client)
-            await write_operator_kubeconfig(client, path=path, certificate_authority=authority)
+            if namespace is None:
+                await install_operator_access(client)
+            else:
+                await install_namespace_access(client, namespace)
+            await write_operator_kubeconfig(
+                client, path=path, certificate_authority=authority, namespace=namespace or NAMESPACE
+            )
 
     asyncio.run(install())
     return path
