@@ -1,14 +1,16 @@
 """The cluster that a command speaks to, and its refusals in words."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from mlinfra.errors import InvalidInputError, MlinfraError
 from mlinfra.kube import ApiError, ClusterConfig, ConfigError, KubernetesClient
 from mlinfra.kube.resource import ResourceType
+
+T = TypeVar("T")
 
 FIELD_MANAGER = "mlinfra-cli"
 NOT_FOUND = 404
@@ -36,6 +38,15 @@ def cluster_client() -> KubernetesClient:
         ) from error
 
 
+async def asked(
+    question: Callable[[KubernetesClient, str], Awaitable[T]], namespace: str | None
+) -> tuple[str, T]:
+    """Ask the cluster; the namespace in question, by default the kubeconfig's, and the answer."""
+    async with cluster_client() as client:
+        where = namespace or client.config.namespace
+        return where, await question(client, where)
+
+
 async def patched(
     client: KubernetesClient, resource: ResourceType, name: str, patch: dict[str, Any], namespace: str
 ) -> dict[str, Any]:
@@ -44,16 +55,55 @@ async def patched(
     Raises:
         ClusterAccessError: there is no such object, or the API server refuses or does not answer.
     """
-    with _told_refusals(client, f"{resource.kind} {name}"):
+    with told_refusals(client, f"{resource.kind} {name}"):
         try:
             return await client.merge_patch(resource, name, patch, namespace, field_manager=FIELD_MANAGER)
         except ApiError as error:
             if error.status != NOT_FOUND:
                 raise
-            raise ClusterAccessError(
-                f"there is no {resource.kind} {name} in namespace {namespace}; "
-                f"see: kubectl get {resource.plural}.{resource.group} --all-namespaces"
-            ) from error
+            raise not_there(resource, name, namespace) from error
+
+
+async def got(client: KubernetesClient, resource: ResourceType, name: str, namespace: str) -> dict[str, Any]:
+    """One object.
+
+    Raises:
+        ClusterAccessError: there is no such object, or the API server refuses or does not answer.
+    """
+    with told_refusals(client, f"{resource.kind} {name}"):
+        found = await client.find(resource, name, namespace)
+    if found is None:
+        raise not_there(resource, name, namespace)
+    return found
+
+
+def not_there(resource: ResourceType, name: str, namespace: str) -> ClusterAccessError:
+    """Of an object that a command names and the cluster does not have."""
+    return ClusterAccessError(
+        f"there is no {resource.kind} {name} in namespace {namespace}; "
+        f"see: kubectl get {resource.plural}.{resource.group} --all-namespaces"
+    )
+
+
+def resource_named(text: str, known: Sequence[ResourceType], *, can: str) -> tuple[ResourceType | None, str]:
+    """Type and name of ``KIND/NAME`` as kubectl writes them; no type where NAME stands alone.
+
+    Args:
+        text: what the command line says.
+        known: types that the command takes.
+        can: what the command does with one, for the message: "be suspended".
+
+    Raises:
+        UnknownResourceError: it is of no such type.
+    """
+    kind, slash, name = text.rpartition("/")
+    if not slash:
+        return None, name
+    for resource in known:
+        if kind.removesuffix(f".{resource.group}") in (resource.kind.lower(), resource.plural):
+            return resource, name
+    names = " or ".join(f"{resource.kind.lower()}/NAME" for resource in known)
+    raise UnknownResourceError(f'"{text}" cannot {can}: name {names}')
 
 
 async def listed(client: KubernetesClient, resource: ResourceType, namespace: str) -> list[dict[str, Any]]:
@@ -62,13 +112,14 @@ async def listed(client: KubernetesClient, resource: ResourceType, namespace: st
     Raises:
         ClusterAccessError: the API server refuses or does not answer.
     """
-    with _told_refusals(client, resource.plural):
+    with told_refusals(client, resource.plural):
         objects, _ = await client.list(resource, namespace)
         return objects
 
 
 @contextmanager
-def _told_refusals(client: KubernetesClient, what: str) -> Iterator[None]:
+def told_refusals(client: KubernetesClient, what: str) -> Iterator[None]:
+    """Tell what the API server answers, or that it does not, as a `ClusterAccessError`."""
     try:
         yield
     except ApiError as error:

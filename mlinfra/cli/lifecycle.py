@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlinfra.cli.options import Namespace
 from mlinfra.cli.running import expected_errors, run
 
 if TYPE_CHECKING:
     from mlinfra.kube import KubernetesClient
     from mlinfra.kube.resource import ResourceType
 
-Namespace = Annotated[
-    str | None,
-    typer.Option("--namespace", "-n", help="Namespace of the resource.", show_default="the kubeconfig's"),
-]
 Version = Annotated[str, typer.Argument(help="Name of the ModelVersion, such as sp500-volatility-3.")]
 Suspendable = Annotated[
     str, typer.Argument(help="trainingjob/NAME or retrainingpolicy/NAME; NAME alone is a TrainingJob.")
@@ -118,19 +115,11 @@ def _set_suspend(resource: str, value: bool, namespace: str | None) -> None:
 
 
 def _suspendable(resource: str) -> "tuple[ResourceType, str]":
-    from mlinfra.cli.access import UnknownResourceError
+    from mlinfra.cli.access import resource_named
     from mlinfra.kube.resource import RETRAINING_POLICIES, TRAINING_JOBS
 
-    kind, slash, name = resource.rpartition("/")
-    for known in (TRAINING_JOBS, RETRAINING_POLICIES):
-        if not slash and known is TRAINING_JOBS:
-            return known, name
-        singular = known.kind.lower()
-        if kind.removesuffix(f".{known.group}") in (singular, known.plural):
-            return known, name
-    raise UnknownResourceError(
-        f'"{resource}" cannot be suspended: name trainingjob/NAME or retrainingpolicy/NAME'
-    )
+    type_, name = resource_named(resource, (TRAINING_JOBS, RETRAINING_POLICIES), can="be suspended")
+    return type_ or TRAINING_JOBS, name
 
 
 def _known_stage(stage: str) -> str:
@@ -175,12 +164,7 @@ def _ask(
     question: "Callable[[KubernetesClient, str], Awaitable[Any]]", namespace: str | None
 ) -> tuple[str, Any]:
     """Ask the cluster; the namespace in question, and the answer."""
-    from mlinfra.cli.access import cluster_client
-
-    async def ask() -> tuple[str, Any]:
-        async with cluster_client() as client:
-            where = namespace or client.config.namespace
-            return where, await question(client, where)
+    from mlinfra.cli.access import asked
 
     with expected_errors():
-        return run(ask())
+        return run(asked(question, namespace))

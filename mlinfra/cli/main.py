@@ -8,6 +8,7 @@ import typer
 from mlinfra.cli import cluster, datasets, features, lifecycle, runs, serving
 from mlinfra.cli.demo import demo
 from mlinfra.cli.train import EXAMPLES, train
+from mlinfra.cli.tree import tree
 
 app = typer.Typer(
     help="The model lifecycle on Kubernetes: training, registry, stages.",
@@ -17,6 +18,7 @@ app = typer.Typer(
 cluster.register(app)
 app.command()(demo)
 lifecycle.register(app)
+app.command()(tree)
 serving.register(app)
 app.command(name="train", epilog=EXAMPLES)(train)
 app.add_typer(datasets.app, name="datasets")

@@ -16,3 +16,8 @@ Store = Annotated[
         rich_help_panel=PLACES,
     ),
 ]
+
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Namespace of the resource.", show_default="the kubeconfig's"),
+]

@@ -47,6 +47,7 @@ EVENTS = ResourceType("", "v1", "events", "Event")
 SECRETS = ResourceType("", "v1", "secrets", "Secret")
 CONFIG_MAPS = ResourceType("", "v1", "configmaps", "ConfigMap")
 DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
+REPLICA_SETS = ResourceType("apps", "v1", "replicasets", "ReplicaSet")
 AUTOSCALERS = ResourceType("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 SERVICE_ACCOUNTS = ResourceType("", "v1", "serviceaccounts", "ServiceAccount")
 JOBS = ResourceType("batch", "v1", "jobs", "Job")
@@ -95,6 +96,7 @@ KNOWN_TYPES = (
     CONFIG_MAPS,
     SERVICE_ACCOUNTS,
     DEPLOYMENTS,
+    REPLICA_SETS,
     AUTOSCALERS,
     JOBS,
     LEASES,
