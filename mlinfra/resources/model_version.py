@@ -110,6 +110,13 @@ class ModelVersionSpec(ResourceModel):
             "who sets Approved or Rejected."
         ),
     ] = "Approved"
+    deletion_policy: Annotated[
+        Literal["Retain", "Delete"],
+        Field(
+            description="What becomes of the version in MLflow when this resource is deleted: Retain keeps "
+            "it as it is, Delete archives it where it has a stage and deletes it."
+        ),
+    ] = "Retain"
     serving: Annotated[
         Serving | None, Field(description="How the version is served; not at all where absent.")
     ] = None

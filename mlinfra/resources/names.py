@@ -25,6 +25,8 @@ RETRAIN_ANNOTATION = "mlinfra.io/retrain"
 """On a RetrainingPolicy: each new value starts one training."""
 
 FIELD_MANAGER = "mlinfra-operator"
+VERSION_FINALIZER = "mlinfra.io/registered-version"
+"""On a ModelVersion whose deletion also deletes the version in MLflow."""
 
 TRAINING_JOB_ENV = "MLINFRA_TRAINING_JOB"
 """The TrainingJob as JSON, ``{"metadata": {"name", "namespace", "uid"}, "spec": {...}}``."""

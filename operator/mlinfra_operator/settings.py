@@ -19,6 +19,8 @@ POD_NAME_ENV = "POD_NAME"
 POD_NAMESPACE_ENV = "POD_NAMESPACE"
 HEALTH_ADDRESS_ENV = "MLINFRA_HEALTH_ADDRESS"
 WATCH_SILENCE_ENV = "MLINFRA_WATCH_SILENCE_SECONDS"
+DELETION_PATIENCE_ENV = "MLINFRA_DELETION_PATIENCE_SECONDS"
+DEFAULT_DELETION_PATIENCE_SECONDS = 300.0
 LOG_FORMAT_ENV = "MLINFRA_LOG_FORMAT"
 MAX_PORT = 65536
 LEASE_NAME = "mlinfra-operator"
@@ -44,6 +46,7 @@ class Settings:
         watch_namespace: the only namespace to look at; all of them where absent.
         health_address: ``host:port`` where probes are answered; nowhere where absent.
         watch_silence: seconds without a word after which the connection of a watch counts as dead.
+        deletion_patience: seconds for which a ModelVersion that is deleted with its version waits for MLflow.
         log_format: of each line of the log.
         metrics_address: ``host:port`` where Prometheus may scrape; nowhere where absent.
         leader_election: whether one of several replicas works at a time; off only where there is just one.
@@ -60,6 +63,7 @@ class Settings:
     watch_namespace: str | None = None
     health_address: str | None = None
     watch_silence: float = WATCH_SILENCE_SECONDS
+    deletion_patience: float = DEFAULT_DELETION_PATIENCE_SECONDS
     log_format: LogFormat = "text"
     metrics_address: str | None = None
     leader_election: bool = True
@@ -94,6 +98,7 @@ class Settings:
             watch_namespace=environ.get(WATCH_NAMESPACE_ENV) or None,
             health_address=_address(environ, HEALTH_ADDRESS_ENV),
             watch_silence=_seconds(environ, WATCH_SILENCE_ENV, WATCH_SILENCE_SECONDS),
+            deletion_patience=_seconds(environ, DELETION_PATIENCE_ENV, DEFAULT_DELETION_PATIENCE_SECONDS),
             log_format=_log_format(environ.get(LOG_FORMAT_ENV) or "text"),
             metrics_address=_address(environ, METRICS_ADDRESS_ENV),
             leader_election=_switch(environ.get(LEADER_ELECTION_ENV) or "true", LEADER_ELECTION_ENV),

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
@@ -12,16 +12,21 @@ from pydantic import ValidationError
 from mlinfra.kube import ApiError, KubernetesClient
 from mlinfra.kube.resource import MODEL_VERSIONS
 from mlinfra.resources import ModelVersion
-from mlinfra.resources.names import FIELD_MANAGER
+from mlinfra.resources.names import FIELD_MANAGER, VERSION_FINALIZER
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
+from mlinfra_operator.conditions import Event
+from mlinfra_operator.modelversion.deletion import DEFAULT_PATIENCE, is_deleted, is_held, plan_deletion
 from mlinfra_operator.modelversion.observed import Observed, elder_of, stage_is_ours
 from mlinfra_operator.modelversion.plan import (
     Action,
     ArchiveSpec,
+    DeleteVersion,
     FollowStage,
+    Hold,
     Plan,
     ReadMetrics,
     ReadRegistry,
+    Release,
     claim_of,
     plan,
 )
@@ -49,6 +54,7 @@ class Context:
         enqueue: called with a ModelVersion that has to be looked at because another one changed.
         production_changed: called with a ModelVersion that came to Production or left it.
         serving: serves versions; None where they are not served.
+        deletion_patience: how long a deleted ModelVersion waits for an MLflow that is away.
     """
 
     client: KubernetesClient
@@ -59,6 +65,7 @@ class Context:
     enqueue: Callable[[Key], None]
     production_changed: Callable[[Object], None] = lambda _: None
     serving: ServingController | None = None
+    deletion_patience: timedelta = DEFAULT_PATIENCE
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -95,7 +102,12 @@ class ModelVersionController:
             version = ModelVersion.model_validate(obj)
         except ValidationError as error:
             await tell_invalid(self._context.events, obj, error)
+            if is_deleted(obj) and is_held(obj):
+                told = "what this ModelVersion asks for cannot be read; its version stays in MLflow"
+                await self._release(obj, Event("Warning", "VersionKept", told))
             return None
+        if is_deleted(obj):
+            self._enqueue_rivals(obj)
         decided = await self._serve(obj, version, await self._act(key, version))
         latest = self._context.versions.get(key)
         if latest is None or not await self._context.status.write(latest, decided.status.to_wire()):
@@ -112,7 +124,7 @@ class ModelVersionController:
     async def _serve(self, obj: Object, version: ModelVersion, decided: Plan) -> Plan:
         """The plan, with what serving the version adds to it."""
         serving = self._context.serving
-        if serving is None or "deletionTimestamp" in obj["metadata"]:
+        if serving is None or is_deleted(obj):
             return decided
         settled = await serving.settle(version, decided.status)
         times = [each for each in (decided.requeue_after, settled.requeue_after) if each is not None]
@@ -127,12 +139,14 @@ class ModelVersionController:
         context = self._context
         observed = self._observe(key, version)
         for _ in range(MAX_ROUNDS):
-            decided = plan(version, observed, context.clock())
+            now = context.clock()
+            leaving = plan_deletion(version, observed, now, patience=context.deletion_patience)
+            decided = leaving or plan(version, observed, now)
             if not decided.actions:
                 return decided
             for action in decided.actions:
-                if isinstance(action, ArchiveSpec):
-                    version = await self._archive(key, version)
+                if isinstance(action, ArchiveSpec | Hold | Release):
+                    version = await self._change(key, action)
                     continue
                 try:
                     observed = await self._ask_mlflow(action, version, observed)
@@ -147,13 +161,16 @@ class ModelVersionController:
         rivals = [
             claim_of(ModelVersion.model_validate(other))
             for other in others
-            if other["spec"]["version"] != version.spec.version and _asks_for_production(other)
+            if other["spec"]["version"] != version.spec.version
+            and _asks_for_production(other)
+            and not is_deleted(other)
         ]
         twins = [other for other in others if other["spec"]["version"] == version.spec.version]
         obj = self._context.versions.get(key)
         return Observed(
             claims=tuple(claim for claim in rivals if claim is not None),
             elder=elder_of(obj, twins) if obj is not None else None,
+            twin=next((str(other["metadata"]["name"]) for other in twins if not is_deleted(other)), None),
             stage_is_ours=stage_is_ours((obj or {}).get("metadata", {}).get("managedFields") or []),
         )
 
@@ -176,21 +193,43 @@ class ModelVersionController:
                     mlflow_calls.follow_stage, spec.model_name, spec.version, action.stage, action.demoted
                 )
                 return replace(observed, registry=None)
-            case ArchiveSpec():
-                raise ValueError("to archive is no question to MLflow")
+            case DeleteVersion():
+                await call(mlflow_calls.delete_version, spec.model_name, spec.version)
+                return replace(observed, registry=None)
+            case ArchiveSpec() | Hold() | Release():
+                raise ValueError(f"{action} is no question to MLflow")
 
-    async def _archive(self, key: Key, version: ModelVersion) -> ModelVersion:
-        metadata = version.metadata
+    async def _change(self, key: Key, action: ArchiveSpec | Hold | Release) -> ModelVersion:
+        obj = self._context.versions.get(key)
+        if obj is None:
+            raise Retry
+        match action:
+            case ArchiveSpec():
+                changed = await self._patch(obj, {"spec": {"stage": "Archived"}})
+            case Hold():
+                held = [*(obj["metadata"].get("finalizers") or ()), VERSION_FINALIZER]
+                changed = await self._patch(obj, {"metadata": {"finalizers": held}})
+            case Release():
+                changed = await self._release(obj, action.event)
+        return ModelVersion.model_validate(changed)
+
+    async def _release(self, obj: Object, event: Event | None) -> Object:
+        if event is not None:
+            # Before the patch: a crash between the two tells twice, and not never.
+            await self._context.events.post(obj, event)
+        kept = [each for each in obj["metadata"].get("finalizers") or () if each != VERSION_FINALIZER]
+        return await self._patch(obj, {"metadata": {"finalizers": kept}})
+
+    async def _patch(self, obj: Object, patch: Object) -> Object:
+        metadata = obj["metadata"]
+        # With the resourceVersion what a person asks for meanwhile is not overwritten.
+        guard = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         try:
             answer = await self._context.client.merge_patch(
                 MODEL_VERSIONS,
-                metadata.name,
-                # With the resourceVersion a stage that a person asks for meanwhile is not overwritten.
-                {
-                    "metadata": {"uid": metadata.uid, "resourceVersion": self._resource_version(key)},
-                    "spec": {"stage": "Archived"},
-                },
-                metadata.namespace,
+                metadata["name"],
+                {**patch, "metadata": {**patch.get("metadata", {}), **guard}},
+                metadata["namespace"],
                 field_manager=FIELD_MANAGER,
             )
         except ApiError as error:
@@ -198,13 +237,7 @@ class ModelVersionController:
                 raise Retry from error
             raise
         self._context.versions.wrote(answer)
-        return ModelVersion.model_validate(answer)
-
-    def _resource_version(self, key: Key) -> str:
-        obj = self._context.versions.get(key)
-        if obj is None:
-            raise Retry
-        return str(obj["metadata"]["resourceVersion"])
+        return answer
 
     def _others(self, model_name: str, key: Key) -> list[Object]:
         """Other ModelVersions of the model."""

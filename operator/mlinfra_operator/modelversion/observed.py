@@ -18,6 +18,7 @@ class Observed:
         run: what the version's run measured.
         claims: claims to Production of the model's other versions.
         elder: name of the older ModelVersion that stands for the same version.
+        twin: name of another ModelVersion that stands for it and is not being deleted.
         stage_is_ours: whether nobody but the operator asked for the stage in the spec.
         unavailable: why MLflow cannot be asked now.
         refused: what MLflow refused.
@@ -27,6 +28,7 @@ class Observed:
     run: MeasuredRun | None = None
     claims: tuple[Claim, ...] = ()
     elder: str | None = None
+    twin: str | None = None
     stage_is_ours: bool = False
     unavailable: str | None = None
     refused: str | None = None

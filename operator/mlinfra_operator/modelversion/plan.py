@@ -64,7 +64,24 @@ class ArchiveSpec:
     """Ask for Archived in the spec, in place of the stage that the operator asked for."""
 
 
-Action = ReadRegistry | ReadMetrics | FollowStage | ArchiveSpec
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep the ModelVersion, once somebody deletes it, until its version is deleted in MLflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVersion:
+    """Delete the version in MLflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let the ModelVersion go, and tell what became of its version."""
+
+    event: Event | None = None
+
+
+Action = ReadRegistry | ReadMetrics | FollowStage | ArchiveSpec | Hold | DeleteVersion | Release
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,17 @@ def follow_stage(
         set_stage(client, name, version, stage)
 
 
+def delete_version(client: "MlflowClient", name: str, version: str) -> None:
+    """Delete a version of a registered model; nothing where it is gone already."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.delete_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code != ABSENT:
+            raise
+
+
 def run_of(run: "MlflowRun") -> Run:
     """An MLflow run as plain values."""
     return Run(

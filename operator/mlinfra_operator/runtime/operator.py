@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Literal, TypeVar, cast
 from wsgiref.simple_server import WSGIServer
 
@@ -200,6 +201,7 @@ class Operator:
                 enqueue=self._enqueue_version,
                 production_changed=self._production_changed,
                 serving=self._serving,
+                deletion_patience=timedelta(seconds=self._settings.deletion_patience),
             )
         )
         self._retrainingpolicies = retrainingpolicy.RetrainingPolicyController(

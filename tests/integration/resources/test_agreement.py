@@ -259,6 +259,7 @@ GOOD_VERSIONS: dict[str, Any] = {
     "all fields": VERSION | {"gates": [{"metric": "test_accuracy", "min": 0.5}]},
     "snapshot of its rows": VERSION | {"source": {"runID": "r", "featureSnapshot": "snapshot-1"}},
     "no stage": {"modelName": "m", "version": "1", "stage": None},
+    "deleted with its version": VERSION | {"deletionPolicy": "Delete"},
     "served": VERSION | {"serving": {}},
     "served as every field says": VERSION
     | {
@@ -296,6 +297,7 @@ BAD_VERSIONS: dict[str, Any] = {
     "served with an unknown volume": VERSION
     | {"serving": {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}},
     "served with an unknown field": VERSION | {"serving": {"canary": 5}},
+    "unknown deletion policy": VERSION | {"deletionPolicy": "Orphan"},
     "version zero": VERSION | {"version": "0"},
     "version as an integer": VERSION | {"version": 3},
     "unknown stage": VERSION | {"stage": "production"},

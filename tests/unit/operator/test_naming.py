@@ -68,6 +68,7 @@ def test_a_model_version_has_no_owner_and_names_its_source() -> None:
         "stage": "Staging",
         "gates": [{"metric": "test_accuracy", "min": 0.8}],
         "approval": "Approved",
+        "deletionPolicy": "Retain",
     }
 
 
