@@ -24,6 +24,8 @@ TELEMETRY_OFF = {
 }
 FEAST = ["feast[duckdb]==0.67.0"]
 """One environment for all that is measured against it."""
+EVIDENTLY = ["evidently==0.7.23", "pandas==2.3.3"]
+"""It cannot be imported beside pandas 3."""
 MARKER = ".complete"
 
 
