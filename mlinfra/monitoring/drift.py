@@ -249,6 +249,8 @@ def _summary(windows: Sequence[WindowDrift], policy: DriftPolicy, now: datetime)
         outcome, told = MonitorOutcome.INCONCLUSIVE, windows[-1]
     else:
         outcome, told = MonitorOutcome.OK, windows[-1]
+    # The newest that are enough for a breach: an older one tells nothing that those do not.
+    decisive = breached[-policy.breached_windows :] if outcome is MonitorOutcome.BREACHED else windows
     worst = told.features[0] if told.features else None
     return _result(
         outcome,
@@ -257,7 +259,7 @@ def _summary(windows: Sequence[WindowDrift], policy: DriftPolicy, now: datetime)
         message=_message(told, windows, breached, policy),
         score=worst.score if worst else None,
         threshold=worst.threshold if worst else None,
-        window_start=(breached if outcome is MonitorOutcome.BREACHED else windows)[0].first,
+        window_start=decisive[0].first,
         samples=told.rows,
         features=tuple(
             FeatureScore(each.name, each.score, each.threshold or 0.0)

@@ -252,7 +252,7 @@ class ModelMonitor:
         if policy.estimate == "Never":
             windows = _until_labelled(windows, policy.min_samples)
         answers = [answer_window(self.profile, each) for each in windows[-policy.of_windows :]]
-        return judge_performance(answers, self.profile.performance, policy, now=now)
+        return judge_performance(answers, self.profile.expected, policy, now=now)
 
 
 def _until_labelled(windows: Sequence[CountedWindow], least: int) -> Sequence[CountedWindow]:

@@ -115,7 +115,7 @@ def judge_performance(
 
     Args:
         windows: in the order of time.
-        reference: measures on the test rows of the training, by name without ``test_``.
+        reference: what is expected, such as the measures on the test rows of the training, by name.
         policy: what is watched.
         now: the time of the check, in event time.
     """
@@ -220,6 +220,8 @@ def _result(
         outcome, told = MonitorOutcome.INCONCLUSIVE, judged[-1] if judged else None
     else:
         outcome, told = MonitorOutcome.OK, judged[-1]
+    # The newest that are enough for a breach: an older one tells nothing that those do not.
+    decisive = breached[-policy.breached_windows :] if outcome is MonitorOutcome.BREACHED else verdicts
     measure = told.measure if told else None
     return MonitorResult(
         trigger=RetrainingTrigger.PERFORMANCE,
@@ -228,7 +230,7 @@ def _result(
         score=measure.value if measure else None,
         threshold=limit,
         message=_message(verdicts, policy, limit, reference, told, len(breached)),
-        window_start=verdicts[0].window.first if verdicts else None,
+        window_start=decisive[0].window.first if decisive else None,
         metric=policy.metric,
         estimated=told is not None and told.source == "estimated",
         samples=_samples(told) if told else 0,

@@ -27,7 +27,7 @@ from mlinfra.monitoring.references import (
     reference_of_wire,
 )
 from mlinfra.monitoring.value_tally import ValueScale, tally_values
-from mlinfra.resources.monitoring import DriftMethod
+from mlinfra.resources.monitoring import HIGHER_IS_BETTER, LOWER_IS_BETTER, DriftMethod
 
 SCHEMA_VERSION = 1
 PROFILE_FILE = "reference_profile.json"
@@ -55,6 +55,7 @@ class ReferenceProfile:
         prediction: of what the model answered to held-out rows: its most probable class, or its value.
         label: of what was right there.
         performance: measures on the held-out rows, by name without ``test_``.
+        baseline: those of an answer without learning, on the same rows.
         calibration: of a classifier's probabilities.
         loss_tree: of a regressor's errors.
         scale: of a regressor's label.
@@ -72,6 +73,20 @@ class ReferenceProfile:
     loss_tree: LossTree | None = None
     scale: ValueScale | None = None
     periods: Mapping[str, str] = field(default_factory=dict)
+    baseline: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def expected(self) -> dict[str, float]:
+        """What its answers shall reach: what they did on the held-out rows, or the baseline where better.
+
+        A model that took Production for want of a better one would else be content with being poor.
+        """
+        expected = dict(self.performance)
+        for name in HIGHER_IS_BETTER & self.baseline.keys() & expected.keys():
+            expected[name] = max(expected[name], self.baseline[name])
+        for name in LOWER_IS_BETTER & self.baseline.keys() & expected.keys():
+            expected[name] = min(expected[name], self.baseline[name])
+        return expected
 
     @cached_property
     def id(self) -> str:
@@ -195,6 +210,7 @@ class ReferenceProfile:
             "label": self.label.to_wire(),
             "performance": dict(self.performance),
             "periods": dict(self.periods),
+            "baseline": dict(self.baseline),
         }
         for name, part in (
             ("calibration", self.calibration),
@@ -250,6 +266,7 @@ class ReferenceProfile:
             loss_tree=LossTree.of_wire(wire["lossTree"]) if "lossTree" in wire else None,
             scale=ValueScale.of_wire(wire["scale"]) if "scale" in wire else None,
             periods=dict(wire["periods"]),
+            baseline={str(name): float(value) for name, value in wire.get("baseline", {}).items()},
         )
 
 
@@ -276,6 +293,7 @@ def build_profile(
     performance: Mapping[str, float] | None = None,
     model_name: str = "",
     periods: Mapping[str, str] | None = None,
+    baseline: Mapping[str, float] | None = None,
 ) -> ReferenceProfile:
     """Make the profile of a model.
 
@@ -286,6 +304,7 @@ def build_profile(
         performance: measures on the held-out rows, by name.
         model_name: registered model that it was trained for.
         periods: first and last date of each part of the rows.
+        baseline: measures of an answer without learning on the held-out rows, by name.
     """
     features = tuple(reference_of(name, values) for name, values in training.items())
     rows = int(features[0].counts.sum()) if features else 0
@@ -315,6 +334,7 @@ def build_profile(
         loss_tree=loss_tree,
         scale=scale,
         periods=dict(periods or {}),
+        baseline=dict(baseline or {}),
     )
 
 

@@ -11,12 +11,16 @@ HIGHER_IS_BETTER = frozenset({"accuracy", "balanced_accuracy", "precision", "rec
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "rmse"})
 ONE_WINDOW_KIND = "a window has either rows or seconds"
 MORE_BREACHES_THAN_WINDOWS = "breachedWindows must not be more than ofWindows"
+MORE_SAMPLES_THAN_ROWS = "minSamples must not be more than window.rows: no window would ever be enough"
 CLEAR_ABOVE_THRESHOLD = "clearThreshold must not be above threshold"
 CLEAR_WITHOUT_THRESHOLD = "clearThreshold needs a threshold"
-BREACHES_RULE: JsonValue = {
-    "rule": "self.breachedWindows <= self.ofWindows",
-    "message": MORE_BREACHES_THAN_WINDOWS,
-}
+WINDOW_RULES: tuple[JsonValue, ...] = (
+    {"rule": "self.breachedWindows <= self.ofWindows", "message": MORE_BREACHES_THAN_WINDOWS},
+    {
+        "rule": "!has(self.window) || !has(self.window.rows) || self.minSamples <= self.window.rows",
+        "message": MORE_SAMPLES_THAN_ROWS,
+    },
+)
 
 
 class MonitoringWindow(ResourceModel):
@@ -64,9 +68,12 @@ class WindowedCheck(ResourceModel):
     ] = 3
 
     @model_validator(mode="after")
-    def _breaches_fit(self) -> "WindowedCheck":
+    def _windows_suffice(self) -> "WindowedCheck":
         if self.breached_windows > self.of_windows:
             raise ValueError(MORE_BREACHES_THAN_WINDOWS)
+        rows = self.window.rows if self.window is not None else None
+        if rows is not None and self.min_samples > rows:
+            raise ValueError(MORE_SAMPLES_THAN_ROWS)
         return self
 
 
@@ -76,7 +83,7 @@ class DriftPolicy(WindowedCheck):
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
-                BREACHES_RULE,
+                *WINDOW_RULES,
                 {
                     "rule": "!has(self.clearThreshold) || has(self.threshold)",
                     "message": CLEAR_WITHOUT_THRESHOLD,
@@ -145,7 +152,7 @@ class DriftPolicy(WindowedCheck):
 class PerformancePolicy(WindowedCheck):
     """When the model's answers are no longer good enough, by labels that came later or by an estimate."""
 
-    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [BREACHES_RULE]})
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-validations": [*WINDOW_RULES]})
 
     metric: Annotated[
         str,

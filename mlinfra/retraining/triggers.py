@@ -60,7 +60,7 @@ class MonitorResult:
         score: the measured value; None where there is none.
         threshold: what it was compared with.
         message: what a person should know.
-        window_start: start of the oldest window that the outcome rests on; None where nobody knows.
+        window_start: start of the newest windows that are enough for the outcome; None where nobody knows.
         metric: what was measured, such as ``PSI`` or ``accuracy``.
         estimated: whether the score was estimated, for want of labels.
         samples: how many predictions it was taken from.

@@ -196,7 +196,7 @@ def train(
     with watch.step("log model"):
         # The last epoch's step, a later time: MLflow's latest values are then those of the best epoch.
         tracker.log_metrics(metrics, step=reporter.epoch)
-        profile = reference_profile(samples, predictions, evaluation.measures, model_name=model_name or "")
+        profile = reference_profile(samples, predictions, evaluation, model_name=model_name or "")
         model_uri = log_model(
             tracker, served, exported, config=config, samples=samples, metadata=metadata, profile=profile
         )

@@ -1,6 +1,5 @@
 """The reference profile of a trained model: what those who watch it compare its traffic with."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,13 +7,14 @@ from numpy.typing import NDArray
 
 from mlinfra.monitoring.profile import HeldOut, ReferenceProfile, build_profile
 from mlinfra.monitoring.references import columns_of
+from mlinfra.training.evaluation import Evaluation
 from mlinfra.training.samples import Indices, Samples
 
 
 def reference_profile(
     samples: Samples,
     predictions: NDArray[np.float32],
-    measures: Mapping[str, float],
+    evaluation: Evaluation,
     *,
     model_name: str,
 ) -> ReferenceProfile:
@@ -25,7 +25,7 @@ def reference_profile(
     Args:
         samples: the parts.
         predictions: what the served form answers to the test part, (samples, outputs).
-        measures: on the test part, by name without ``test_``.
+        evaluation: the measures on the test part.
         model_name: registered model that it was trained for; empty where there is none.
     """
     rows, test = samples.rows, samples.test.last_rows
@@ -33,7 +33,8 @@ def reference_profile(
         _columns(samples, _by_time(samples, samples.train.last_rows)),
         HeldOut(columns=_columns(samples, test), outputs=predictions, label=rows.label[test]),
         classes=rows.classes,
-        performance=measures,
+        performance=evaluation.measures,
+        baseline=evaluation.baselines["baseline"],
         model_name=model_name,
         periods=samples.periods(),
     )

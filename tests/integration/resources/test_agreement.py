@@ -363,6 +363,7 @@ BAD_POLICIES: dict[str, Any] = {
     "negative cool-down": POLICY | {"schedule": "0 3 * * *", "cooldownSeconds": -1},
     "rollback without performance": POLICY | {"rollback": {}},
     "more breaches than windows": POLICY | {"drift": {"breachedWindows": 3, "ofWindows": 2}},
+    "windows that never are enough": POLICY | {"performance": {"window": {"rows": 99}}},
     "window of two kinds": POLICY | {"drift": {"window": {"rows": 1, "seconds": 1}}},
     "clear threshold alone": POLICY | {"drift": {"clearThreshold": 0.1}},
     "clear threshold above": POLICY | {"drift": {"threshold": 0.1, "clearThreshold": 0.2}},

@@ -97,7 +97,7 @@ def test_the_message_tells_value_limit_and_reference() -> None:
         "the newest 3 windows, 2 of 3 breach; 90.0% on the test rows of its training"
     )
     assert (result.score, result.metric, result.samples) == (0.7, "accuracy", 1000)
-    assert result.window_start == START
+    assert result.window_start == START + timedelta(days=1), "two windows are enough"
     assert result.window_end == START + timedelta(days=3)
 
 

@@ -1,0 +1,206 @@
+"""Replays of a synthetic stream whose concept is turned over at a known row: real trainer, real monitors."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from mlinfra.cli.main import app
+from mlinfra.features import get_feature_store
+from mlinfra.features.own_data import import_file
+from mlinfra.resources.monitoring import MonitoringWindow
+from mlinfra.resources.training_job import TrainingJobSpec
+from mlinfra.retraining.backtest.comparison import Outcome, outcome_of
+from mlinfra.retraining.backtest.learner import Learner
+from mlinfra.retraining.backtest.policies import Policy, built_in, policy_of
+from mlinfra.retraining.backtest.replay import NothingToReplayError, Replay, ReplaySettings, replay
+from mlinfra.retraining.triggers import RetrainingTrigger
+from mlinfra.training.config import TrainingConfig
+from mlinfra.training.rows import RowKeys
+
+START = np.datetime64("2020-01-01", "us")
+ROWS, TURNED = 1600, 900
+TRAIN_UNTIL = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=600)
+SPEC = {
+    "modelName": "turned",
+    "model": {"architecture": "mlp", "parameters": {"hiddenSizes": [8], "dropout": 0.0}},
+    "data": {"featureGroup": "turned", "label": "up", "windowLength": 1},
+    "training": {"epochs": 15, "batchSize": 64, "learningRate": 0.02, "seed": 3},
+    "validation": {"validationFraction": 0.1, "testFraction": 0.1},
+}
+SETTINGS = ReplaySettings(train_until=TRAIN_UNTIL, label_delay=timedelta(days=7))
+WINDOW = MonitoringWindow(rows=60)
+
+
+def stream(*, rows: int = ROWS, turned: int = TURNED, period: int | None = None) -> pd.DataFrame:
+    """A row a day: the label is the sign of a feature, and from row ``turned`` on the opposite.
+
+    Args:
+        period: rows after which it is turned over again, and again.
+    """
+    generator = np.random.default_rng(11)
+    features = generator.normal(size=(rows, 3))
+    number = np.arange(rows)
+    opposite = number >= turned
+    if period is not None:
+        opposite &= (number - turned) // period % 2 == 0
+    return pd.DataFrame(
+        {
+            "time": START + number.astype("timedelta64[D]"),
+            "first": features[:, 0],
+            "second": features[:, 1] + 3.0 * opposite,
+            "third": features[:, 2],
+            "up": np.where((features[:, 0] > 0) ^ opposite, "yes", "no"),
+        }
+    )
+
+
+def learner(frame: pd.DataFrame, training_days: int | None = 365) -> Learner:
+    return Learner(
+        TrainingConfig.from_spec(TrainingJobSpec.model_validate(SPEC)),
+        frame,
+        RowKeys(time="time"),
+        training_days=training_days,
+    )
+
+
+def told(result: Replay) -> list[Any]:
+    return [(each.time, each.request, each.score, each.promoted, each.reason) for each in result.decisions]
+
+
+@pytest.fixture(scope="module")
+def whole() -> Learner:
+    return learner(stream())
+
+
+@pytest.fixture(scope="module")
+def both(whole: Learner) -> Replay:
+    return replay(built_in("both", window=WINDOW), whole, SETTINGS)
+
+
+def measured(result: Replay, whole: Learner) -> Outcome:
+    return outcome_of(result, whole)
+
+
+def test_a_policy_notices_what_a_frozen_model_does_not(whole: Learner, both: Replay) -> None:
+    frozen = replay(built_in("never"), whole, SETTINGS)
+    assert frozen.decisions == ()
+    assert measured(frozen, whole).measures["accuracy"] < 0.6
+    assert measured(both, whole).measures["accuracy"] > 0.7
+    assert any(each.promoted for each in both.decisions)
+    first = both.decisions[0]
+    turned = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=TURNED)
+    assert turned < first.time < turned + timedelta(days=3 * 60 + 7)
+    assert {each.trigger for each in first.request.evidence} <= {
+        RetrainingTrigger.DRIFT,
+        RetrainingTrigger.PERFORMANCE,
+    }
+    assert "accuracy" in first.request.message
+
+
+def test_where_nothing_changes_nobody_trains() -> None:
+    calm = learner(stream(turned=ROWS))
+    result = replay(built_in("both", window=WINDOW), calm, SETTINGS)
+    assert result.decisions == ()
+
+
+def test_the_same_replay_twice_gives_the_same_decisions(both: Replay) -> None:
+    again = replay(built_in("both", window=WINDOW), learner(stream()), SETTINGS)
+    assert told(again) == told(both)
+    assert np.array_equal(again.answers, both.answers)
+
+
+@pytest.mark.parametrize("delayed", [False, True])
+def test_nothing_is_seen_before_its_time(delayed: bool, both: Replay) -> None:
+    """What comes after a day, or labels that are not known on it, change nothing that was done by then."""
+    day = both.decisions[-1].time
+    poisoned = stream()
+    later = poisoned["time"] > np.datetime64(day.replace(tzinfo=None))
+    if delayed:
+        unknown = poisoned["time"] > np.datetime64((day - SETTINGS.label_delay).replace(tzinfo=None))
+        poisoned.loc[unknown, "up"] = "no"
+    else:
+        poisoned.loc[later, ["first", "second", "third"]] *= -50.0
+        poisoned.loc[later, "up"] = "no"
+    result = replay(built_in("both", window=WINDOW), learner(poisoned), SETTINGS)
+    assert [each for each in told(result) if each[0] <= day] == told(both)
+    before = int((~later & (poisoned["time"] > np.datetime64(TRAIN_UNTIL.replace(tzinfo=None)))).sum())
+    assert np.array_equal(result.answers[:before], both.answers[:before])
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [({"cooldownSeconds": 300 * 86_400}, 4), ({"suspend": True}, 0)],
+)
+def test_flapping_traffic_gives_no_more_trainings_than_the_policy_allows(
+    limits: dict[str, Any], most: int
+) -> None:
+    check = {"window": WINDOW.to_wire(), "minSamples": 30, "breachedWindows": 1, "ofWindows": 1}
+    spec = {"performance": check | {"maxLoss": 0.01}, "drift": check | {"onBreach": "Retrain"}}
+    flapping = learner(stream(turned=650, period=70), training_days=120)
+    free = replay(policy_of("free", spec), flapping, SETTINGS)
+    assert len(free.decisions) > 4
+    limited = replay(policy_of("limited", spec | limits), flapping, SETTINGS)
+    assert len(limited.decisions) <= most
+    times = [each.time for each in limited.decisions]
+    cooldown = timedelta(seconds=limits.get("cooldownSeconds", 0))
+    assert all(later - earlier >= cooldown for earlier, later in pairwise(times))
+
+
+def test_a_schedule_trains_when_it_is_due(whole: Learner) -> None:
+    policy: Policy = policy_of("yearly", {"schedule": "@yearly"})
+    result = replay(policy, whole, SETTINGS)
+    assert [each.time.date().isoformat() for each in result.decisions] == [
+        "2022-01-01",
+        "2023-01-01",
+        "2024-01-01",
+    ]
+
+
+def test_no_row_to_replay_is_told(whole: Learner) -> None:
+    late = replace(SETTINGS, train_until=TRAIN_UNTIL + timedelta(days=3000))
+    with pytest.raises(NothingToReplayError, match="the group's rows end 2024-05-18"):
+        replay(built_in("never"), whole, late)
+
+
+def test_the_command_prints_the_comparison_and_writes_the_plot(tmp_path: Path) -> None:
+    rows, config, plot = tmp_path / "turned.csv", tmp_path / "training.json", tmp_path / "backtest.svg"
+    stream().to_csv(rows, index=False)
+    config.write_text(json.dumps(SPEC))
+    store = tmp_path / "store"
+    import_file(get_feature_store(str(store)), rows, label="up", timestamp="time", feature_group="turned")
+    command = ["retraining", "backtest", "--config", str(config), "--store", str(store), "--policy", "never"]
+    command += ["--policy", "both", "--train-until", TRAIN_UNTIL.date().isoformat(), "--label-delay", "7d"]
+    command += ["--window-rows", "60", "--training-days", "365", "--plot", str(plot)]
+    shown = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    assert "FALSE ALARMS" in shown.output
+    assert "Always the most frequent class" in shown.output
+    assert plot.read_text().startswith("<?xml")
+    wire = json.loads(CliRunner().invoke(app, [*command, "-o", "json"]).stdout)
+    never, both = wire["policies"]
+    assert (never["trainings"], never["decisions"]) == (0, [])
+    assert both["decisions"][0]["trigger"] == "performance"
+    assert both["measures"]["accuracy"] > never["measures"]["accuracy"] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--policy", "always"], "never, scheduled, drift, performance, both"),
+        (["--policy", "never", "--label-delay", "7 days"], "no duration such as 7d"),
+        (["--policy", "never", "--until", "soon"], "no date such as 2003-12-31"),
+    ],
+)
+def test_bad_input_is_named(arguments: list[str], message: str, tmp_path: Path) -> None:
+    command = ["retraining", "backtest", "--train-until", "2003-12-31", "--store", str(tmp_path), *arguments]
+    result = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
