@@ -22,6 +22,7 @@ __all__ = ["ModelVersion", "ModelVersionSource", "ModelVersionSpec", "ModelVersi
 
 
 MAX_STAGE_CHANGES = 20
+MAX_GATE_MESSAGE_LENGTH = 1000
 ModelVersionPhase = Literal[
     "Pending",
     "Registered",
@@ -134,9 +135,19 @@ class GateResult(ResourceModel):
         Field(max_length=64, description="The same of the version in Production, where it is compared."),
     ] = None
     outcome: Annotated[
-        Literal["Passed", "Failed", "Inconclusive"],
-        Field(description="Passed, Failed, or Inconclusive where the metric was not logged."),
+        Literal["Passed", "Failed", "Inconclusive", "Error"],
+        Field(
+            description="Passed or Failed; Inconclusive where the metric was not logged or Production not "
+            "measured; Error where what was measured cannot be read, or is no number."
+        ),
     ]
+    reason: Annotated[
+        str | None,
+        Field(max_length=64, description="Why there is no verdict, in CamelCase; absent where there is one."),
+    ] = None
+    message: Annotated[
+        str | None, Field(max_length=MAX_GATE_MESSAGE_LENGTH, description="The same for people.")
+    ] = None
 
 
 class StageChange(ResourceModel):

@@ -59,11 +59,27 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something could not be measured: a CamelCase reason and a message for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """What a run measured; ``champion`` is the version in Production that it measured beside its own."""
+    """What a run measured.
+
+    Attributes:
+        champion: the version in Production that it measured beside its own.
+        problem: why the run cannot be read; its metrics are what was known of it before.
+        champion_problem: why the run could not measure the version in Production.
+    """
 
     metrics: Mapping[str, float]
     champion: str | None = None
+    problem: Problem | None = None
+    champion_problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)

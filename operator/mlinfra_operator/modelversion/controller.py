@@ -38,7 +38,7 @@ from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.status import CONFLICT, NOT_FOUND, StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry
 from mlinfra_operator.serving.controller import ServingController
-from mlinfra_operator.tracking import MeasuredRun
+from mlinfra_operator.tracking import MeasuredRun, Problem
 
 MAX_ROUNDS = 12
 """More than the longest way through the plan."""
@@ -182,12 +182,7 @@ class ModelVersionController:
                 found = await call(mlflow_calls.registered_model, spec.model_name, namespace)
                 return replace(observed, registry=found or "absent")
             case ReadMetrics():
-                measured = await call(mlflow_calls.measured_run, action.run_id)
-                if measured is None:
-                    # A run may be deleted while its model serves: what it had measured is in the status.
-                    kept = {metric.name: float(metric.value) for metric in version.status.metrics}
-                    measured = MeasuredRun(kept)
-                return replace(observed, run=measured)
+                return replace(observed, run=await self._measured(action.run_id, version))
             case FollowStage():
                 await call(
                     mlflow_calls.follow_stage, spec.model_name, spec.version, action.stage, action.demoted
@@ -198,6 +193,18 @@ class ModelVersionController:
                 return replace(observed, registry=None)
             case ArchiveSpec() | Hold() | Release():
                 raise ValueError(f"{action} is no question to MLflow")
+
+    async def _measured(self, run_id: str, version: ModelVersion) -> MeasuredRun:
+        try:
+            measured = await self._context.mlflow.call(mlflow_calls.measured_run, run_id)
+            problem = Problem("RunDeleted", f"MLflow has no run {run_id} any more")
+        except TrackingRefusedError as error:
+            measured, problem = None, Problem("RunUnreadable", f"run {run_id} cannot be read: {error}")
+        if measured is not None:
+            return measured
+        # A run may be deleted while its model serves: what it had measured is in the status.
+        kept = {metric.name: float(metric.value) for metric in version.status.metrics}
+        return MeasuredRun(kept, problem=problem)
 
     async def _change(self, key: Key, action: ArchiveSpec | Hold | Release) -> ModelVersion:
         obj = self._context.versions.get(key)

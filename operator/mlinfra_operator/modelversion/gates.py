@@ -1,16 +1,19 @@
 """Gates: whether what a run measured is good enough for a stage. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from mlinfra.resources.model_version import GateResult
+from mlinfra.resources.model_version import MAX_GATE_MESSAGE_LENGTH, GateResult
 from mlinfra.resources.promotion import Challenger, Gate
 from mlinfra.tracking.contract import CHAMPION_PREFIX
 from mlinfra_operator.metrics import decimal
+from mlinfra_operator.tracking import MeasuredRun, Problem
 
-Verdict = Literal["Passed", "Failed", "Inconclusive"]
+Verdict = Literal["Passed", "Failed", "Inconclusive", "Error"]
+WORST_FIRST: tuple[Verdict, ...] = ("Failed", "Error", "Inconclusive")
+NOT_LOGGED = "NotLogged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,109 +25,133 @@ class Evaluation:
     message: str
 
 
-def evaluate(gates: Sequence[Gate], metrics: Mapping[str, float]) -> Evaluation:
-    """Judge the gates: one failed gate fails all, else one without a value leaves them inconclusive."""
-    outcomes = [_outcome(gate, metrics.get(gate.metric)) for gate in gates]
-    verdict: Verdict = "Passed"
-    if "Failed" in outcomes:
-        verdict = "Failed"
-    elif "Inconclusive" in outcomes:
-        verdict = "Inconclusive"
-    results = tuple(
-        GateResult(
-            metric=gate.metric,
-            value=decimal(metrics[gate.metric]) if gate.metric in metrics else None,
-            outcome=outcome,
-        )
-        for gate, outcome in zip(gates, outcomes, strict=True)
-    )
-    told = [
-        _told(gate, metrics.get(gate.metric), outcome) for gate, outcome in zip(gates, outcomes, strict=True)
-    ]
-    return Evaluation(verdict, results, "; ".join(told) or "no gates")
-
-
 @dataclass(frozen=True, slots=True)
 class Rival:
     """The version that a new one has to beat.
 
     Attributes:
         in_production: number of the version in Production now; None where there is none.
-        compared_with: number of the version that the run measured beside its own; None where it did not.
     """
 
     in_production: str | None
-    compared_with: str | None
+
+
+def evaluate(gates: Sequence[Gate], run: MeasuredRun) -> Evaluation:
+    """Judge the gates: one failed gate fails all; else one that cannot be judged leaves all open.
+
+    A gate is inconclusive where its metric was not logged, and an error where it may have been but cannot
+    be read, or is no number.
+    """
+    judged = [_judged(gate, run) for gate in gates]
+    results = tuple(each.result(gate.metric) for gate, each in zip(gates, judged, strict=True))
+    told = "; ".join(each.told for each in judged)
+    return Evaluation(_worst(each.outcome for each in judged), results, told or "no gates")
 
 
 def with_challenger(
-    evaluation: Evaluation, challenger: Challenger | None, metrics: Mapping[str, float], rival: Rival
+    evaluation: Evaluation, challenger: Challenger | None, run: MeasuredRun, rival: Rival
 ) -> Evaluation:
     """The gates' evaluation with the comparison to the version in Production, where one is asked for."""
     if challenger is None:
         return evaluation
-    name, champion_name = challenger.metric, f"{CHAMPION_PREFIX}{challenger.metric}"
-    value, champion = metrics.get(name), metrics.get(champion_name)
-    outcome, told = _compared(challenger, value, champion, rival)
-    result = GateResult(
-        metric=name,
-        value=decimal(value) if value is not None else None,
-        champion_value=decimal(champion) if champion is not None else None,
-        outcome=outcome,
+    judged = _compared(challenger, run, rival)
+    message = f"{evaluation.message}; {judged.told}" if evaluation.results else judged.told
+    return Evaluation(
+        _worst((evaluation.verdict, judged.outcome)),
+        (*evaluation.results, judged.result(challenger.metric)),
+        message,
     )
-    verdicts = (evaluation.verdict, outcome)
-    verdict: Verdict = next((each for each in ("Failed", "Inconclusive") if each in verdicts), "Passed")
-    message = f"{evaluation.message}; {told}" if evaluation.results else told
-    return Evaluation(verdict, (*evaluation.results, result), message)
 
 
-def _compared(
-    challenger: Challenger, value: float | None, champion: float | None, rival: Rival
-) -> tuple[Verdict, str]:
-    if rival.in_production is None and rival.compared_with is None:
-        return "Passed", "no version in Production to beat"
-    other = f"version {rival.compared_with or rival.in_production}"
-    if value is None:
-        return "Inconclusive", f"{challenger.metric} was not logged to the run"
-    if champion is None or rival.compared_with is None:
-        return (
-            "Inconclusive",
-            f"the run did not measure {other}: {CHAMPION_PREFIX}{challenger.metric} is absent",
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One gate's outcome; ``reason`` says why there is no verdict, where there is none."""
+
+    outcome: Verdict
+    told: str
+    value: float | None = None
+    champion: float | None = None
+    reason: str | None = None
+
+    def result(self, metric: str) -> GateResult:
+        open_ = self.outcome in ("Inconclusive", "Error")
+        return GateResult(
+            metric=metric,
+            value=None if self.value is None else decimal(self.value),
+            champion_value=None if self.champion is None else decimal(self.champion),
+            outcome=self.outcome,
+            reason=self.reason,
+            message=self.told[:MAX_GATE_MESSAGE_LENGTH] if open_ else None,
         )
-    if rival.in_production not in (None, rival.compared_with):
-        return (
-            "Inconclusive",
-            f"the run was compared with {other}, and version {rival.in_production} is in Production by now",
-        )
-    gain = value - champion if challenger.goal == "Maximize" else champion - value
-    least = challenger.min_improvement
-    told = f"{challenger.metric} {decimal(value)} against {decimal(champion)} of {other}"
-    if gain >= least:
-        return "Passed", told
-    return "Failed", f"{told}: better by {gain:.6g}, and must be by {least:.6g}"
 
 
-def _outcome(gate: Gate, value: float | None) -> Verdict:
-    if value is None:
-        return "Inconclusive"
-    if math.isnan(value):
-        return "Failed"
-    above = gate.min is None or value >= gate.min
-    below = gate.max is None or value <= gate.max
-    return "Passed" if above and below else "Failed"
+def _worst(outcomes: Iterable[Verdict]) -> Verdict:
+    found = set(outcomes)
+    return next((each for each in WORST_FIRST if each in found), "Passed")
 
 
-def _told(gate: Gate, value: float | None, outcome: Verdict) -> str:
+def _judged(gate: Gate, run: MeasuredRun) -> _Judged:
+    value = run.metrics.get(gate.metric)
     bounds = " and ".join(
         f"{word} {bound:.15g}"
         for word, bound in (("at least", gate.min), ("at most", gate.max))
         if bound is not None
     )
+    unmeasured = _unmeasured(gate.metric, value, run.problem, f"it must be {bounds}")
+    if unmeasured is not None:
+        return unmeasured
     if value is None:
-        return f"{gate.metric} was not logged to the run; it must be {bounds}"
-    if outcome == "Passed":
-        return f"{gate.metric} {decimal(value)} is {bounds}"
+        raise ValueError("a value that is absent is unmeasured")
+    above = gate.min is None or value >= gate.min
+    below = gate.max is None or value <= gate.max
+    if above and below:
+        return _Judged("Passed", f"{gate.metric} {decimal(value)} is {bounds}", value)
     # Rounded to its bound, a value that fails would look as if it passed.
     missed = {decimal(bound) for bound in (gate.min, gate.max) if bound is not None}
     shown = repr(value) if decimal(value) in missed else decimal(value)
-    return f"{gate.metric} {shown} must be {bounds}"
+    return _Judged("Failed", f"{gate.metric} {shown} must be {bounds}", value)
+
+
+def _unmeasured(metric: str, value: float | None, problem: Problem | None, wanted: str) -> _Judged | None:
+    """Why there is nothing to judge; None where there is."""
+    if value is None and problem is not None:
+        return _Judged("Error", f"{metric} is not known, {problem.message}; {wanted}", reason=problem.reason)
+    if value is None:
+        return _Judged("Inconclusive", f"{metric} was not logged to the run; {wanted}", reason=NOT_LOGGED)
+    if math.isnan(value):
+        return _Judged("Error", f"{metric} is not a number; {wanted}", value, reason="NotANumber")
+    return None
+
+
+def _compared(challenger: Challenger, run: MeasuredRun, rival: Rival) -> _Judged:
+    in_production, compared_with = rival.in_production, run.champion
+    name, champion_name = challenger.metric, f"{CHAMPION_PREFIX}{challenger.metric}"
+    value, champion = run.metrics.get(name), run.metrics.get(champion_name)
+    if in_production is None and compared_with is None:
+        return _Judged("Passed", "no version in Production to beat", value, champion)
+    other = f"version {compared_with or in_production}"
+    wanted = f"it is compared with {other}"
+    unmeasured = _unmeasured(name, value, run.problem, wanted)
+    if unmeasured is not None:
+        return replace(unmeasured, champion=champion)
+    if value is None:
+        raise ValueError("a value that is absent is unmeasured")
+    if champion is None or compared_with is None:
+        problem = run.champion_problem or run.problem
+        if problem is not None:
+            told = f"the run could not measure {other}: {problem.message}"
+            return _Judged("Error", told, value, champion, problem.reason)
+        told = f"the run did not measure {other}: {champion_name} is absent"
+        return _Judged("Inconclusive", told, value, champion, "ChampionNotLogged")
+    if math.isnan(champion):
+        told = f"{champion_name} is not a number"
+        return _Judged("Error", told, value, champion, "NotANumber")
+    if in_production not in (None, compared_with):
+        told = f"the run was compared with {other}, and version {in_production} is in Production by now"
+        return _Judged("Inconclusive", told, value, champion, "ChampionChanged")
+    gain = value - champion if challenger.goal == "Maximize" else champion - value
+    least = challenger.min_improvement
+    told = f"{name} {decimal(value)} against {decimal(champion)} of {other}"
+    if gain >= least:
+        return _Judged("Passed", told, value, champion)
+    return _Judged("Failed", f"{told}: better by {gain:.6g}, and must be by {least:.6g}", value, champion)

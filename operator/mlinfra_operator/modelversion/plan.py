@@ -30,7 +30,7 @@ from mlinfra_operator.modelversion.claims import (
 )
 from mlinfra_operator.modelversion.gates import Evaluation, Rival, evaluate, with_challenger
 from mlinfra_operator.modelversion.observed import Observed
-from mlinfra_operator.tracking import MeasuredRun, RegisteredModel, RegisteredVersion
+from mlinfra_operator.tracking import MeasuredRun, Problem, RegisteredModel, RegisteredVersion
 
 MIRROR_SECONDS = 60.0
 """How often MLflow is asked for the stage of a version whose stage it owns."""
@@ -146,7 +146,8 @@ class _Planner:
         run_id = (spec.source.run_id if spec.source else None) or registered.run_id
         if observed.run is None and run_id is not None:
             return self._next(ReadMetrics(run_id))
-        return self._registered(observed.registry, registered, observed.run or MeasuredRun({}))
+        run = observed.run or MeasuredRun({}, problem=Problem("NoRun", "MLflow names no run of the version"))
+        return self._registered(observed.registry, registered, run)
 
     def _registered(self, registry: RegisteredModel, registered: RegisteredVersion, run: MeasuredRun) -> Plan:
         facts = _Facts(registry, registered, run.metrics, self._evaluation(registry, run))
@@ -168,8 +169,8 @@ class _Planner:
         others = (other for other in registry.versions.values() if other.version != spec.version)
         in_production = next((other.version for other in others if other.stage == "Production"), None)
         # What a version had to beat on its way to Production counts, whoever came after.
-        rival = Rival(None if self._holds("Production") else in_production, run.champion)
-        return with_challenger(evaluate(spec.gates, run.metrics), spec.challenger, run.metrics, rival)
+        rival = Rival(None if self._holds("Production") else in_production)
+        return with_challenger(evaluate(spec.gates, run), spec.challenger, run, rival)
 
     def _unapproved(self, facts: "_Facts", stage: Stage) -> Plan:
         rejected = self.version.spec.approval == "Rejected"
@@ -213,14 +214,20 @@ class _Planner:
         return self.version.status.phase == stage
 
     def _blocked(self, facts: "_Facts", stage: Stage) -> Plan:
-        failed = facts.evaluation.verdict == "Failed"
-        reason = "GatesFailed" if failed else "GatesInconclusive"
+        verdict = facts.evaluation.verdict
+        reason = f"Gates{verdict}"
         message = f"not in {stage}: {facts.evaluation.message}"
         observations = (
             *conditions.stalled(reason, message),
             Observation("Promoted", "False", reason, message),
         )
-        return self._done(facts, "GatesFailed" if failed else "Registered", observations)
+        return self._done(
+            facts,
+            "GatesFailed" if verdict == "Failed" else "Registered",
+            observations,
+            # What cannot be read may be there again.
+            requeue_after=MIRROR_SECONDS if verdict == "Error" else None,
+        )
 
     def _production(self, facts: "_Facts") -> Plan:
         spec, metadata = self.version.spec, self.version.metadata
@@ -372,5 +379,5 @@ def _gates_condition(evaluation: Evaluation) -> tuple[Observation, ...]:
             return (Observation("GatesPassed", "True", "GatesPassed", evaluation.message),)
         case "Failed":
             return (Observation("GatesPassed", "False", "GatesFailed", evaluation.message),)
-        case "Inconclusive":
-            return (Observation("GatesPassed", "Unknown", "GatesInconclusive", evaluation.message),)
+        case "Inconclusive" | "Error":
+            return (Observation("GatesPassed", "Unknown", f"Gates{evaluation.verdict}", evaluation.message),)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mlinfra.resources.promotion import Stage
 from mlinfra.tracking.contract import (
+    CHAMPION_PROBLEM_TAG,
     CHAMPION_TAG,
     CLUSTER_UID_TAG,
     MANAGED_TAG,
@@ -22,6 +23,7 @@ from mlinfra_operator.tracking import (
     LoggedModel,
     MeasuredRun,
     ModelOwner,
+    Problem,
     RegisteredModel,
     RegisteredVersion,
     Run,
@@ -84,7 +86,12 @@ def measured_run(client: "MlflowClient", run_id: str) -> MeasuredRun | None:
         if error.error_code != ABSENT:
             raise
         return None
-    return MeasuredRun(dict(data.metrics), data.tags.get(CHAMPION_TAG) or None)
+    told = data.tags.get(CHAMPION_PROBLEM_TAG)
+    return MeasuredRun(
+        dict(data.metrics),
+        data.tags.get(CHAMPION_TAG) or None,
+        champion_problem=Problem("ChampionNotMeasured", told) if told else None,
+    )
 
 
 def running_runs(client: "MlflowClient", experiment_ids: Collection[str]) -> list[Run]:

@@ -1,6 +1,8 @@
-"""TrainingJobs as the tests apply them, and what their status says."""
+"""Resources as the tests apply them, what their status says, and versions in MLflow."""
 
 from typing import Any
+
+from mlflow import MlflowClient
 
 Object = dict[str, Any]
 
@@ -23,6 +25,28 @@ def condition(obj: Object, type_: str) -> Object:
     assert len(found) == 1, obj["status"]["conditions"]
     only: Object = found[0]
     return only
+
+
+def model_version(name: str, model: str, **spec: Any) -> Object:
+    return {
+        "apiVersion": "mlinfra.io/v1alpha1",
+        "kind": "ModelVersion",
+        "metadata": {"name": name},
+        "spec": {"modelName": model, "version": "1", **spec},
+    }
+
+
+def register(tracking: MlflowClient, model: str) -> None:
+    """Version 1 of a model, as a user without Kubernetes registers one."""
+    experiment = tracking.create_experiment(model)
+    run = tracking.create_run(experiment)
+    logged = tracking.create_logged_model(experiment, source_run_id=run.info.run_id)
+    tracking.finalize_logged_model(logged.model_id, "READY")
+    tracking.create_registered_model(model)
+    source = f"models:/{logged.model_id}"
+    tracking.create_model_version(
+        model, source, run_id=run.info.run_id, model_id=logged.model_id, await_creation_for=0
+    )
 
 
 def retraining_policy(name: str, **spec: Any) -> Object:

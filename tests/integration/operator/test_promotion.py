@@ -4,7 +4,7 @@ import ssl
 from typing import Any
 
 import pytest
-from integration.operator.manifests import condition, training_job
+from integration.operator.manifests import condition, model_version, register, training_job
 from mlflow import MlflowClient
 
 from mlinfra.kube import ApiError, ClusterConfig, KubernetesClient
@@ -72,6 +72,38 @@ async def test_a_challenger_takes_production_only_where_it_is_better(
         ]
     await world.version_phase(f"{unique}-1", "Archived")
     assert production_of(tracking, unique) == "3"
+
+
+async def test_a_gate_without_a_verdict_says_why(world, operator, tracking, unique) -> None:
+    gates = [{"metric": name, "min": 0.8} for name in ("test_accuracy", "broken", "absent")]
+    await world.apply(training_job(unique, promotion={"gates": gates}))
+    run_id = await world.run_id(unique)
+    tracking.log_metric(run_id, "broken", float("nan"))
+    await world.train(tracking, unique, 0.9)
+    version = await world.version_phase(f"{unique}-1", "Registered")
+    assert condition(version, "GatesPassed")["reason"] == "GatesError"
+    told = [
+        (gate["metric"], gate.get("value"), gate["outcome"], gate.get("reason"))
+        for gate in version["status"]["gates"]
+    ]
+    assert told == [
+        ("test_accuracy", "0.9", "Passed", None),
+        ("broken", "nan", "Error", "NotANumber"),
+        ("absent", None, "Inconclusive", "NotLogged"),
+    ]
+    assert tracking.get_model_version(unique, "1").current_stage == "None"
+
+
+async def test_a_run_that_mlflow_does_not_have_is_an_error_of_the_gate(
+    world, operator, tracking, unique
+) -> None:
+    register(tracking, unique)
+    gates = [{"metric": "test_accuracy", "min": 0.8}]
+    version = model_version(unique, unique, stage="Production", gates=gates, source={"runID": "0" * 32})
+    await world.apply(version)
+    (gate,) = (await world.version_phase(unique, "Registered"))["status"]["gates"]
+    assert (gate["outcome"], gate["reason"]) == ("Error", "RunDeleted")
+    assert f"MLflow has no run {'0' * 32} any more" in gate["message"]
 
 
 async def editor(kube: KubernetesClient, namespace: str, *verbs: str) -> KubernetesClient:

@@ -4,36 +4,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from integration.operator.manifests import condition
+from integration.operator.manifests import condition, model_version, register
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from mlinfra.kube import KubernetesClient
 from mlinfra.kube.resource import MODEL_VERSIONS, NAMESPACES
 from mlinfra.resources.names import VERSION_FINALIZER
-
-Object = dict[str, Any]
-
-
-def model_version(name: str, model: str, **spec: Any) -> Object:
-    return {
-        "apiVersion": "mlinfra.io/v1alpha1",
-        "kind": "ModelVersion",
-        "metadata": {"name": name},
-        "spec": {"modelName": model, "version": "1", **spec},
-    }
-
-
-def register(tracking: MlflowClient, model: str) -> None:
-    experiment = tracking.create_experiment(model)
-    run = tracking.create_run(experiment)
-    logged = tracking.create_logged_model(experiment, source_run_id=run.info.run_id)
-    tracking.finalize_logged_model(logged.model_id, "READY")
-    tracking.create_registered_model(model)
-    source = f"models:/{logged.model_id}"
-    tracking.create_model_version(
-        model, source, run_id=run.info.run_id, model_id=logged.model_id, await_creation_for=0
-    )
 
 
 async def gone(world: Any, name: str, eventually: Callable[..., Awaitable[Any]]) -> None:

@@ -1,5 +1,7 @@
 """What comes next for a ModelVersion, and what its status says, for each state that can be observed."""
 
+import math
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +24,7 @@ from mlinfra_operator.modelversion.plan import (
     claim_of,
     plan,
 )
-from mlinfra_operator.tracking import MeasuredRun
+from mlinfra_operator.tracking import MeasuredRun, Problem
 
 CHALLENGER = {"metric": "test_accuracy", "minImprovement": 0.01}
 GATES = [{"metric": "test_accuracy", "min": 0.8}]
@@ -131,6 +133,7 @@ def test_leaving_production_drops_the_claim() -> None:
     [
         (BAD, "GatesFailed", "GatesFailed", "False"),
         ({}, "GatesInconclusive", "Registered", "Unknown"),
+        ({"test_accuracy": math.nan}, "GatesError", "Registered", "Unknown"),
     ],
 )
 def test_gates_guard_the_way_into_a_stage(
@@ -324,6 +327,23 @@ def test_a_person_is_asked_only_about_what_passed_its_gates() -> None:
 def test_a_version_in_production_is_not_asked_for_its_approval_again() -> None:
     version = model_version(stage="Production", approval="Rejected", status=CLAIMED)
     assert planned(known(IN_PRODUCTION), version).status.phase == "Production"
+
+
+def test_what_could_not_be_read_is_read_again() -> None:
+    gone = MeasuredRun({}, problem=Problem("RunUnreadable", "run run-1 cannot be read: HTTP 500"))
+    decided = planned(known(run=gone), model_version(stage="Staging", gates=GATES))
+    assert decided.requeue_after == MIRROR_SECONDS
+    passed = condition(decided, "GatesPassed")
+    assert (passed.status, passed.reason) == ("Unknown", "GatesError")
+    assert "cannot be read: HTTP 500" in passed.message
+    assert [(event.type, event.reason) for event in decided.events] == [("Warning", "GatesError")]
+
+
+def test_a_version_of_no_run_has_nothing_to_judge() -> None:
+    observed = Observed(registry=registry(replace(registered("1"), run_id=None)))
+    decided = planned(observed, model_version(stage="Staging", source=None, gates=GATES))
+    (result,) = decided.status.gates
+    assert (result.outcome, result.reason) == ("Error", "NoRun")
 
 
 @pytest.mark.parametrize(
