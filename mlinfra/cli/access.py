@@ -106,14 +106,20 @@ def resource_named(text: str, known: Sequence[ResourceType], *, can: str) -> tup
     raise UnknownResourceError(f'"{text}" cannot {can}: name {names}')
 
 
-async def listed(client: KubernetesClient, resource: ResourceType, namespace: str) -> list[dict[str, Any]]:
-    """All objects of a type in a namespace.
+async def listed(
+    client: KubernetesClient,
+    resource: ResourceType,
+    namespace: str | None,
+    *,
+    label_selector: str | None = None,
+) -> list[dict[str, Any]]:
+    """All objects of a type in a namespace, or in all of them, that have the labels.
 
     Raises:
         ClusterAccessError: the API server refuses or does not answer.
     """
     with told_refusals(client, resource.plural):
-        objects, _ = await client.list(resource, namespace)
+        objects, _ = await client.list(resource, namespace, label_selector=label_selector)
         return objects
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlinfra.kube import KubernetesClient
-from mlinfra.kube.informer import Informer
+from mlinfra.kube.informer import Informer, running
 from mlinfra.kube.resource import MODEL_VERSIONS, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, TrainingJob
 from mlinfra.resources.base import Condition, ConditionList
@@ -98,15 +98,10 @@ async def follow(
         on_change=lambda *_: changed.set(),
     )
     versions = Informer(client, MODEL_VERSIONS, namespace=namespace, on_change=lambda *_: changed.set())
-    async with asyncio.TaskGroup() as group:
-        watches = [group.create_task(informer.run()) for informer in (jobs, versions)]
-        await jobs.synced.wait()
-        await versions.synced.wait()
+    async with running(jobs, versions):
         while True:
             outcome = _judge(jobs, versions, namespace=namespace, name=name, show=show)
             if outcome is not None:
-                for watch in watches:
-                    watch.cancel()
                 return outcome
             await changed.wait()
             changed.clear()

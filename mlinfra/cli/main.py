@@ -7,6 +7,7 @@ import typer
 
 from mlinfra.cli import cluster, datasets, features, lifecycle, retraining, runs, serving
 from mlinfra.cli.demo import demo
+from mlinfra.cli.logs import logs
 from mlinfra.cli.train import EXAMPLES, train
 from mlinfra.cli.tree import tree
 
@@ -18,7 +19,8 @@ app = typer.Typer(
 cluster.register(app)
 app.command()(demo)
 lifecycle.register(app)
-app.command()(tree)
+for command in (logs, tree):
+    app.command()(command)
 serving.register(app)
 app.command(name="train", epilog=EXAMPLES)(train)
 app.add_typer(datasets.app, name="datasets")

@@ -35,15 +35,19 @@ class Summary:
         return ": ".join(part for part in (self.reason, self.message) if part)
 
 
-def summary_of(obj: Object) -> Summary:
-    """The state of an object of any kind; an unknown kind has none."""
-    if "deletionTimestamp" in obj["metadata"]:
-        return Summary("Terminating", _summary_of(obj).ready)
-    return _summary_of(obj)
+def summary_of(obj: Object, kind: str | None = None) -> Summary:
+    """The state of an object of any kind; an unknown kind has none.
+
+    Args:
+        obj: the object.
+        kind: its kind, where the object does not say it, as an item of a list.
+    """
+    found = _summary_of(obj, kind or obj["kind"])
+    return Summary("Terminating", found.ready) if "deletionTimestamp" in obj["metadata"] else found
 
 
-def _summary_of(obj: Object) -> Summary:
-    match obj["kind"]:
+def _summary_of(obj: Object, kind: str) -> Summary:
+    match kind:
         case "TrainingJob" | "ModelVersion" | "RetrainingPolicy":
             return _of_own_resource(obj)
         case "Job":

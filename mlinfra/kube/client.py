@@ -10,7 +10,7 @@ import httpx
 
 from mlinfra.kube.config import ClusterConfig
 from mlinfra.kube.pulse import Pulse
-from mlinfra.kube.resource import ResourceType, type_of
+from mlinfra.kube.resource import PODS, ResourceType, type_of
 from mlinfra.kube.transport import AiohttpTransport
 
 Object = dict[str, Any]
@@ -200,6 +200,40 @@ class KubernetesClient:
                         int(status.get("code") or 500), status.get("reason", ""), status.get("message", "")
                     )
                 yield WatchEvent(event["type"], event["object"])
+
+    async def log(
+        self,
+        pod: str,
+        namespace: str,
+        *,
+        container: str | None = None,
+        follow: bool = False,
+        tail_lines: int | None = None,
+    ) -> AsyncIterator[str]:
+        """The lines of a container's log, without their ends.
+
+        Args:
+            pod: its name.
+            namespace: of the pod.
+            container: its name; may be left out where the pod has one.
+            follow: go on until the container ends.
+            tail_lines: begin with so many of the newest lines.
+        """
+        params = {"container": container} if container else {}
+        if follow:
+            params["follow"] = "true"
+        if tail_lines is not None:
+            params["tailLines"] = str(tail_lines)
+        # A program may be silent for as long as it likes.
+        timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=None if follow else REQUEST_TIMEOUT_SECONDS)
+        headers = self._authorization() | {"Accept": "*/*"}
+        async with self._http.stream(
+            "GET", PODS.path(namespace, pod, "log"), params=params, headers=headers, timeout=timeout
+        ) as response:
+            if response.status_code >= 400:
+                raise ApiError.of(response.status_code, await response.aread())
+            async for line in response.aiter_lines():
+                yield line
 
     async def create(
         self,

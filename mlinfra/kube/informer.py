@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import httpx
 
+from mlinfra.errors import MlinfraError
 from mlinfra.kube.client import LONGEST_RETRY_AFTER_SECONDS, ApiError, KubernetesClient, Object
 from mlinfra.kube.pulse import Pulse
 from mlinfra.kube.resource import ResourceType
@@ -141,3 +143,23 @@ class Informer:
         obj = self.objects.pop(key, None)
         if obj is not None:
             self._on_change("DELETED", obj)
+
+
+@asynccontextmanager
+async def running(*informers: Informer) -> AsyncIterator[None]:
+    """Keep informers current while the block runs; all are complete when it begins."""
+    failure = None
+    async with asyncio.TaskGroup() as group:
+        watches = [group.create_task(informer.run()) for informer in informers]
+        try:
+            for informer in informers:
+                await informer.synced.wait()
+            yield
+        except MlinfraError as error:
+            # The group would hide it in a group of exceptions.
+            failure = error
+        finally:
+            for watch in watches:
+                watch.cancel()
+    if failure is not None:
+        raise failure

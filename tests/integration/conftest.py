@@ -35,6 +35,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
         cluster.down(delete=True)
 
 
+@pytest.fixture(scope="module")
+def node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """The same with a node, on which pods run."""
+    cluster = LocalCluster(ClusterState(tmp_path_factory.mktemp("clusters"), "node"), durable=False)
+
+    async def start() -> None:
+        with cluster.session("pytest") as session:
+            await cluster.up(session, quietly)
+
+    try:
+        run(start())
+        yield cluster
+    finally:
+        cluster.down(delete=True)
+
+
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     """One server for all tests; whoever stops it starts it again."""
