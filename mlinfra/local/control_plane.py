@@ -72,7 +72,7 @@ def api_server(
         f"--client-ca-file={credentials.authority}",
         "--anonymous-auth=false",
         "--authorization-mode=Node,RBAC",
-        "--enable-admission-plugins=NodeRestriction",
+        "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         f"--etcd-servers=https://{LOOPBACK}:{network.ports['etcd']}",
         f"--etcd-cafile={credentials.etcd_authority}",
         f"--etcd-certfile={etcd_client.certificate}",

@@ -36,6 +36,21 @@ class Fault:
     met: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request that the API server was asked, and the status of its answer.
+
+    Attributes:
+        target: path and query.
+    """
+
+    method: str
+    target: str
+    content_type: str
+    body: bytes
+    status: int
+
+
 class FaultProxy:
     """HTTPS on a free port of 127.0.0.1; use it as a context manager.
 
@@ -58,7 +73,7 @@ class FaultProxy:
         self._port = 0
         self._runner: web.AppRunner
         self._session: aiohttp.ClientSession
-        self.requests: list[tuple[str, str]] = []
+        self.seen: list[Seen] = []
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -110,7 +125,6 @@ class FaultProxy:
         self._deaf |= self._open
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append((request.method, request.path_qs))
         await self._flowing.wait()
         fault = next(
             (fault for fault in self._faults if fault.met < fault.times and fault.matches(request)), None
@@ -119,7 +133,9 @@ class FaultProxy:
             return await self._forward(request)
         fault.met += 1
         if fault.carried_out:
-            async with self._ask(request, await request.read()) as answer:
+            body = await request.read()
+            async with self._ask(request, body) as answer:
+                self._remember(request, body, answer.status)
                 await answer.read()
         if fault.status is None:
             assert request.transport is not None
@@ -131,6 +147,7 @@ class FaultProxy:
         body = await request.read()
         try:
             async with self._ask(request, body) as answer:
+                self._remember(request, body, answer.status)
                 headers = {
                     key: value for key, value in answer.headers.items() if key.lower() not in HOP_BY_HOP
                 }
@@ -152,6 +169,9 @@ class FaultProxy:
             if request.transport is not None:
                 request.transport.abort()
             raise web.HTTPBadGateway from None
+
+    def _remember(self, request: web.Request, body: bytes, status: int) -> None:
+        self.seen.append(Seen(request.method, request.path_qs, request.content_type, body, status))
 
     def _ask(self, request: web.Request, body: bytes) -> "aiohttp.client._RequestContextManager":
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}

@@ -231,6 +231,17 @@ def probe(probed_address: str) -> Callable[[str], Awaitable[tuple[int, str]]]:
 
 
 @pytest.fixture
+async def namespaced_operator(
+    cluster: Any, operator_process: OperatorProcess, namespace: str, tmp_path: Path
+) -> OperatorProcess:
+    """The operator with the ServiceAccount and the Role of its namespace, not started."""
+    operator_process.kubeconfig = await asyncio.to_thread(
+        operator_access, cluster, tmp_path, namespace=namespace
+    )
+    return operator_process
+
+
+@pytest.fixture
 async def operator(operator_process: OperatorProcess) -> OperatorProcess:
     """The operator, running."""
     operator_process.start()

@@ -1,27 +1,13 @@
 """An operator with a Role alone works in its own namespace, and in no other."""
 
-import asyncio
 import time
-from pathlib import Path
-from typing import Any
 
 import pytest
-from integration.operator.conftest import Cluster, OperatorProcess, operator_access
+from integration.operator.conftest import Cluster
 from integration.operator.manifests import gated, training_job
 
 from mlinfra.kube import ApiError, ClusterConfig, KubernetesClient
 from mlinfra.kube.resource import JOBS, LEASES, NAMESPACES, SECRETS, TRAINING_JOBS
-
-
-@pytest.fixture
-async def namespaced_operator(
-    cluster: Any, operator_process: OperatorProcess, namespace: str, tmp_path: Path
-) -> OperatorProcess:
-    """The operator with the ServiceAccount and the Role of its namespace, not started."""
-    operator_process.kubeconfig = await asyncio.to_thread(
-        operator_access, cluster, tmp_path, namespace=namespace
-    )
-    return operator_process
 
 
 @pytest.fixture
