@@ -5,7 +5,7 @@ Heavy libraries load in the commands that need them, so that help is instant.
 
 import typer
 
-from mlinfra.cli import cluster, datasets, features, lifecycle, retraining, runs, serving
+from mlinfra.cli import cluster, datasets, drift, features, lifecycle, retraining, runs, serving
 from mlinfra.cli.demo import demo
 from mlinfra.cli.logs import logs
 from mlinfra.cli.train import EXAMPLES, train
@@ -24,6 +24,7 @@ for command in (logs, tree):
 serving.register(app)
 app.command(name="train", epilog=EXAMPLES)(train)
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(drift.app, name="drift")
 app.add_typer(features.app, name="features")
 app.add_typer(retraining.app, name="retraining")
 app.add_typer(runs.app, name="runs")

@@ -129,7 +129,7 @@ def serve(
         "feature_store_uri": store,
         "feature_group": feature_group,
         "missing": missing.value if missing else None,
-        "defaults": _numbers(default) if default else None,
+        "defaults": numbers(default) if default else None,
         "ttl_seconds": ttl_seconds,
         "prediction_log_uri": prediction_log,
         "monitoring_uri": monitoring,
@@ -196,7 +196,7 @@ def predict(
             learnt.features,
             learnt.window,
             policy=(missing or Missing.REJECT).value,
-            defaults=_numbers(default or []),
+            defaults=numbers(default or []),
         )
         if file is not None:
             batches = rows_of_file(
@@ -237,7 +237,7 @@ def _loaded(model: str, tracking_uri: str | None, digest: str | None, threads: i
     return ServedModel(ModelSource(model, tracking_uri=tracking_uri).fetch(digest=digest), threads=threads)
 
 
-def _numbers(given: list[str]) -> dict[str, float]:
+def numbers(given: list[str]) -> dict[str, float]:
     """Values by name, of options written NAME=VALUE."""
     values = {}
     for each in given:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -131,19 +131,39 @@ class ReferenceProfile:
         Raises:
             ProfileError: a feature or an output is missing.
         """
-        self._check(columns, outputs)
+        self._check_outputs(outputs)
+        counts = self.count_features(columns)
         expected = leaves = None
         if self.calibration is not None and len(outputs):
             expected = self.calibration.tally(outputs)
         if self.loss_tree is not None:
             leaves = self.loss_tree.tally(matrix_of(self.feature_names, columns), outputs[:, 0])
-        return Counts(
+        return replace(
+            counts,
             rows=len(outputs),
-            features={each.name: each.count(columns[each.name]) for each in self.features},
             prediction=self.prediction.count(self._answers(outputs)),
-            label=np.zeros(self.label.cells, np.int64),
             expected=expected,
             leaves=leaves,
+        )
+
+    def count_features(self, columns: Mapping[str, Column]) -> Counts:
+        """As `count`, of rows whose answers are not known.
+
+        Raises:
+            ProfileError: a feature is missing.
+        """
+        missing = [name for name in self.feature_names if name not in columns]
+        if missing:
+            raise ProfileError(
+                f"the rows lack the features {', '.join(missing[:5])} of the reference profile"
+            )
+        features = {each.name: each.count(columns[each.name]) for each in self.features}
+        rows = int(next(iter(features.values())).sum()) if features else 0
+        return Counts(
+            rows=rows,
+            features=features,
+            prediction=np.zeros(self.prediction.cells, np.int64),
+            label=np.zeros(self.label.cells, np.int64),
         )
 
     def count_matrix(self, features: NDArray[Any], outputs: NDArray[np.floating[Any]]) -> Counts:
@@ -186,12 +206,7 @@ class ReferenceProfile:
     def _answers(self, outputs: NDArray[np.floating[Any]]) -> NDArray[Any]:
         return outputs.argmax(axis=1) if self.classes else outputs[:, 0]
 
-    def _check(self, columns: Mapping[str, Column], outputs: NDArray[Any]) -> None:
-        missing = [name for name in self.feature_names if name not in columns]
-        if missing:
-            raise ProfileError(
-                f"the rows lack the features {', '.join(missing[:5])} of the reference profile"
-            )
+    def _check_outputs(self, outputs: NDArray[Any]) -> None:
         wanted = len(self.classes) or 1
         if outputs.ndim != 2 or outputs.shape[1] != wanted:
             raise ProfileError(

@@ -82,6 +82,11 @@ class NumericReference:
         bounds = [f"{bound:.4g}" for bound in (self.minimum, *self.edges, self.maximum)]
         return [*(f"{low} to {high}" for low, high in pairwise(bounds)), "no value"]
 
+    def cell_labels(self) -> list[str]:
+        """A text for each cell."""
+        bins = self.labels()
+        return [f"below {self.minimum:.4g}", *bins[:-1], f"above {self.maximum:.4g}", bins[-1]]
+
     @cached_property
     def _bounds(self) -> NDArray[np.float64]:
         return np.concatenate([[self.minimum], self.edges, [np.nextafter(self.maximum, np.inf)]])
@@ -147,6 +152,10 @@ class CategoricalReference:
     def labels(self) -> list[str]:
         """A text for each cell."""
         return [*map(str, self.categories), "other", "no value"]
+
+    def cell_labels(self) -> list[str]:
+        """A text for each cell."""
+        return self.labels()
 
     def _places_of_numbers(self, values: NDArray[Any], known: NDArray[np.float64]) -> NDArray[np.intp]:
         numbers = values.astype(np.float64, copy=False)

@@ -78,7 +78,7 @@ def predict_to_file(
     try:
         for batch in batches:
             whole, windows = stream.add(batch.entities, batch.times, batch.values)
-            table = _table(model, learnt, batch, whole, _answers(model, windows))
+            table = _table(model, learnt, batch, whole, answers_to(model, windows))
             if writer is None:
                 writer = pq.ParquetWriter(temporary, table.schema)
             writer.write_table(table)
@@ -97,8 +97,12 @@ def predict_to_file(
     return BatchReport(rows, predicted, rows - predicted)
 
 
-def _answers(model: ServedModel, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The first output for each window, (windows, outputs)."""
+def answers_to(model: ServedModel, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first output for each window, (windows, outputs).
+
+    Raises:
+        ModelFailedError: the graph failed.
+    """
     spec = model.inputs[0]
     width = len(model.learnt.classes) or 1 if model.learnt else 1
     answers = [np.empty((0, width), np.float32)]

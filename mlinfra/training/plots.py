@@ -5,19 +5,18 @@ threads do not meet.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlinfra.pages.figures import BLUE, GREY, ORANGE, figure_of, figures, plain, time_axis
 from mlinfra.training.epochs import Epoch
 from mlinfra.training.measures import calibration_bins
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#8a8f98"
 MAX_CURVES = 10
 """Classes of which a curve is drawn each, where there are more than two."""
 
@@ -34,13 +33,13 @@ def confusion_matrix_figure(
     """
     count = len(classes)
     side = max(4.2, 0.9 * count + 1.5)
-    figure, axes = _figure(side + 0.6, side)
+    figure, axes = figure_of(side + 0.6, side)
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    names = [_plain(name) for name in classes]
+    names = [plain(name) for name in classes]
     axes.set(
-        title=_plain(title),
+        title=plain(title),
         xlabel="predicted",
         ylabel="true",
         xticks=range(count),
@@ -69,7 +68,7 @@ def reliability_figure(probabilities: NDArray[np.float32], label: NDArray[np.int
         label: index of the right class, (samples,).
     """
     counts, confidence, right = calibration_bins(probabilities, label)
-    figure, axes = _figure(4.8, 4.2)
+    figure, axes = figure_of(4.8, 4.2)
     filled = counts > 0
     width = 1 / len(counts)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
@@ -99,7 +98,7 @@ def roc_figure(
     """
     from sklearn import metrics
 
-    figure, (roc, precision_recall) = _figures(9.0, 4.2, columns=2)
+    figure, (roc, precision_recall) = figures(9.0, 4.2, columns=2)
     shown = [1] if len(classes) == 2 else range(min(len(classes), MAX_CURVES))
     for number in shown:
         positive = label == number
@@ -109,8 +108,8 @@ def roc_figure(
         false, true, _ = metrics.roc_curve(positive, score)
         precision, recall, _ = metrics.precision_recall_curve(positive, score)
         color = BLUE if len(classes) == 2 else None
-        roc.plot(false, true, color=color, label=_plain(classes[number]))
-        (line,) = precision_recall.plot(recall, precision, color=color, label=_plain(classes[number]))
+        roc.plot(false, true, color=color, label=plain(classes[number]))
+        (line,) = precision_recall.plot(recall, precision, color=color, label=plain(classes[number]))
         precision_recall.axhline(positive.mean(), color=line.get_color(), linestyle=":", linewidth=1)
     roc.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
     roc.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate")
@@ -128,7 +127,7 @@ def loss_figure(epochs: Sequence[Epoch], best: Epoch) -> "Figure":
         epochs: all, in order.
         best: the one whose weights were kept.
     """
-    figure, (losses, measure) = _figures(9.0, 3.4, columns=2)
+    figure, (losses, measure) = figures(9.0, 3.4, columns=2)
     numbers = [epoch.number for epoch in epochs]
     losses.plot(numbers, [epoch.train_loss for epoch in epochs], color=GREY, label="training")
     losses.plot(numbers, [epoch.val_loss for epoch in epochs], color=BLUE, label="validation")
@@ -154,13 +153,13 @@ def probability_figure(
         right: where the class was right, (samples,).
         name: of the class.
     """
-    figure, axes = _figure(9.0, 3.2)
+    figure, axes = figure_of(9.0, 3.2)
     axes.fill_between(
         time, 0, 1, where=right.tolist(), step="mid", color=ORANGE, alpha=0.25, linewidth=0, label="true"
     )
     axes.plot(time, probability, color=BLUE, linewidth=0.9, label="predicted probability")
-    axes.set(title=f"Probability of {_plain(name)} over the test dates", ylim=(0, 1))
-    _time_axis(figure, axes)
+    axes.set(title=f"Probability of {plain(name)} over the test dates", ylim=(0, 1))
+    time_axis(figure, axes)
     return figure
 
 
@@ -168,17 +167,17 @@ def values_figure(
     time: NDArray[np.datetime64], values: NDArray[np.float32], label: NDArray[np.float64], *, name: str
 ) -> "Figure":
     """Predicted and right values over time, (samples,) each; ``name`` is the label's."""
-    figure, axes = _figure(9.0, 3.2)
+    figure, axes = figure_of(9.0, 3.2)
     axes.plot(time, label, color=ORANGE, linewidth=0.9, label="true")
     axes.plot(time, values, color=BLUE, linewidth=0.9, label="predicted")
-    axes.set(title=f"{_plain(name)} over the test dates")
-    _time_axis(figure, axes)
+    axes.set(title=f"{plain(name)} over the test dates")
+    time_axis(figure, axes)
     return figure
 
 
 def residuals_figure(values: NDArray[np.float32], label: NDArray[np.float64]) -> "Figure":
     """Predicted against right values, and how the errors are spread, (samples,) each."""
-    figure, (scatter, spread) = _figures(9.0, 4.0, columns=2)
+    figure, (scatter, spread) = figures(9.0, 4.0, columns=2)
     low, high = float(min(label.min(), values.min())), float(max(label.max(), values.max()))
     scatter.plot([low, high], [low, high], color=GREY, linestyle="--", linewidth=1)
     scatter.plot(label, values, ".", color=BLUE, markersize=3, alpha=0.5)
@@ -187,28 +186,3 @@ def residuals_figure(values: NDArray[np.float32], label: NDArray[np.float64]) ->
     spread.axvline(0, color=GREY, linestyle="--", linewidth=1)
     spread.set(title="Errors (predicted minus true)", ylabel="samples")
     return figure
-
-
-def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
-    figure, (axes,) = _figures(width, height, columns=1)
-    return figure, axes
-
-
-def _figures(width: float, height: float, *, columns: int) -> "tuple[Figure, NDArray[Any]]":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
-
-
-def _time_axis(figure: "Figure", axes: "Axes") -> None:
-    axes.legend(loc="upper right", fontsize=8)
-    axes.margins(x=0.01)
-    figure.autofmt_xdate()
-
-
-def _plain(name: object) -> str:
-    """A name as it is: a ``$`` in it would begin a formula."""
-    return str(name).replace("$", r"\$")

@@ -2,14 +2,13 @@
 to do it again. One HTML file that needs nothing else.
 """
 
-import base64
-import io
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlinfra import __version__
+from mlinfra.pages.html import rendered_page, svg_base64
 from mlinfra.training.champion import ChampionScore
 from mlinfra.training.config import TrainingConfig
 from mlinfra.training.epochs import Fit
@@ -122,12 +121,7 @@ def report_html(reported: Reported) -> str:
 
 def rendered(report: Report) -> str:
     """The page of a report."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(TEMPLATE).render(report=report)
+    return rendered_page(TEMPLATE, report)
 
 
 def report_of(reported: Reported) -> Report:
@@ -207,14 +201,6 @@ def configuration_yaml(config: TrainingConfig, model_name: str | None, snapshot:
         data = {key: value for key, value in spec["data"].items() if key not in ("startDate", "endDate")}
         spec["data"] = data | {"snapshot": snapshot}
     return yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)
-
-
-def svg_base64(figure: "Figure") -> str:
-    """A figure as SVG in base64."""
-    content = io.BytesIO()
-    # Without a date the same figure gives the same text.
-    figure.savefig(content, format="svg", metadata={"Date": None})
-    return base64.b64encode(content.getvalue()).decode("ascii")
 
 
 def _notes(config: TrainingConfig, champion: ChampionScore | None) -> list[str]:

@@ -1,38 +1,6 @@
-"""The page of a training's report: one file, no script, nothing that is loaded from elsewhere."""
+"""The page of a training's report, below its head."""
 
 TEMPLATE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
-      content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ report.title }}</title>
-<style>
-  :root { color-scheme: light; }
-  body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; background: #fff; max-width: 60rem;
-         margin: 2rem auto; padding: 0 1.25rem; }
-  h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere; }
-  h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid #dfe4ea; padding-bottom: .25rem; }
-  .about { color: #5a6673; margin: .2rem 0 1.2rem; overflow-wrap: anywhere; }
-  .verdict { border-left: 4px solid; padding: .7rem 1rem; border-radius: 4px; font-size: 1.05rem; }
-  .good { border-color: #2e7d32; background: #eef7ee; }
-  .poor { border-color: #b3541e; background: #fdf3ec; }
-  .wide { overflow-x: auto; }
-  table { border-collapse: collapse; }
-  th, td { text-align: left; vertical-align: top; padding: .3rem 1.4rem .3rem 0;
-           border-bottom: 1px solid #edf0f3; }
-  td { overflow-wrap: anywhere; }
-  .numbers td + td, .numbers th + th { text-align: right; font-variant-numeric: tabular-nums; }
-  .numbers tr.primary td { font-weight: 600; }
-  figure { margin: 1.2rem 0; }
-  img { max-width: 100%; height: auto; }
-  figcaption { color: #5a6673; font-size: .9rem; }
-  pre { background: #f5f7f9; padding: .8rem 1rem; border-radius: 4px; overflow-x: auto; font-size: .85rem; }
-  @media print { body { margin: 0; max-width: none; } figure, table, pre { break-inside: avoid; } }
-</style>
-</head>
 <body>
 <h1>{{ report.title }}</h1>
 <p class="about">{{ report.about }}</p>

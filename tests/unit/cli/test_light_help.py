@@ -8,7 +8,9 @@ import pytest
 HEAVY = ("aiohttp", "asyncio", "cryptography", "httpx", "numpy", "pandas", "pyarrow", "yaml")
 
 
-@pytest.mark.parametrize("command", [(), ("datasets",), ("features",), ("train",), ("up",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [(), ("datasets",), ("drift", "report"), ("features",), ("train",), ("up",)], ids=" ".join
+)
 def test_help_loads_nothing_heavy(command: tuple[str, ...]) -> None:
     code = (
         "import atexit, sys\n"
