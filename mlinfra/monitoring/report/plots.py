@@ -73,6 +73,7 @@ def _distribution(axes: "Axes", column: ColumnReport) -> None:
         places[::step], [short(cell) for cell in column.cells[::step]], rotation=40, ha="right", fontsize=7
     )
     axes.set(ylabel="share of the rows")
+    axes.margins(y=0.25)
     axes.legend(fontsize=8)
 
 
