@@ -16,7 +16,7 @@ from mlinfra.resources.monitor_status import Evidence
 from mlinfra.resources.promotion import Approval, Challenger, GateList, Stage
 from mlinfra.resources.retraining_policy_status import Trigger
 from mlinfra.resources.serving import Serving
-from mlinfra.resources.training_job_status import MAX_SNAPSHOT_LENGTH, MetricList
+from mlinfra.resources.training_job_status import MAX_DIGEST_LENGTH, MAX_SNAPSHOT_LENGTH, MetricList
 
 __all__ = ["ModelVersion", "ModelVersionSource", "ModelVersionSpec", "ModelVersionStatus", "Stage"]
 
@@ -59,6 +59,13 @@ class ModelVersionSource(ResourceModel):
         Field(
             max_length=MAX_SNAPSHOT_LENGTH,
             description="ID of the feature store's snapshot of the rows that the model learnt from.",
+        ),
+    ] = None
+    image_digest: Annotated[
+        str | None,
+        Field(
+            max_length=MAX_DIGEST_LENGTH,
+            description="Digest of the image that the training pod ran, where its kubelet reports one.",
         ),
     ] = None
 

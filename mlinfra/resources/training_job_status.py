@@ -9,6 +9,8 @@ from mlinfra.resources.monitor_status import Evidence
 from mlinfra.resources.retraining_policy_status import Trigger
 
 MAX_SNAPSHOT_LENGTH = 64
+MAX_DIGEST_LENGTH = 135
+"""Of ``sha512:`` and 128 digits."""
 
 
 class Metric(ResourceModel):
@@ -68,6 +70,13 @@ class Lineage(ResourceModel):
         Field(
             max_length=MAX_SNAPSHOT_LENGTH,
             description="ID of the feature store's snapshot of the rows that are learnt from.",
+        ),
+    ] = None
+    image_digest: Annotated[
+        str | None,
+        Field(
+            max_length=MAX_DIGEST_LENGTH,
+            description="Digest of the image that the training pod ran, where its kubelet reports one.",
         ),
     ] = None
     retraining_policy: Annotated[

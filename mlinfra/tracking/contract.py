@@ -24,6 +24,8 @@ NAMESPACE_TAG = "mlinfra.io/namespace"
 FEATURE_SNAPSHOT_TAG = "mlinfra.io/feature-snapshot"
 """ID of the snapshot of the rows that the run learnt from; a TrainingJob that names it in
 ``spec.data.snapshot`` learns from the very same."""
+IMAGE_DIGEST_TAG = "mlinfra.io/image-digest"
+"""On a model version: digest of the image that its training pod ran, where that is known."""
 FEATURE_SNAPSHOT_PROBLEM_TAG = "mlinfra.io/feature-snapshot-problem"
 """Why the feature store does not hold that snapshot: only the run's own manifest tells of it then."""
 STAGE_TAG = "mlinfra.io/stage"

@@ -11,6 +11,7 @@ from mlinfra.tracking.contract import (
     CHAMPION_PROBLEM_TAG,
     CHAMPION_TAG,
     CLUSTER_UID_TAG,
+    IMAGE_DIGEST_TAG,
     MANAGED_TAG,
     NAMESPACE_TAG,
     SHA256_TAG,
@@ -120,7 +121,14 @@ def logged_models(client: "MlflowClient", run: Run) -> tuple[LoggedModel, ...]:
 
 
 def register_version(
-    client: "MlflowClient", *, name: str, namespace: str, model_id: str, run_id: str, uid: str
+    client: "MlflowClient",
+    *,
+    name: str,
+    namespace: str,
+    model_id: str,
+    run_id: str,
+    uid: str,
+    image_digest: str | None,
 ) -> ModelOwner | str:
     """Register a logged model, or find the version that was registered for this TrainingJob.
 
@@ -142,7 +150,7 @@ def register_version(
         name,
         f"models:/{model_id}",
         run_id=run_id,
-        tags={TRAINING_JOB_UID_TAG: uid},
+        tags={TRAINING_JOB_UID_TAG: uid} | ({IMAGE_DIGEST_TAG: image_digest} if image_digest else {}),
         await_creation_for=0,
         model_id=model_id,
     )

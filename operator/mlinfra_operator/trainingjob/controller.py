@@ -216,6 +216,7 @@ class TrainingJobController:
                     raise ValueError("the run is read before its models")
                 return replace(observed, models=await call(mlflow_calls.logged_models, observed.run))
             case RegisterVersion():
+                lineage = lineage_of(job, observed.run, observed.pods)
                 registered = await call(
                     mlflow_calls.register_version,
                     name=spec.model_name,
@@ -223,6 +224,7 @@ class TrainingJobController:
                     model_id=action.model_id,
                     run_id=action.run_id,
                     uid=metadata.uid,
+                    image_digest=lineage.image_digest if lineage else None,
                 )
                 if isinstance(registered, ModelOwner):
                     return replace(observed, registered_elsewhere=registered.namespace or "unknown")
@@ -284,7 +286,7 @@ class TrainingJobController:
         self, action: CreateModelVersion, job: TrainingJob, observed: Observed
     ) -> Observed:
         context, namespace = self._context, job.metadata.namespace
-        lineage = lineage_of(job, observed.run)
+        lineage = lineage_of(job, observed.run, observed.pods)
         manifest = build_model_version(job, version=action.version, run_id=action.run_id, lineage=lineage)
         try:
             found = await context.client.create(

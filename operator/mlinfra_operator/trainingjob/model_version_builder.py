@@ -26,6 +26,7 @@ def build_model_version(
             message=lineage.message,
             evidence=lineage.evidence,
             feature_snapshot=lineage.feature_snapshot,
+            image_digest=lineage.image_digest,
         ),
         stage=promotion.stage if promotion.auto else None,
         gates=promotion.gates,

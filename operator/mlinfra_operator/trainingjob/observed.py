@@ -1,6 +1,7 @@
 """What is observed of a TrainingJob: its child Job, pods, run and result. Plain values from API objects."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from mlinfra.resources.training_job import TrainingJob
 from mlinfra_operator.tracking import LoggedModel, ModelOwner, Run
 
 CONTAINER = "trainer"
+DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,19 @@ class Termination:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """A pod of a Job; ``waiting`` is (reason, message) while something holds it up."""
+    """A pod of a Job.
+
+    Attributes:
+        waiting: (reason, message) while something holds it up.
+        image_digest: of the image that its trainer container runs, where the kubelet reports one.
+    """
 
     name: str
     phase: str
     created: str
     termination: Termination | None = None
     waiting: tuple[str, str] | None = None
+    image_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,21 @@ def pod_facts(obj: Mapping[str, Any]) -> PodFacts:
         created=obj["metadata"].get("creationTimestamp") or "",
         termination=_termination(terminated) if terminated else None,
         waiting=_waiting(status, (container.get("state") or {}).get("waiting")),
+        image_digest=_digest(container.get("imageID") or ""),
     )
+
+
+def image_digest(pods: Iterable[PodFacts]) -> str | None:
+    """The digest of the image that a training ran: of a pod that ended well, else of the newest."""
+    known = [pod for pod in pods if pod.image_digest is not None]
+    newest = max(known, key=lambda pod: (pod.phase == "Succeeded", pod.created, pod.name), default=None)
+    return newest.image_digest if newest is not None else None
+
+
+def _digest(image_id: str) -> str | None:
+    """Of ``name@sha256:...``, ``docker-pullable://name@sha256:...`` or ``sha256:...``."""
+    found = DIGEST.search(image_id)
+    return found[0] if found else None
 
 
 def _environment(spec: Mapping[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Where a TrainingJob came from: its RetrainingPolicy, what asked for it, and its rows. Pure."""
 
+from collections.abc import Iterable
 from typing import cast, get_args
 
 from mlinfra.resources import TrainingJob
@@ -15,6 +16,7 @@ from mlinfra.resources.training_job_status import MAX_SNAPSHOT_LENGTH, Lineage
 from mlinfra.tracking.contract import FEATURE_SNAPSHOT_TAG
 from mlinfra_operator.monitor_evidence import of_annotation
 from mlinfra_operator.tracking import Run
+from mlinfra_operator.trainingjob.observed import PodFacts, image_digest
 
 MAX_MESSAGE_LENGTH = 1000
 TRIGGERS = get_args(Trigger)
@@ -28,12 +30,13 @@ def origin_of(metadata: ObjectMeta) -> tuple[str | None, Trigger | None]:
     )
 
 
-def lineage_of(job: TrainingJob, run: Run | None) -> Lineage | None:
+def lineage_of(job: TrainingJob, run: Run | None, pods: Iterable[PodFacts] | None) -> Lineage | None:
     """What is known of a training's origin; None where nothing is.
 
     Args:
         job: the TrainingJob with its latest status.
         run: its run; None where it is not known now, and what the status told stays.
+        pods: its pods; as for the run.
     """
     policy, trigger = origin_of(job.metadata)
     old = job.status.lineage
@@ -41,11 +44,13 @@ def lineage_of(job: TrainingJob, run: Run | None) -> Lineage | None:
     # Any process may write this tag; what no resource can hold is no snapshot's ID.
     if not snapshot or len(snapshot) > MAX_SNAPSHOT_LENGTH:
         snapshot = old.feature_snapshot if old is not None else None
-    if snapshot is None and policy is None and trigger is None:
+    digest = image_digest(pods or ()) or (old.image_digest if old is not None else None)
+    if snapshot is None and digest is None and policy is None and trigger is None:
         return None
     annotations = job.metadata.annotations
     return Lineage(
         feature_snapshot=snapshot,
+        image_digest=digest,
         retraining_policy=policy,
         trigger=trigger,
         message=annotations.get(TRIGGER_MESSAGE_ANNOTATION, "")[:MAX_MESSAGE_LENGTH] or None,

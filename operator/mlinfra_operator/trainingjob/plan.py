@@ -235,7 +235,7 @@ class _Planner:
         if observed.refused is not None:
             return self._fail(Failure("MLflowRefused", observed.refused))
         if observed.models is None:
-            return self._next(ReadRun(run_id), ReadModels(run_id))
+            return self._next(ReadRun(run_id), ReadModels(run_id), ListPods())
         if observed.registered_elsewhere is not None:
             return self._owned_by_other(observed.registered_elsewhere)
         if observed.version is None:
@@ -369,7 +369,7 @@ class _Planner:
             job_name=self.job.metadata.name if mine else old.job_name,
             trainer_status=self._trainer_status(phase) or old.trainer_status,
             mlflow=self._mlflow() or old.mlflow,
-            lineage=lineage_of(self.job, self.observed.run),
+            lineage=lineage_of(self.job, self.observed.run, self.observed.pods),
             model_version_ref=old.model_version_ref,
         )
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 import yaml
+from integration.operator.manifests import IMAGE_DIGEST
 from mlflow import MlflowClient
 from servers.fault_proxy import FaultProxy
 from servers.mlflow_server import MlflowServer, free_port
@@ -363,7 +364,7 @@ class Cluster:
         container = {
             "name": "trainer",
             "image": "image",
-            "imageID": "",
+            "imageID": f"registry.example/image@{IMAGE_DIGEST}",
             "ready": ready == "True",
             "restartCount": 0,
             "state": state,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from integration.operator.manifests import condition, retraining_policy
+from integration.operator.manifests import IMAGE_DIGEST, condition, retraining_policy
 
 from mlinfra.kube.resource import RETRAINING_POLICIES, TRAINING_JOBS
 from mlinfra.resources.names import RETRAIN_ANNOTATION, RETRAINING_POLICY_LABEL
@@ -62,6 +62,7 @@ async def test_a_person_asks_and_the_version_tells_why_it_exists(
         "retrainingPolicy": unique,
         "trigger": "manual",
         "message": "mlinfra.io/retrain is new data of May",
+        "imageDigest": IMAGE_DIGEST,
     }
     tags = tracking.get_run(run_id).data.tags
     assert tags[RETRAINING_POLICY_TAG] == f"{world.namespace}/{unique}"

@@ -3,11 +3,17 @@
 from typing import Any
 
 import pytest
-from integration.operator.manifests import condition, gated, training_job
+from integration.operator.manifests import IMAGE_DIGEST, condition, gated, training_job
 from mlflow import MlflowClient
 
 from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, PODS, TRAINING_JOBS
-from mlinfra.tracking.contract import FEATURE_SNAPSHOT_TAG, NAMESPACE_TAG, PROGRESS_TAG, TRAINING_JOB_UID_TAG
+from mlinfra.tracking.contract import (
+    FEATURE_SNAPSHOT_TAG,
+    IMAGE_DIGEST_TAG,
+    NAMESPACE_TAG,
+    PROGRESS_TAG,
+    TRAINING_JOB_UID_TAG,
+)
 from mlinfra.tracking.stages import set_stage
 
 Object = dict[str, Any]
@@ -48,7 +54,7 @@ async def test_a_training_job_comes_to_production(world, operator, tracking, uni
     done = (await world.phase(unique, "Succeeded"))["status"]
     assert done["modelVersionRef"] == {"name": f"{unique}-1"}
     assert done["mlflow"]["runID"] == run_id
-    assert done["lineage"] == {"featureSnapshot": snapshot}
+    assert done["lineage"] == {"featureSnapshot": snapshot, "imageDigest": IMAGE_DIGEST}
     assert done["attempts"] == 1
     version = await world.version_phase(f"{unique}-1", "Production")
     assert "ownerReferences" not in version["metadata"]
@@ -56,7 +62,9 @@ async def test_a_training_job_comes_to_production(world, operator, tracking, uni
         "runID": run_id,
         "trainingJob": unique,
         "featureSnapshot": snapshot,
+        "imageDigest": IMAGE_DIGEST,
     }
+    assert tracking.get_model_version(unique, "1").tags[IMAGE_DIGEST_TAG] == IMAGE_DIGEST
     assert version["status"]["gates"] == [{"metric": "test_accuracy", "value": "0.9", "outcome": "Passed"}]
     registered = tracking.get_model_version_by_alias(unique, "production")
     assert (registered.version, registered.current_stage, registered.run_id) == ("1", "Production", run_id)

@@ -258,6 +258,7 @@ VERSION = {"modelName": "m", "version": "3", "stage": "Production", "source": {"
 GOOD_VERSIONS: dict[str, Any] = {
     "all fields": VERSION | {"gates": [{"metric": "test_accuracy", "min": 0.5}]},
     "snapshot of its rows": VERSION | {"source": {"runID": "r", "featureSnapshot": "snapshot-1"}},
+    "image of its training": VERSION | {"source": {"runID": "r", "imageDigest": f"sha256:{'0a' * 32}"}},
     "no stage": {"modelName": "m", "version": "1", "stage": None},
     "deleted with its version": VERSION | {"deletionPolicy": "Delete"},
     "served": VERSION | {"serving": {}},
@@ -297,6 +298,7 @@ BAD_VERSIONS: dict[str, Any] = {
     "served with an unknown volume": VERSION
     | {"serving": {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}},
     "served with an unknown field": VERSION | {"serving": {"canary": 5}},
+    "longer than any digest": VERSION | {"source": {"runID": "r", "imageDigest": "0" * 136}},
     "unknown deletion policy": VERSION | {"deletionPolicy": "Orphan"},
     "version zero": VERSION | {"version": "0"},
     "version as an integer": VERSION | {"version": 3},

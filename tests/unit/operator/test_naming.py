@@ -52,7 +52,12 @@ def test_the_version_ends_the_name() -> None:
 
 def test_a_model_version_has_no_owner_and_names_its_source() -> None:
     job = training_job(promotion={"stage": "Staging", "gates": [{"metric": "test_accuracy", "min": 0.8}]})
-    lineage = Lineage(feature_snapshot="snapshot-1", retraining_policy="nightly", trigger="scheduled")
+    lineage = Lineage(
+        feature_snapshot="snapshot-1",
+        image_digest="sha256:1",
+        retraining_policy="nightly",
+        trigger="scheduled",
+    )
     built = build_model_version(job, version="3", run_id="run-9", lineage=lineage)
     assert built["metadata"] == {"name": "model-3", "namespace": "team", "labels": {MODEL_LABEL: "model"}}
     assert built["spec"] == {
@@ -64,6 +69,7 @@ def test_a_model_version_has_no_owner_and_names_its_source() -> None:
             "retrainingPolicy": "nightly",
             "trigger": "scheduled",
             "featureSnapshot": "snapshot-1",
+            "imageDigest": "sha256:1",
         },
         "stage": "Staging",
         "gates": [{"metric": "test_accuracy", "min": 0.8}],

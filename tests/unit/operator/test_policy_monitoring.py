@@ -131,7 +131,7 @@ def test_the_lineage_of_a_training_holds_its_evidence() -> None:
     subject = job.model_copy(
         update={"metadata": job.metadata.model_copy(update={"annotations": annotations})}
     )
-    lineage = lineage_of(subject, None)
+    lineage = lineage_of(subject, None, None)
     assert lineage is not None
     assert (lineage.message, lineage.evidence) == ("PSI 0.4", [evidence_of(drift)])
 

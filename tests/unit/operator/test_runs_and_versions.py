@@ -80,6 +80,7 @@ def test_what_is_registered_already_is_not_registered_again_and_the_earliest_cou
         model_id="m-1",
         run_id="run-1",
         uid="u",
+        image_digest=None,
     )
     assert found == answer
     assert client.created == created

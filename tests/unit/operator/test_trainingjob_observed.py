@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mlinfra.resources.names import TRAINING_JOB_LABEL
-from mlinfra_operator.trainingjob.observed import Termination, child_job, pod_facts
+from mlinfra_operator.trainingjob.observed import PodFacts, Termination, child_job, image_digest, pod_facts
 
 Object = dict[str, Any]
 
@@ -123,6 +123,50 @@ def test_the_end_of_the_trainer_is_read() -> None:
 
 def test_another_containers_end_is_not_the_trainers() -> None:
     assert pod_facts(pod({"terminated": {"exitCode": 1}}, container="sidecar")).termination is None
+
+
+SHA256, SHA512 = f"sha256:{'0a' * 32}", f"sha512:{'0b' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("image_id", "digest"),
+    [
+        (f"registry.example:5000/team/image@{SHA256}", SHA256),
+        (f"docker-pullable://image@{SHA256}", SHA256),
+        (f"docker://{SHA256}", SHA256),
+        (SHA256, SHA256),
+        (f"image@{SHA512}", SHA512),
+        ("", None),
+        ("registry.example/image:1.0", None),
+        (f"image@{SHA256}0", None),
+        ("image@sha256:" + "XY" * 32, None),
+    ],
+)
+def test_the_digest_of_an_image_is_read_where_the_kubelet_reports_one(
+    image_id: str, digest: str | None
+) -> None:
+    found = pod({})
+    found["status"]["containerStatuses"][0]["imageID"] = image_id
+    assert pod_facts(found).image_digest == digest
+
+
+def ran(name: str, phase: str, created: str, digest: str | None) -> PodFacts:
+    return PodFacts(name=name, phase=phase, created=created, image_digest=digest)
+
+
+@pytest.mark.parametrize(
+    ("pods", "digest"),
+    [
+        ([], None),
+        ([ran("a", "Succeeded", "1", None)], None),
+        ([ran("a", "Failed", "1", "old"), ran("b", "Failed", "2", "new")], "new"),
+        ([ran("a", "Succeeded", "1", "good"), ran("b", "Failed", "2", "bad")], "good"),
+        ([ran("a", "Succeeded", "1", None), ran("b", "Failed", "2", "bad")], "bad"),
+    ],
+)
+def test_the_pod_that_ended_well_tells_of_the_image(pods: list[PodFacts], digest: str | None) -> None:
+    assert image_digest(pods) == digest
+    assert image_digest(reversed(pods)) == digest
 
 
 def test_a_pod_without_any_status_is_pending() -> None:

@@ -57,7 +57,7 @@ def complete(**facts: Any) -> Observed:
         (Observed(child=child(active=1)), (ReadRun(RUN_ID),)),
         (Observed(child=child(active=1), run=run(), unready_since=LONG_AGO), (ListPods(),)),
         (Observed(child=child(failure=("BackoffLimitExceeded", ""))), (ListPods(),)),
-        (complete(), (ReadRun(RUN_ID), ReadModels(RUN_ID))),
+        (complete(), (ReadRun(RUN_ID), ReadModels(RUN_ID), ListPods())),
         (
             Observed(child=child(complete=True), run=run(), models=(MODEL,)),
             (RegisterVersion(RUN_ID, "m-1"),),
