@@ -10,6 +10,7 @@ from mlinfra.cli.demo import demo
 from mlinfra.cli.logs import logs
 from mlinfra.cli.train import EXAMPLES, train
 from mlinfra.cli.tree import tree
+from mlinfra.cli.watch import watch
 
 app = typer.Typer(
     help="The model lifecycle on Kubernetes: training, registry, stages.",
@@ -19,7 +20,7 @@ app = typer.Typer(
 cluster.register(app)
 app.command()(demo)
 lifecycle.register(app)
-for command in (logs, tree):
+for command in (logs, tree, watch):
     app.command()(command)
 serving.register(app)
 app.command(name="train", epilog=EXAMPLES)(train)

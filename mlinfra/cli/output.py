@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 WIDTH_OF_FILES = 200
 """Of tables that go to a file or another program, whose width nobody knows."""
@@ -43,14 +44,8 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> None:
-    """Print rows under upper-case headings; the last column is the one that wraps.
-
-    Args:
-        columns: the headings.
-        rows: a cell for each column.
-        empty: printed in place of a table without rows.
-    """
+def table_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> "Table":
+    """Rows under upper-case headings; the last column is the one that wraps."""
     from rich.table import Table
     from rich.text import Text
 
@@ -59,6 +54,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
         table.add_column(column.upper(), no_wrap=column != columns[-1], overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
+    return table
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> None:
+    """Print rows under upper-case headings; the last column is the one that wraps.
+
+    Args:
+        columns: the headings.
+        rows: a cell for each column.
+        empty: printed in place of a table without rows.
+    """
+    table = table_of(columns, rows)
     if empty and not table.rows:
         typer.echo(empty)
         return

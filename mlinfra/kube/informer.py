@@ -9,7 +9,6 @@ from typing import Literal
 
 import httpx
 
-from mlinfra.errors import MlinfraError
 from mlinfra.kube.client import LONGEST_RETRY_AFTER_SECONDS, ApiError, KubernetesClient, Object
 from mlinfra.kube.pulse import Pulse
 from mlinfra.kube.resource import ResourceType
@@ -155,8 +154,8 @@ async def running(*informers: Informer) -> AsyncIterator[None]:
             for informer in informers:
                 await informer.synced.wait()
             yield
-        except MlinfraError as error:
-            # The group would hide it in a group of exceptions.
+        except Exception as error:
+            # The block's own: the task group would wrap it.
             failure = error
         finally:
             for watch in watches:

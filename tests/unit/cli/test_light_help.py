@@ -6,11 +6,20 @@ import sys
 import pytest
 
 HEAVY = ("aiohttp", "asyncio", "cryptography", "httpx", "numpy", "pandas", "pyarrow", "yaml")
-
-
-@pytest.mark.parametrize(
-    "command", [(), ("datasets",), ("drift", "report"), ("features",), ("train",), ("up",)], ids=" ".join
+COMMANDS = (
+    (),
+    ("datasets",),
+    ("drift", "report"),
+    ("features",),
+    ("logs",),
+    ("train",),
+    ("tree",),
+    ("up",),
+    ("watch",),
 )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_loads_nothing_heavy(command: tuple[str, ...]) -> None:
     code = (
         "import atexit, sys\n"
