@@ -13,6 +13,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from mlinfra.monitoring.gauges import MonitoringGauges
+
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -78,6 +80,8 @@ class ServingMetrics:
             "mlinfra_serving_queue_requests", "Requests that wait for the model.", registry=registry
         )
         self.ready = Gauge("mlinfra_serving_ready", "Whether the server is ready.", registry=registry)
+        self.monitoring = MonitoringGauges()
+        registry.register(self.monitoring)
 
     def follow_depth(self, depth: Callable[[], float]) -> None:
         """Tell how many requests wait whenever it is asked."""
@@ -87,6 +91,7 @@ class ServingMetrics:
         """Tell which model is served."""
         self._info.clear()
         self._info.labels(model, version, digest).set(1)
+        self.monitoring.serves(model, version)
 
     def on_batch(self, rows: int, seconds: float) -> None:
         """Count a batch."""

@@ -37,4 +37,5 @@ class MonitoringRoute:
             raise
         except MlinfraError as error:
             raise StoreUnavailableError(str(error)) from error
+        server.metrics.monitoring.tell(report)
         return json_answer(report.to_wire())

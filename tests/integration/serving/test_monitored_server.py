@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from integration.serving.conftest import Start
+from prometheus_client.parser import text_string_to_metric_families
 from servers.model_server import ModelServer, learnt_metadata, linear_model
 
 from mlinfra.features import FeatureStore
@@ -182,3 +183,31 @@ def test_a_model_without_a_profile_is_told(adder: ModelServer) -> None:
 def test_a_bad_check_is_told(adder: ModelServer, body: dict[str, Any], problem: str) -> None:
     answer = httpx.post(f"{adder.url}{MODEL}/monitoring", json=body)
     assert (answer.status_code, problem in answer.json()["error"]) == (400, True), answer.text
+
+
+def gauges(server: ModelServer) -> dict[tuple[str, ...], float]:
+    """Monitoring's, by name and the labels other than model and version, by their names."""
+    found = {}
+    for family in text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text):
+        for sample in family.samples:
+            if sample.name.startswith("mlinfra_monitoring_"):
+                labels = dict(sorted(sample.labels.items()))
+                assert (labels.pop("model"), labels.pop("version")) == ("adder", "1")
+                found[(sample.name.removeprefix("mlinfra_monitoring_"), *labels.values())] = sample.value
+    return found
+
+
+def test_prometheus_is_told_of_the_newest_check(start: Started) -> None:
+    server = start()
+    answers = infer(server, normal(ROWS, 3, mean=3.0), id="far")
+    label(server, "far", answers, off=2.0)
+    assert gauges(server) == {}
+    report = check(server, drift=DRIFT, performance=PERFORMANCE)
+    told, window = gauges(server), report["drift"]["windows"][-1]
+    scores = {each["name"]: each["score"] for each in window["features"]}
+    assert scores == {name: told["drift_score", name, "PSI"] for name in FEATURES}
+    assert told["drift_threshold", "open", "PSI"] == 0.3
+    assert told["drifted_features_ratio", "PSI"] == 1
+    assert told["performance", "mae", "measured"] == pytest.approx(2.0, abs=1e-5)
+    assert told["performance_breached", "mae"] == 1
+    assert (told["rows",], told["labels",]) == (ROWS, ROWS)
