@@ -21,6 +21,8 @@ MODEL_TAG = "mlinfra.io/model"
 """``"true"`` on the logged model that is the result of the run, where a run logs several."""
 NAMESPACE_TAG = "mlinfra.io/namespace"
 """On a registered model: the Kubernetes namespace that owns it."""
+IMPORTED_TAG = "mlinfra.io/imported"
+"""On a model version that was registered outside: ``namespace/name`` of the ModelVersion that it got once."""
 FEATURE_SNAPSHOT_TAG = "mlinfra.io/feature-snapshot"
 """ID of the snapshot of the rows that the run learnt from; a TrainingJob that names it in
 ``spec.data.snapshot`` learns from the very same."""

@@ -8,6 +8,7 @@ from typing import Literal, cast, get_args
 from mlinfra.errors import InvalidInputError
 from mlinfra.kube.client import WATCH_SILENCE_SECONDS
 from mlinfra.resources.names import FEATURE_STORE_URI_ENV, MONITORING_URI_ENV, PREDICTION_LOG_URI_ENV
+from mlinfra_operator.modelversion.imports import ImportScope
 
 TRACKING_URI_ENV = "MLFLOW_TRACKING_URI"
 TRAINER_IMAGE_ENV = "MLINFRA_TRAINER_IMAGE"
@@ -19,6 +20,8 @@ POD_NAME_ENV = "POD_NAME"
 POD_NAMESPACE_ENV = "POD_NAMESPACE"
 HEALTH_ADDRESS_ENV = "MLINFRA_HEALTH_ADDRESS"
 WATCH_SILENCE_ENV = "MLINFRA_WATCH_SILENCE_SECONDS"
+IMPORT_NAMESPACE_ENV = "MLINFRA_IMPORT_NAMESPACE"
+IMPORT_MODELS_ENV = "MLINFRA_IMPORT_MODELS"
 DELETION_PATIENCE_ENV = "MLINFRA_DELETION_PATIENCE_SECONDS"
 DEFAULT_DELETION_PATIENCE_SECONDS = 300.0
 LOG_FORMAT_ENV = "MLINFRA_LOG_FORMAT"
@@ -47,6 +50,7 @@ class Settings:
         health_address: ``host:port`` where probes are answered; nowhere where absent.
         watch_silence: seconds without a word after which the connection of a watch counts as dead.
         deletion_patience: seconds for which a ModelVersion that is deleted with its version waits for MLflow.
+        import_scope: which versions that are registered outside get a ModelVersion; none where absent.
         log_format: of each line of the log.
         metrics_address: ``host:port`` where Prometheus may scrape; nowhere where absent.
         leader_election: whether one of several replicas works at a time; off only where there is just one.
@@ -64,6 +68,7 @@ class Settings:
     health_address: str | None = None
     watch_silence: float = WATCH_SILENCE_SECONDS
     deletion_patience: float = DEFAULT_DELETION_PATIENCE_SECONDS
+    import_scope: ImportScope | None = None
     log_format: LogFormat = "text"
     metrics_address: str | None = None
     leader_election: bool = True
@@ -99,12 +104,29 @@ class Settings:
             health_address=_address(environ, HEALTH_ADDRESS_ENV),
             watch_silence=_seconds(environ, WATCH_SILENCE_ENV, WATCH_SILENCE_SECONDS),
             deletion_patience=_seconds(environ, DELETION_PATIENCE_ENV, DEFAULT_DELETION_PATIENCE_SECONDS),
+            import_scope=_import_scope(environ),
             log_format=_log_format(environ.get(LOG_FORMAT_ENV) or "text"),
             metrics_address=_address(environ, METRICS_ADDRESS_ENV),
             leader_election=_switch(environ.get(LEADER_ELECTION_ENV) or "true", LEADER_ELECTION_ENV),
             identity=environ.get(POD_NAME_ENV) or None,
             lease_namespace=environ.get(POD_NAMESPACE_ENV) or None,
         )
+
+
+def _import_scope(environ: Mapping[str, str]) -> ImportScope | None:
+    namespace = environ.get(IMPORT_NAMESPACE_ENV) or None
+    models = tuple(each.strip() for each in environ.get(IMPORT_MODELS_ENV, "").split(",") if each.strip())
+    if namespace is None:
+        if models:
+            raise SettingsError(f"{IMPORT_MODELS_ENV} is set: set {IMPORT_NAMESPACE_ENV} as well, or neither")
+        return None
+    watched = environ.get(WATCH_NAMESPACE_ENV) or namespace
+    if watched != namespace:
+        raise SettingsError(
+            f"{IMPORT_NAMESPACE_ENV} is {namespace!r}, and the operator looks at namespace {watched} alone: "
+            "import into that one"
+        )
+    return ImportScope(namespace, models)
 
 
 def _address(environ: Mapping[str, str], name: str) -> str | None:

@@ -59,6 +59,17 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedVersion:
+    """A version of any registered model; ``owner`` is the namespace that owns the model, where one does."""
+
+    model: str
+    version: str
+    owner: str | None
+    run_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Why something could not be measured: a CamelCase reason and a message for people."""
 

@@ -12,6 +12,7 @@ from mlinfra.tracking.contract import (
     CHAMPION_TAG,
     CLUSTER_UID_TAG,
     IMAGE_DIGEST_TAG,
+    IMPORTED_TAG,
     MANAGED_TAG,
     NAMESPACE_TAG,
     SHA256_TAG,
@@ -21,6 +22,7 @@ from mlinfra.tracking.errors import TrackingRefusedError
 from mlinfra.tracking.stages import effective_stage, set_stage, take_production
 from mlinfra_operator.tracking import (
     FinalStatus,
+    ListedVersion,
     LoggedModel,
     MeasuredRun,
     ModelOwner,
@@ -206,6 +208,28 @@ def follow_stage(
         take_production(client, name, version, demoted=demoted)
     else:
         set_stage(client, name, version, stage)
+
+
+def all_versions(client: "MlflowClient") -> list[ListedVersion]:
+    """The versions of all registered models."""
+    owners = {model.name: model.tags.get(NAMESPACE_TAG) for model in _pages(client.search_registered_models)}
+    return [
+        ListedVersion(
+            model=found.name,
+            version=str(found.version),
+            owner=owners[found.name],
+            run_id=found.run_id or None,
+            tags=dict(found.tags),
+        )
+        for found in _pages(client.search_model_versions)
+        # A prompt has versions as well, and one registered meanwhile is seen next time.
+        if found.name in owners
+    ]
+
+
+def mark_imported(client: "MlflowClient", name: str, version: str, model_version: str) -> None:
+    """Remember that a version got a ModelVersion, ``namespace/name``: it gets no second one."""
+    client.set_model_version_tag(name, version, IMPORTED_TAG, model_version)
 
 
 def delete_version(client: "MlflowClient", name: str, version: str) -> None:

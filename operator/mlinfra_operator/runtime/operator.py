@@ -31,6 +31,7 @@ from mlinfra_operator.runtime.election import LeaderElection
 from mlinfra_operator.runtime.events import EventPoster
 from mlinfra_operator.runtime.finisher import RunFinisher
 from mlinfra_operator.runtime.health import Health
+from mlinfra_operator.runtime.importer import VersionImporter
 from mlinfra_operator.runtime.logs import about
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.model_checks import ModelChecks
@@ -51,7 +52,7 @@ RELIST_SECONDS = 600.0
 START_RETRY_SECONDS = 2.0
 FORBIDDEN, NOT_FOUND = 403, 404
 
-Kind = Literal["TrainingJob", "ModelVersion", "RetrainingPolicy", "Run", "Sweep"]
+Kind = Literal["TrainingJob", "ModelVersion", "RetrainingPolicy", "Run", "Sweep", "Import"]
 WorkKey = tuple[Kind, str, str]
 """Kind with namespace and name, or with a run's ID and final status."""
 
@@ -106,6 +107,11 @@ class Operator:
         self._modelversions: modelversion.ModelVersionController
         self._retrainingpolicies: retrainingpolicy.RetrainingPolicyController
         self._finisher: RunFinisher
+        self._importer = (
+            VersionImporter(client, self._mlflow, self.versions, settings.import_scope)
+            if settings.import_scope is not None
+            else None
+        )
 
     async def prepare(self) -> None:
         """Learn what there is; nothing is decided on half of it.
@@ -132,6 +138,7 @@ class Operator:
             self._leads = True
             logger.info("ready")
             self._queue.add(("Sweep", "", ""))
+            self._queue.add(("Import", "", ""))
             group.create_task(self._queue.run(WORKERS))
             group.create_task(self._runs.run())
             group.create_task(self._checks.run())
@@ -243,6 +250,8 @@ class Operator:
                 await self._finisher.end(Finish(first, cast("FinalStatus", second)))
             case "Sweep":
                 await self._finisher.sweep()
+            case "Import":
+                return await self._importer.run_once() if self._importer is not None else None
         return None
 
     def _finish(self, finish: Finish) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mlinfra_operator.modelversion.imports import ImportScope
 from mlinfra_operator.settings import DEFAULT_TRAINER_IMAGE, Settings, SettingsError
 
 
@@ -25,6 +26,8 @@ def test_every_setting_is_read() -> None:
             "MLINFRA_HEALTH_ADDRESS": "0.0.0.0:8080",
             "MLINFRA_WATCH_SILENCE_SECONDS": "30.5",
             "MLINFRA_DELETION_PATIENCE_SECONDS": "60",
+            "MLINFRA_IMPORT_NAMESPACE": "team",
+            "MLINFRA_IMPORT_MODELS": "fraud-*, prices,",
             "MLINFRA_LOG_FORMAT": "json",
             "MLINFRA_METRICS_ADDRESS": "0.0.0.0:8081",
             "MLINFRA_LEADER_ELECTION": "False",
@@ -42,12 +45,27 @@ def test_every_setting_is_read() -> None:
         health_address="0.0.0.0:8080",
         watch_silence=30.5,
         deletion_patience=60,
+        import_scope=ImportScope("team", ("fraud-*", "prices")),
         log_format="json",
         metrics_address="0.0.0.0:8081",
         leader_election=False,
         identity="operator-1",
         lease_namespace="system",
     )
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"MLINFRA_IMPORT_MODELS": "a"}, "set MLINFRA_IMPORT_NAMESPACE as well"),
+        ({"MLINFRA_IMPORT_NAMESPACE": "a", "MLINFRA_WATCH_NAMESPACE": "b"}, "looks at namespace b alone"),
+    ],
+)
+def test_an_import_that_could_not_work_is_refused_at_the_start(
+    environment: dict[str, str], told: str
+) -> None:
+    with pytest.raises(SettingsError, match=told):
+        Settings.of({"MLFLOW_TRACKING_URI": "http://mlflow", **environment})
 
 
 def test_operators_of_different_scopes_have_leases_of_their_own() -> None:
