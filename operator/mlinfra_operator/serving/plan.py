@@ -19,6 +19,8 @@ CONDITION = "Serving"
 WAIT_SECONDS = 5.0
 """How often pods that are not ready are asked why: the Deployment tells only that they are not."""
 SETTLED_SECONDS = 300.0
+REFUSED_SECONDS = 15.0
+"""How soon what was refused is asked for again: a right or a quota is granted without a word to us."""
 LATE = timedelta(milliseconds=50)
 """Rather a little late than too early: nothing would be due then."""
 QUIET = ("NotInStage", "NotReady", "Starting", "StageUnknown", "UntilReplaced", "Ending")
@@ -144,7 +146,7 @@ class _Planner:
             return self._tell("False", "ServiceNameTaken", message, wait=SETTLED_SECONDS)
         if observed.refusal is not None:
             reason, message = observed.refusal.reason, observed.refusal.message
-            return self._tell("False", reason, message, service=service, wait=SETTLED_SECONDS)
+            return self._tell("False", reason, message, service=service, wait=REFUSED_SECONDS)
         if deployment is None or deployment.spec_hash != self.spec_hash:
             return ServingPlan((ApplyDeployment(),))
         leads_here = service is not None and service.version == self.version.spec.version
