@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlinfra.cli.multivariate import multivariate
 from mlinfra.cli.options import Store
 from mlinfra.cli.output import Format, Output, print_json, print_table
 from mlinfra.cli.running import expected_errors
@@ -25,6 +26,7 @@ class ReportFileError(MlinfraError):
 
 
 app = typer.Typer(help="How far rows are from what a model learnt from.", no_args_is_help=True)
+app.command(epilog="Example: mlinfra drift multivariate churn/7 --from 2026-01-01")(multivariate)
 
 
 class Method(StrEnum):
@@ -36,11 +38,6 @@ class Method(StrEnum):
     WASSERSTEIN = "Wasserstein"
     CHI_SQUARED = "ChiSquared"
     L_INFINITY = "LInfinity"
-
-
-@app.callback()
-def drift() -> None:
-    """How far rows are from what a model learnt from."""
 
 
 @app.command(

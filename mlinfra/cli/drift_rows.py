@@ -11,7 +11,7 @@ from mlinfra.monitoring.report.document import Subject
 from mlinfra.serving.batch_counts import AnsweredRows, answered_rows
 from mlinfra.serving.batch_prediction import learnt_for_batches
 from mlinfra.serving.batch_sources import RowBatch, rows_of_file, rows_of_group
-from mlinfra.serving.model_source import ModelSource
+from mlinfra.serving.model_source import ModelFile, ModelSource
 from mlinfra.serving.served_model import ServedModel
 from mlinfra.serving.windows import WindowStream
 from mlinfra.tracking.onnx_files import MODELS_PREFIX
@@ -99,11 +99,7 @@ def beside_profile(path: Path, source: RowSource) -> Compared:
         ProfileError: it cannot be read.
         InvalidFeatures, NoRowsError: of the rows.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ProfileError(f"{path} cannot be read: {error.strerror or error}") from error
-    profile = ReferenceProfile.of_json(content)
+    profile = profile_of_file(path)
     named = source.named(None)
     rows = answered_rows(source.batches(profile.feature_names, None))
     notes = ("No model was asked: there are no predictions in this report.",)
@@ -126,12 +122,9 @@ def beside_model(
         ProfileError: it has no profile.
         InvalidFeatures, NoRowsError: of the rows.
     """
-    file = ModelSource(model_uri(model, tracking_uri), tracking_uri=tracking_uri).fetch(digest=digest)
+    file, profile = model_with_profile(model, tracking_uri=tracking_uri, digest=digest)
     served = ServedModel(file)
     learnt = learnt_for_batches(served)
-    if file.profile is None:
-        raise ProfileError(f"{file.uri} has no reference profile; train it with mlinfra")
-    profile = ReferenceProfile.of_json(file.profile)
     if profile.feature_names != learnt.features:
         raise ProfileError(f"the reference profile of {file.uri} is of other features than the model reads")
     stream = WindowStream(learnt.features, learnt.window, policy=missing, defaults=defaults)
@@ -143,6 +136,30 @@ def beside_model(
         else (f"Of the {learnt.window} rows that the model reads at once, the newest is counted.",)
     )
     return Compared(profile, rows, Subject(file.name, file.version, named, notes))
+
+
+def profile_of_file(path: Path) -> ReferenceProfile:
+    """The profile in a file; raises `ProfileError` where it cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read: {error.strerror or error}") from error
+    return ReferenceProfile.of_json(content)
+
+
+def model_with_profile(
+    model: str, *, tracking_uri: str | None, digest: str | None
+) -> tuple[ModelFile, ReferenceProfile]:
+    """A model that is named on the command line, and its profile.
+
+    Raises:
+        NoProductionVersionError, UnusableModelError: there is no such model, or it cannot be used.
+        ProfileError: it has no profile.
+    """
+    file = ModelSource(model_uri(model, tracking_uri), tracking_uri=tracking_uri).fetch(digest=digest)
+    if file.profile is None:
+        raise ProfileError(f"{file.uri} has no reference profile; train it with mlinfra")
+    return file, ReferenceProfile.of_json(file.profile)
 
 
 def model_uri(model: str, tracking_uri: str | None) -> str:

@@ -61,7 +61,7 @@ def multivariate_drift(
         false_alarm_rate: share of checks without drift that may find one; the classifier's bound is wider.
 
     Raises:
-        InvalidInputError: too few rows, or other features.
+        InvalidInputError: too few rows, other features, or infinite values.
     """
     if reference.shape[1] != current.shape[1]:
         raise InvalidInputError(
@@ -73,6 +73,8 @@ def multivariate_drift(
             f"{len(reference):,} reference rows and {len(current):,} to compare: a multivariate check needs "
             f"{2 * FEWEST_ROWS} and {FEWEST_ROWS}"
         )
+    if np.isinf(reference).any() or np.isinf(current).any():
+        raise InvalidInputError("some features are infinite; a multivariate check takes numbers, or no value")
     if method == "DomainClassifier":
         return _domain_classifier(reference, current, false_alarm_rate)
     return _reconstruction(reference, current, false_alarm_rate)
@@ -84,7 +86,13 @@ def _reconstruction(
     from scipy import stats
     from sklearn.decomposition import PCA
 
-    middle = np.nan_to_num(np.nanmedian(reference, axis=0))
+    empty = np.flatnonzero(np.isnan(reference).all(axis=0))
+    if len(empty):
+        raise InvalidInputError(
+            f"feature {empty[0] + 1} of {reference.shape[1]} has no value in any reference row: leave it "
+            "out, or use the DomainClassifier"
+        )
+    middle = np.nanmedian(reference, axis=0)
     low, high = np.nanquantile(reference, [TAIL, 1 - TAIL], axis=0)
     rows, others = (
         np.clip(np.where(np.isnan(part), middle, part), low, high) for part in (reference, current)

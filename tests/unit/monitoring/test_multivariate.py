@@ -41,3 +41,13 @@ def test_rows_that_cannot_be_compared_are_told() -> None:
         multivariate_drift(drawn(1, 100, 0.1), np.zeros((100, 3)))
     with pytest.raises(InvalidInputError, match="needs 60 and 30"):
         multivariate_drift(drawn(1, 100, 0.1), drawn(1, 29, 0.1))
+
+
+def test_infinities_and_features_without_a_value_are_refused() -> None:
+    rows = np.random.default_rng(1).normal(size=(200, 3))
+    infinite, empty = rows.copy(), rows.copy()
+    infinite[3, 1], empty[:, 2] = np.inf, np.nan
+    with pytest.raises(InvalidInputError, match="infinite"):
+        multivariate_drift(rows, infinite)
+    with pytest.raises(InvalidInputError, match="feature 3 of 3 has no value"):
+        multivariate_drift(empty, rows)
