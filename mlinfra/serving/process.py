@@ -106,7 +106,8 @@ async def _serve(settings: ServingSettings, say: Say) -> None:
     listening = asyncio.create_task(http.serve(sockets=[socket]))
     loading = asyncio.create_task(_load_and_follow(server, say))
     try:
-        await asyncio.wait((listening, loading), return_when=asyncio.FIRST_EXCEPTION)
+        # Who follows an alias loads for ever: the server's end must not wait for that.
+        await asyncio.wait((listening, loading), return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
         await listening

@@ -1,14 +1,18 @@
 """Another model takes the place of the one that answers, and no request fails."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import onnx
 from integration.serving.conftest import Start
 from servers.model_server import ModelServer, linear_model
+
+from mlinfra.tracking.tracker import MlflowTracker
 
 INFER = "/v2/models/adder/infer"
 CLIENTS = 4
@@ -122,6 +126,34 @@ def test_sigterm_answers_what_was_asked(start_server: Start, tmp_path: Path) -> 
         assert answer.status_code == 200
         assert answer.headers["connection"] == "close"
     assert server.ended() == 0
+
+
+def test_who_follows_an_alias_serves_its_new_version_and_ends_on_sigterm(
+    start_server: Start, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = MlflowTracker(uri)
+    tracker.client.create_experiment("adder", artifact_location=str(tmp_path / "artifacts"))
+    with MlflowTracker(uri, experiment_name="adder") as tracker:
+        tracker.start_run()
+        for bias in (0.0, 10.0):
+            model = onnx.load(linear_model(tmp_path / "adder.onnx", bias=bias))
+            tracker.register_model(tracker.log_model(model, "adder"), "adder")
+    tracker.client.set_registered_model_alias("adder", "live", "1")
+    server = start_server(
+        MLINFRA_SERVED_MODEL="models:/adder@live",
+        MLFLOW_TRACKING_URI=uri,
+        MLINFRA_SERVING_FOLLOW_SECONDS="0.1",
+    )
+    with traffic(server) as running:
+        running.wait_for(REQUESTS_BEFORE_AND_AFTER)
+        tracker.client.set_registered_model_alias("adder", "live", "2")
+        deadline = time.monotonic() + 60
+        while running.values[-1] != 16.0 and time.monotonic() < deadline:
+            running.wait_for(1)
+    assert not running.failures
+    assert set(running.values) == {6.0, 16.0}
+    assert server.stop() == 0
 
 
 def test_what_can_never_be_served_ends_with_a_reason(start_server: Start, tmp_path: Path) -> None:
