@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import typer
 
-LONGEST_SECONDS = 900
+LONGEST_SECONDS = 4 * 3600
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
