@@ -9,6 +9,7 @@ HEAVY = ("aiohttp", "asyncio", "cryptography", "httpx", "numpy", "pandas", "pyar
 COMMANDS = (
     (),
     ("datasets",),
+    ("drift", "multivariate"),
     ("drift", "report"),
     ("features",),
     ("logs",),
