@@ -130,7 +130,11 @@ def chunk_at(chunks: Sequence[Chunk], time: int) -> int | None:
 
 
 def whole_windows(
-    replicas: Iterable[Sequence[Chunk]], window: MonitoringWindow | None, *, now: datetime
+    replicas: Iterable[Sequence[Chunk]],
+    window: MonitoringWindow | None,
+    *,
+    now: datetime,
+    newest: int | None = None,
 ) -> list[CountedWindow]:
     """The windows that have come to their end, in the order of time.
 
@@ -142,6 +146,7 @@ def whole_windows(
         replicas: chunks of each replica of one version, in the order in which they were begun.
         window: how long one is.
         now: in event time; a window of seconds has come to its end by then.
+        newest: how many of them, the newest ones, at least 1; all where None.
     """
     window = window or DEFAULT_WINDOW
     each_replica = list(replicas)
@@ -161,11 +166,12 @@ def whole_windows(
             numbered.append((seen // size, each))
             seen += each.counts.rows
         end = seen // size
-    return [
-        _window([each for _, each in group])
+    whole = [
+        [each for _, each in group]
         for number, group in groupby(sorted(numbered, key=lambda pair: pair[0]), key=lambda pair: pair[0])
         if number < end and number not in partly
     ]
+    return [_window(each) for each in (whole if newest is None else whole[-newest:])]
 
 
 def nanoseconds(time: datetime) -> int:

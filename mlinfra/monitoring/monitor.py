@@ -23,7 +23,7 @@ from mlinfra.monitoring.chunks import (
     with_labels,
 )
 from mlinfra.monitoring.counts import Counts
-from mlinfra.monitoring.drift import DriftReport, check_drift
+from mlinfra.monitoring.drift import LOOK_BACK, DriftReport, check_drift
 from mlinfra.monitoring.performance import PerformanceReport, judge_performance
 from mlinfra.monitoring.profile import ReferenceProfile
 from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
@@ -243,7 +243,9 @@ class ModelMonitor:
         return _of_version(report, version)
 
     def _drift(self, replicas: Sequence[Sequence[Chunk]], policy: DriftPolicy, now: datetime) -> DriftReport:
-        return check_drift(self.profile, whole_windows(replicas, policy.window, now=now), policy, now=now)
+        looked_at = LOOK_BACK * policy.of_windows
+        windows = whole_windows(replicas, policy.window, now=now, newest=looked_at)
+        return check_drift(self.profile, windows, policy, now=now)
 
     def _performance(
         self, replicas: Sequence[Sequence[Chunk]], policy: PerformancePolicy, now: datetime

@@ -83,6 +83,10 @@ def test_windows_of_rows_have_about_as_many_and_follow_one_another(
 ) -> None:
     chunks = chunks_of(batches, Chunking(rows=1))
     windows = whole_windows([chunks], MonitoringWindow(rows=size), now=at(10**9))
+    newest = whole_windows([chunks], MonitoringWindow(rows=size), now=at(10**9), newest=2)
+    assert [(each.first, each.last, each.counts.rows) for each in newest] == [
+        (each.first, each.last, each.counts.rows) for each in windows[-2:]
+    ]
     total = sum(rows for _, rows in batches)
     assert sum(rows_of(windows)) <= total
     assert all(before.last <= after.first for before, after in pairwise(windows))
