@@ -94,7 +94,7 @@ def assess(results: Iterable[MonitorResult], rules: TriggerRules) -> Assessment:
         if performance is not None and lost:
             return _asks(drift, performance)
         return _drift_alone(drift, performance)
-    told = "; ".join(each.message for each in newest.values() if each.message)
+    told = "; ".join(dict.fromkeys(each.message for each in newest.values() if each.message))
     if lost:
         return Assessment(Verdict.LOSS_WITHOUT_DRIFT, told)
     outcomes = {each.outcome for each in newest.values()}

@@ -1,20 +1,12 @@
-"""What a policy asks its model's server, and what the answer says. Pure."""
+"""What a policy asks its model's server. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from mlinfra.resources import RetrainingPolicy
-from mlinfra.retraining.assessment import performance_to_check
-from mlinfra.retraining.triggers import (
-    InvalidMonitorResultError,
-    MonitorOutcome,
-    MonitorResult,
-    RetrainingTrigger,
-)
+from mlinfra.retraining.server_check import CheckBody, check_body
+from mlinfra.retraining.triggers import MonitorResult
 
-MONITORS = (RetrainingTrigger.DRIFT, RetrainingTrigger.PERFORMANCE)
 NO_SERVER = "no version of the model in Production is served: spec.serving of its ModelVersion asks for it"
 
 
@@ -32,7 +24,7 @@ class Ask:
     namespace: str
     model: str
     url: str | None
-    body: Mapping[str, Any]
+    body: CheckBody
     interval: float
     timeout: float
 
@@ -48,11 +40,7 @@ class Checked:
 def ask_of(policy: RetrainingPolicy) -> Ask | None:
     """What to ask for a policy; None where it watches nothing."""
     spec = policy.spec
-    checks = {
-        "drift": spec.drift,
-        "performance": performance_to_check(spec.drift, spec.performance),
-    }
-    body = {name: check.to_wire() for name, check in checks.items() if check is not None}
+    body = check_body(spec.drift, spec.performance)
     if not body:
         return None
     return Ask(
@@ -63,35 +51,3 @@ def ask_of(policy: RetrainingPolicy) -> Ask | None:
         interval=float(spec.monitoring.interval_seconds),
         timeout=float(spec.monitoring.timeout_seconds),
     )
-
-
-def results_of(ask: Ask, report: object, *, now: datetime) -> tuple[MonitorResult, ...]:
-    """What a server's report says of each monitor that was asked for.
-
-    A part of it that cannot be read is an error of its monitor, and no reason to train.
-    """
-    found = report if isinstance(report, Mapping) else {}
-    results = []
-    for trigger in _asked(ask):
-        part = found.get(trigger.value)
-        try:
-            result = MonitorResult.of_wire(part.get("result", part) if isinstance(part, Mapping) else part)
-        except InvalidMonitorResultError as error:
-            results.append(_failed(trigger, f"the server's answer cannot be read: {error}", now=now))
-            continue
-        # A server that confuses its monitors must not make drift of a loss of performance.
-        results.append(replace(result, trigger=trigger))
-    return tuple(results)
-
-
-def failures_of(ask: Ask, message: str, *, now: datetime) -> tuple[MonitorResult, ...]:
-    """The results of a check that was not answered."""
-    return tuple(_failed(trigger, message, now=now) for trigger in _asked(ask))
-
-
-def _failed(trigger: RetrainingTrigger, message: str, *, now: datetime) -> MonitorResult:
-    return MonitorResult(trigger, MonitorOutcome.ERROR, now, message=message)
-
-
-def _asked(ask: Ask) -> tuple[RetrainingTrigger, ...]:
-    return tuple(trigger for trigger in MONITORS if trigger.value in ask.body)

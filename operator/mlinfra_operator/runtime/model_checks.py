@@ -1,23 +1,19 @@
 """Asks model servers what their monitors say, beside the work queue: a slow server holds up nobody."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import quote
 
 import httpx
 
-from mlinfra_operator.retrainingpolicy.checks import NO_SERVER, Ask, Checked, failures_of, results_of
+from mlinfra.retraining.server_check import check_server, failures_of
+from mlinfra_operator.retrainingpolicy.checks import NO_SERVER, Ask, Checked
 from mlinfra_operator.runtime.cache import Key
 from mlinfra_operator.serving.builder import PORT
 
 CONCURRENT = 16
-MAX_ANSWER_BYTES = 4 * 1024 * 1024
-OK = 200
-TOLD_CHARACTERS = 300
 
 logger = logging.getLogger(__name__)
 
@@ -112,31 +108,6 @@ class ModelChecks:
         address = self._address_of(ask.namespace, ask.model)
         url = ask.url or (f"http://{address}:{PORT}" if address is not None else None)
         if url is None:
-            return Checked(now, failures_of(ask, NO_SERVER, now=now))
-        try:
-            async with asyncio.timeout(ask.timeout):
-                report = await self._ask(f"{url}/v2/models/{quote(ask.model, safe='')}/monitoring", ask)
-        except TimeoutError:
-            return Checked(now, failures_of(ask, f"{url} does not answer in {ask.timeout:g} s", now=now))
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            told = f"{url}: {error or type(error).__name__}"
-            return Checked(now, failures_of(ask, told, now=now))
-        return Checked(now, results_of(ask, report, now=now))
-
-    async def _ask(self, url: str, ask: Ask) -> object:
-        """The report.
-
-        Raises:
-            ValueError: the answer is an error, too long, or no JSON.
-        """
-        async with self._client.stream("POST", url, json=dict(ask.body), timeout=ask.timeout) as answer:
-            body = b""
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise ValueError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
-        if answer.status_code != OK:
-            text = body.decode(errors="replace")[:TOLD_CHARACTERS]
-            raise ValueError(f"HTTP {answer.status_code}: {text}")
-        report: object = json.loads(body)
-        return report
+            return Checked(now, failures_of(ask.body, NO_SERVER, now=now))
+        results = await check_server(self._client, url, ask.model, ask.body, timeout=ask.timeout, now=now)
+        return Checked(now, results)

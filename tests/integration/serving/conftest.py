@@ -4,9 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from servers.model_server import ModelServer, linear_model
+from integration.serving.adder_traffic import FEATURES, normal
+from servers.model_server import ModelServer, learnt_metadata, linear_model
+
+from mlinfra.monitoring.profile import PROFILE_FILE, HeldOut, build_profile
 
 Start = Callable[..., ModelServer]
+Started = Callable[..., ModelServer]
 
 
 @pytest.fixture
@@ -33,3 +37,29 @@ def adder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     server = ModelServer(environment, folder / "server.log")
     yield server.start()
     server.stop()
+
+
+@pytest.fixture
+def start(start_server: Start, tmp_path: Path) -> Started:
+    """Starts servers of one model with a reference profile, that log what they answer and count it."""
+    model = linear_model(tmp_path / "adder.onnx", features=2, window=1, metadata=learnt_metadata(FEATURES))
+    learnt, held_out = normal(2000, 1), normal(500, 2)
+    outputs = held_out.sum(axis=1, keepdims=True)
+    profile = build_profile(
+        {name: learnt[:, place] for place, name in enumerate(FEATURES)},
+        HeldOut(
+            {name: held_out[:, place] for place, name in enumerate(FEATURES)}, outputs, outputs[:, 0] + 0.1
+        ),
+        performance={"mae": 0.1},
+    )
+    (tmp_path / PROFILE_FILE).write_bytes(profile.to_json())
+
+    def started(**environment: str) -> ModelServer:
+        return start_server(
+            MLINFRA_SERVED_MODEL=str(model),
+            MLINFRA_PREDICTION_LOG_URI=str(tmp_path / "log"),
+            MLINFRA_MONITORING_URI=(tmp_path / "monitoring").as_uri(),
+            **{"MLINFRA_SERVING_LOG_SECONDS": "0.1", "POD_NAME": "one"} | environment,
+        )
+
+    return started

@@ -3,23 +3,19 @@
 import json
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
-from integration.serving.conftest import Start
+from integration.serving.adder_traffic import FEATURES, MODEL, ROWS, infer, normal
+from integration.serving.conftest import Started
 from prometheus_client.parser import text_string_to_metric_families
-from servers.model_server import ModelServer, learnt_metadata, linear_model
+from servers.model_server import ModelServer
 
 from mlinfra.features import FeatureStore
-from mlinfra.monitoring.profile import PROFILE_FILE, HeldOut, build_profile
+from mlinfra.monitoring.profile import PROFILE_FILE
 
-MODEL = "/v2/models/adder"
-FEATURES = ["open", "close"]
-ROWS = 400
 DRIFT = {"method": "PSI", "threshold": 0.3, "window": {"rows": 400}, "breachedWindows": 1, "ofWindows": 1}
 PERFORMANCE = {
     "metric": "mae",
@@ -28,53 +24,6 @@ PERFORMANCE = {
     "breachedWindows": 1,
     "ofWindows": 1,
 }
-Started = Callable[..., ModelServer]
-
-
-def normal(rows: int, seed: int, mean: float = 0.0) -> np.ndarray[Any, Any]:
-    return np.random.default_rng(seed).normal(mean, size=(rows, 2)).astype(np.float32)
-
-
-@pytest.fixture
-def start(start_server: Start, tmp_path: Path) -> Started:
-    model = linear_model(tmp_path / "adder.onnx", features=2, window=1, metadata=learnt_metadata(FEATURES))
-    learnt, held_out = normal(2000, 1), normal(500, 2)
-    outputs = held_out.sum(axis=1, keepdims=True)
-    profile = build_profile(
-        {name: learnt[:, place] for place, name in enumerate(FEATURES)},
-        HeldOut(
-            {name: held_out[:, place] for place, name in enumerate(FEATURES)}, outputs, outputs[:, 0] + 0.1
-        ),
-        performance={"mae": 0.1},
-    )
-    (tmp_path / PROFILE_FILE).write_bytes(profile.to_json())
-
-    def started(**environment: str) -> ModelServer:
-        return start_server(
-            MLINFRA_SERVED_MODEL=str(model),
-            MLINFRA_PREDICTION_LOG_URI=str(tmp_path / "log"),
-            MLINFRA_MONITORING_URI=(tmp_path / "monitoring").as_uri(),
-            **{"MLINFRA_SERVING_LOG_SECONDS": "0.1", "POD_NAME": "one"} | environment,
-        )
-
-    return started
-
-
-def infer(server: ModelServer, rows: np.ndarray[Any, Any], *, id: str, hour: int = 0) -> list[float]:
-    """Predict, and give the answers; IDs are ``id:0``, ``id:1``, ..."""
-    tensor = {
-        "name": "features",
-        "datatype": "FP32",
-        "shape": [len(rows), 1, 2],
-        "data": rows.ravel().tolist(),
-    }
-    moment = {"event_timestamp": f"2026-01-05T{hour:02}:00:00Z"}
-    answer = httpx.post(
-        f"{server.url}{MODEL}/infer", json={"inputs": [tensor], "id": id, "parameters": moment}
-    )
-    assert answer.status_code == 200, answer.text
-    values: list[float] = answer.json()["outputs"][0]["data"]
-    return values
 
 
 def label(server: ModelServer, id: str, values: list[float], *, off: float) -> dict[str, Any]:

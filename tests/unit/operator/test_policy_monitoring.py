@@ -13,12 +13,13 @@ from unit.operator.test_retrainingpolicy_plan import NOW, child, planned, policy
 
 from mlinfra.resources import RetrainingPolicy
 from mlinfra.resources.names import CLOSE_BREAKER_ANNOTATION, EVIDENCE_ANNOTATION
+from mlinfra.retraining.server_check import results_of
 from mlinfra.retraining.triggers import FeatureScore, MonitorOutcome, MonitorResult, RetrainingTrigger
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import find
 from mlinfra_operator.monitor_evidence import evidence_of, of_annotation, result_of
 from mlinfra_operator.retrainingpolicy.builder import build_training_job
-from mlinfra_operator.retrainingpolicy.checks import Ask, ask_of, results_of
+from mlinfra_operator.retrainingpolicy.checks import Ask, ask_of
 from mlinfra_operator.retrainingpolicy.observed import child_of
 from mlinfra_operator.retrainingpolicy.plan import Plan, RollBack
 from mlinfra_operator.retrainingpolicy.promotions import Production
@@ -63,9 +64,9 @@ def test_an_answer_that_cannot_be_read_is_an_error_and_trains_nothing() -> None:
     assert ask is not None
     drift = result("drift", "ok", 0.1)
     for report in (None, [], {}, {"drift": 5}, {"drift": {"result": {"outcome": "fine"}}}):
-        outcomes = [each.outcome for each in results_of(ask, report, now=NOW)]
+        outcomes = [each.outcome for each in results_of(ask.body, report, now=NOW)]
         assert outcomes == [MonitorOutcome.ERROR, MonitorOutcome.ERROR]
-    mixed = results_of(ask, {"drift": {"result": drift.to_wire()}, "performance": None}, now=NOW)
+    mixed = results_of(ask.body, {"drift": {"result": drift.to_wire()}, "performance": None}, now=NOW)
     assert mixed[0] == drift
     assert mixed[1].outcome is MonitorOutcome.ERROR
 

@@ -1,0 +1,347 @@
+"""The retraining loop without Kubernetes: a RetrainingPolicy's decision, and the trainer, in one process."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from mlinfra.errors import MlinfraError
+from mlinfra.features.files import make_folder, replace_file
+from mlinfra.retraining.assessment import Verdict, assess, trigger_rules
+from mlinfra.retraining.config import RetrainingConfig
+from mlinfra.retraining.decision import Hold, Start, Training, decide
+from mlinfra.retraining.server_check import check_body, check_server
+from mlinfra.retraining.triggers import MonitorResult, Request, RetrainingTrigger
+
+CHECK_TIMEOUT_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 60.0
+TRAININGS_REMEMBERED = 100
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(Protocol):
+    """What trains: `mlinfra.training.TrainingOrchestrator`."""
+
+    def train_model(
+        self, model_name: str, *, auto_promote: bool, min_accuracy_for_promotion: float
+    ) -> Awaitable[dict[str, Any]]:
+        """Train, register and promote."""
+        ...
+
+
+class PipelineStateError(MlinfraError):
+    """What the pipeline kept of its trainings cannot be read or written."""
+
+
+class RetrainingPipeline:
+    """Trains a model again by the clock, on drift, on a loss of performance, or when asked.
+
+    Drift and performance are asked of the model's server. What was trained when is kept beside the log, so a
+    pipeline that starts again goes on where it stopped; of the scheduled trainings that it missed it makes
+    one. It runs in the event loop it was started in.
+
+    Args:
+        config: what to watch, and when to train.
+        trainer: what trains.
+        clock: the time now.
+    """
+
+    def __init__(
+        self,
+        config: RetrainingConfig,
+        trainer: Trainer,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.config = config
+        self._trainer = trainer
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+        self._training = asyncio.Lock()
+        self._trainings: list[Training] = []
+        self._since: datetime | None = None
+        self._last_check: datetime | None = None
+        self._results: tuple[MonitorResult, ...] = ()
+        self._told = ""
+        self._log: logging.Handler | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._task is not None and not self._task.done()
+
+    def status(self) -> dict[str, Any]:
+        """``is_running``, ``config``, and when it last trained and checked and next trains by the clock."""
+        last = self._trainings[-1].started if self._trainings else None
+        return {
+            "is_running": self.is_running,
+            "is_training": self._training.locked(),
+            "config": self.config.to_wire(),
+            "last_training_time": _iso(last),
+            "last_drift_check_time": _iso(self._last_check),
+            "next_training_time": _iso(self._next_scheduled()) if self.is_running else None,
+            "monitors": [each.to_wire() for each in self._results],
+        }
+
+    async def start(self) -> None:
+        """Run in the background, until `stop`; one that runs already goes on.
+
+        Raises:
+            PipelineStateError: what an earlier one kept cannot be read, or its folder not written.
+        """
+        if self.is_running:
+            return
+        self._remember()
+        self._open_log()
+        self._since = self._since or self._clock()
+        self._keep()
+        logger.info("Retraining of %s started", self.config.model_name)
+        self._task = asyncio.create_task(self._run(), name=f"retraining-{self.config.model_name}")
+
+    async def stop(self) -> None:
+        """End; a training that it started ends after its batch, and promotes nothing."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            logger.info("Retraining of %s stopped", self.config.model_name)
+        self._close_log()
+
+    async def trigger_retraining(
+        self, trigger: RetrainingTrigger | str = RetrainingTrigger.MANUAL
+    ) -> dict[str, Any]:
+        """Train now, whether or not the pipeline runs.
+
+        Args:
+            trigger: what is told as the cause.
+
+        Returns:
+            As `mlinfra.training.TrainingOrchestrator.train_model`, and ``trigger``; where a training is
+            active, ``success`` False with the reason ``TrainingActive``.
+
+        Raises:
+            ValueError: there is no such trigger.
+            PipelineStateError: the training cannot be recorded; nothing was trained.
+        """
+        cause = RetrainingTrigger(trigger)
+        if not self.is_running:
+            self._remember()
+        alone = self._log is None
+        if alone:
+            self._open_log()
+        try:
+            now = self._clock()
+            return await self._train(Request(cause, now.isoformat(), "asked for by a caller"))
+        finally:
+            if alone and not self.is_running:
+                self._close_log()
+
+    async def _run(self) -> None:
+        # A connection that is kept would stay with a server that is being replaced.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(trust_env=False, limits=limits) as client:
+            while True:
+                try:
+                    await self._step(client)
+                except MlinfraError as error:
+                    logger.error("Retraining goes on after an error: %s", error)
+                except Exception:
+                    logger.exception("Retraining of %s ends", self.config.model_name)
+                    raise
+                await asyncio.sleep(self._wait())
+
+    async def _step(self, client: httpx.AsyncClient) -> None:
+        """Observe, decide, act."""
+        now = self._clock()
+        await self._check(client, now)
+        requests = [*self._scheduled(now), *self._asked()]
+        decided = decide(requests, self._trainings, self.config.limits, now)
+        if isinstance(decided, Start):
+            await self._train(decided.request)
+        elif isinstance(decided, Hold):
+            self._tell(f"{decided.reason}: {decided.message}")
+
+    async def _check(self, client: httpx.AsyncClient, now: datetime) -> None:
+        body = check_body(self.config.drift, self.config.performance)
+        due = self._last_check is None or now - self._last_check >= timedelta(
+            seconds=self.config.check_interval_seconds
+        )
+        if not body or not due:
+            return
+        self._results = await check_server(
+            client,
+            self.config.server_url.rstrip("/"),
+            self.config.model_name,
+            body,
+            timeout=CHECK_TIMEOUT_SECONDS,
+            now=now,
+        )
+        self._last_check = now
+
+    def _asked(self) -> list[Request]:
+        if not self._results:
+            return []
+        assessment = assess(self._results, trigger_rules(self.config.drift, self.config.performance))
+        if assessment.verdict is not Verdict.HEALTHY or self._told:
+            self._tell(f"{assessment.verdict.value}: {assessment.message}")
+        return [assessment.request] if assessment.request is not None else []
+
+    def _scheduled(self, now: datetime) -> list[Request]:
+        if not self.config.enable_scheduled:
+            return []
+        cron, after = self.config.cron, self._scheduled_after(now)
+        due = cron.latest(now, after=after) if cron is not None else after + self.config.interval
+        if due is None or due > now:
+            return []
+        message = f"scheduled for {due.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return [Request(RetrainingTrigger.SCHEDULED, due.isoformat(), message, due)]
+
+    def _scheduled_after(self, now: datetime) -> datetime:
+        """The training, or the first start, that the next scheduled one follows."""
+        started = max((each.started for each in self._trainings), default=None)
+        return started or self._since or now
+
+    def _next_scheduled(self) -> datetime | None:
+        if not self.config.enable_scheduled:
+            return None
+        after = self._scheduled_after(self._clock())
+        cron = self.config.cron
+        return cron.next(after) if cron is not None else after + self.config.interval
+
+    def _wait(self) -> float:
+        """Seconds until something may be due."""
+        now = self._clock()
+        waits = [LONGEST_WAIT_SECONDS, self.config.check_interval_seconds]
+        if (due := self._next_scheduled()) is not None:
+            waits.append(max((due - now).total_seconds(), 0.0))
+        return max(min(waits), 0.05)
+
+    async def _train(self, request: Request) -> dict[str, Any]:
+        if self._training.locked():
+            message = "a training of this pipeline is active; wait until it has come to its end"
+            return {
+                "success": False,
+                "error": message,
+                "reason": "TrainingActive",
+                "trigger": request.trigger.value,
+            }
+        async with self._training:
+            reached = max((each.window_end for each in request.evidence), default=None)
+            name = f"{self.config.model_name}-{len(self._trainings) + 1}"
+            self._trainings.append(Training(name, self._clock(), active=False, events_until=reached))
+            # Before it begins: a pipeline that is killed in a training does not start it a second time.
+            self._keep()
+            logger.info("Training by trigger %s: %s", request.trigger.value, request.message)
+            result = await self._trainer.train_model(
+                self.config.model_name,
+                auto_promote=self.config.auto_promote_to_production,
+                min_accuracy_for_promotion=self.config.least_accuracy,
+            )
+            result = {**result, "trigger": request.trigger.value}
+            if result["success"]:
+                logger.info(
+                    "Version %s of %s is in stage %s: %s",
+                    result["version"],
+                    self.config.model_name,
+                    result["stage"],
+                    result["promotion_reason"],
+                )
+            else:
+                logger.error("Training failed (%s): %s", result["reason"], result["error"])
+            return result
+
+    def _tell(self, message: str) -> None:
+        """Log what changed since it was told last."""
+        if message != self._told:
+            logger.info(message)
+        self._told = message
+
+    @property
+    def _state_file(self) -> Path:
+        return self.config.log_folder / f"{self.config.model_name}.json"
+
+    def _remember(self) -> None:
+        try:
+            kept: Mapping[str, Any] = json.loads(self._state_file.read_text())
+            self._since = datetime.fromisoformat(kept["since"]) if kept["since"] else None
+            self._trainings = [
+                Training(
+                    each["name"],
+                    datetime.fromisoformat(each["started"]),
+                    active=False,
+                    events_until=datetime.fromisoformat(each["eventsUntil"]) if each["eventsUntil"] else None,
+                )
+                for each in kept["trainings"]
+            ]
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PipelineStateError(
+                f"{self._state_file} cannot be read ({error}); without it a training could be made twice. "
+                "Repair it, or remove it to begin anew."
+            ) from error
+
+    def _keep(self) -> None:
+        kept = {
+            "since": _iso(self._since),
+            "trainings": [
+                {"name": each.name, "started": _iso(each.started), "eventsUntil": _iso(each.events_until)}
+                for each in self._trainings[-TRAININGS_REMEMBERED:]
+            ],
+        }
+        try:
+            make_folder(self.config.log_folder)
+            replace_file(self._state_file, json.dumps(kept, indent=2).encode())
+        except OSError as error:
+            raise PipelineStateError(f"{self._state_file} cannot be written: {error}") from error
+
+    def _open_log(self) -> None:
+        if self._log is not None:
+            return
+        path = self.config.log_folder / f"{self.config.model_name}.log"
+        try:
+            make_folder(self.config.log_folder)
+            self._log = logging.FileHandler(path, encoding="utf-8", delay=True)
+        except OSError as error:
+            raise PipelineStateError(f"{path} cannot be written: {error}") from error
+        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(self._log)
+        logger.setLevel(logging.INFO)
+
+    def _close_log(self) -> None:
+        if self._log is not None:
+            logger.removeHandler(self._log)
+            self._log.close()
+            self._log = None
+
+
+def get_retraining_pipeline(
+    config: RetrainingConfig | None = None, *, trainer: Trainer | None = None
+) -> RetrainingPipeline:
+    """A pipeline; what is not given keeps its default.
+
+    Args:
+        config: what to watch, and when to train.
+        trainer: what trains; a `mlinfra.training.TrainingOrchestrator` with walk-forward validation on the
+            example data where absent.
+    """
+    if trainer is None:
+        from mlinfra.training.example import example_data
+        from mlinfra.training.orchestrator import TrainingOrchestrator
+
+        data, validation = example_data()
+        walk_forward = validation.model_copy(update={"strategy": "WalkForward"})
+        trainer = TrainingOrchestrator(data_config=data, validation_config=walk_forward)
+    return RetrainingPipeline(config or RetrainingConfig(), trainer)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None
