@@ -103,10 +103,9 @@ def _of_own_resource(obj: Object) -> Summary:
     ready = conditions.get("Ready", {})
     phase = _status(obj).get("phase") or ""
     told = next(
-        (found for type_ in ("Failed", "Stalled", "Reconciling") if (found := _true(conditions, type_))), None
+        (found for type_ in ("Failed", "Stalled", "Reconciling") if (found := _true(conditions, type_))),
+        ready,
     )
-    if told is None:
-        told = ready if ready.get("status") != "True" else {"reason": ready.get("reason")}
     return Summary(phase, ready.get("status", ""), told.get("reason") or "", told.get("message") or "")
 
 

@@ -42,9 +42,13 @@ OWN = {
         ),
         Summary("Failed", "False", "Bad", "exit 78"),
     ),
-    "ready tells no message": (
-        obj("ModelVersion", phase="Production", conditions=[condition("Ready", "True", "InStage", "fine")]),
-        Summary("Production", "True", "InStage", ""),
+    "ready": (
+        obj(
+            "ModelVersion",
+            phase="Production",
+            conditions=[condition("Ready", "True", "Promoted", "in Production")],
+        ),
+        Summary("Production", "True", "Promoted", "in Production"),
     ),
     "not ready, and nothing else": (
         obj("RetrainingPolicy", phase="Held", conditions=[condition("Ready", "False", "Cooldown", "later")]),

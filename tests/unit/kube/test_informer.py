@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlinfra.kube import ApiError, WatchEvent
-from mlinfra.kube.informer import Informer
+from mlinfra.kube.informer import Informer, running
 from mlinfra.kube.resource import PODS
 
 
@@ -92,3 +92,28 @@ async def test_a_deletion_carries_the_last_state() -> None:
     seen, informer = await changes_of(client)
     assert seen == [("ADDED", "a"), ("DELETED", "a")]
     assert informer.objects == {}
+
+
+def informer_of(client: ScriptedClient) -> Informer:
+    return Informer(client, PODS, on_change=lambda *_: None)  # type: ignore[arg-type]
+
+
+async def test_a_block_with_running_informers_begins_when_all_are_complete_and_ends_them() -> None:
+    informers = [informer_of(ScriptedClient(([pod(name, 1)], []))) for name in "ab"]
+    before = asyncio.all_tasks()
+    async with running(*informers):
+        assert [list(each.objects) for each in informers] == [[("ns", "a")], [("ns", "b")]]
+    assert asyncio.all_tasks() == before
+
+
+async def test_an_exception_of_the_block_leaves_it_as_it_is() -> None:
+    with pytest.raises(KeyError, match="own"):
+        async with running(informer_of(ScriptedClient(([], [])))):
+            raise KeyError("own")
+
+
+async def test_an_informer_that_cannot_go_on_ends_the_block() -> None:
+    broken = informer_of(ScriptedClient())
+    with pytest.raises(BaseExceptionGroup):
+        async with running(broken):
+            raise AssertionError("it never was complete")
