@@ -8,6 +8,8 @@ from typing import Any
 
 Object = Mapping[str, Any]
 
+LONGEST_LINE = 200
+LEFT_OUT = " … "
 SECONDS_OF = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 SMALLEST_WITHOUT_REST = 10
 """From so many of a unit on, an age is told in that unit alone."""
@@ -31,8 +33,12 @@ class Summary:
 
     @property
     def why(self) -> str:
-        """Reason and message in one."""
-        return ": ".join(part for part in (self.reason, self.message) if part)
+        """Reason and message in one line; of a long one, such as the end of a log, beginning and end."""
+        line = " ".join(": ".join(part for part in (self.reason, self.message) if part).split())
+        if len(line) <= LONGEST_LINE:
+            return line
+        half = (LONGEST_LINE - len(LEFT_OUT)) // 2
+        return f"{line[:half]}{LEFT_OUT}{line[-half:]}"
 
 
 def summary_of(obj: Object, kind: str | None = None) -> Summary:

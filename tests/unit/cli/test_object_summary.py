@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlinfra.cli.object_summary import Summary, age_of, summary_of
+from mlinfra.cli.object_summary import LONGEST_LINE, Summary, age_of, summary_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -144,6 +144,20 @@ CHILDREN = {
 @pytest.mark.parametrize(("found", "expected"), [*OWN.values(), *CHILDREN.values()], ids=[*OWN, *CHILDREN])
 def test_summary(found: dict[str, Any], expected: Summary) -> None:
     assert summary_of(found) == expected
+
+
+@given(st.text(), st.text())
+def test_why_is_one_short_line(reason: str, message: str) -> None:
+    why = Summary(reason=reason, message=message).why
+    assert len(why.splitlines()) <= 1
+    assert len(why) <= LONGEST_LINE
+
+
+def test_of_a_long_message_beginning_and_end_are_told() -> None:
+    why = Summary(reason="Failed", message="exit code 3: " + "epoch\n" * 99 + "out of memory").why
+    assert why.startswith("Failed: exit code 3: epoch epoch")
+    assert " … " in why
+    assert why.endswith("out of memory")
 
 
 @pytest.mark.parametrize(
