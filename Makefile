@@ -47,6 +47,7 @@ lint: install ## Style, import directions, and whether the generated files are c
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m mlinfra.resources.crd --check crds/
+	@$(BIN)/python -m mlinfra.resources.api_docs --check docs/api.md
 
 .PHONY: typecheck
 typecheck: install ## Types, strictly
@@ -58,8 +59,9 @@ fmt: install ## Format the code
 	@$(BIN)/ruff format .
 
 .PHONY: crds
-crds: install ## Generate crds/ from the resource models
+crds: install ## Generate crds/ and docs/api.md from the resource models
 	@$(BIN)/python -m mlinfra.resources.crd crds/
+	@$(BIN)/python -m mlinfra.resources.api_docs docs/api.md
 
 .PHONY: bench
 bench: install ## Measure side by side on this machine: all, or make bench NAME="online_store import_time"
