@@ -1,6 +1,6 @@
 """What a pipeline watches, and when it trains."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -135,10 +135,6 @@ class RetrainingConfig:
     def limits(self) -> Limits:
         """What is allowed."""
         return Limits(cooldown=timedelta(hours=self.cooldown_hours), max_runs_per_day=self.max_runs_per_day)
-
-    def changed(self, **changes: Any) -> "RetrainingConfig":
-        """The same with other values."""
-        return replace(self, **changes)
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON, under the names of the attributes."""

@@ -68,7 +68,7 @@ class Learner:
     keys: RowKeys
     training_days: int | None = None
     rows: LabelledRows = field(init=False)
-    trained: dict[tuple[int, int], Learnt] = field(init=False, default_factory=dict)
+    trained: dict[bytes, Learnt] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rows = labelled_rows(self.frame, self.config.data, self.keys)
@@ -90,9 +90,7 @@ class Learner:
         if self.training_days is not None:
             oldest = known_until - np.timedelta64(self.training_days, "D")
         seen = np.flatnonzero((self.rows.time <= known_until) & (self.rows.time >= oldest))
-        key = (int(seen[0]), int(seen[-1])) if len(seen) else (0, 0)
-        # Of several entities the first and the last row do not tell which rows lie between.
-        key = (hash(seen.tobytes()), len(seen)) if self.keys.entity else key
+        key = seen.tobytes()
         if key not in self.trained:
             self.trained[key] = self._train(seen)
         return self.trained[key]
