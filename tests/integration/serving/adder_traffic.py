@@ -6,6 +6,9 @@ import httpx
 import numpy as np
 from servers.model_server import ModelServer
 
+from mlinfra.monitoring.profile import HeldOut, ReferenceProfile, build_profile
+from mlinfra.monitoring.references import columns_of
+
 MODEL = "/v2/models/adder"
 FEATURES = ["open", "close"]
 ROWS = 400
@@ -15,8 +18,22 @@ def normal(rows: int, seed: int, mean: float = 0.0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).normal(mean, size=(rows, 2)).astype(np.float32)
 
 
+def adder_profile() -> ReferenceProfile:
+    """Of the model, learnt from `normal` rows; its answers were 0.1 less than the labels."""
+    learnt, held_out = normal(2000, 1), normal(500, 2)
+    outputs = held_out.sum(axis=1, keepdims=True)
+    columns = [columns_of(FEATURES, rows) for rows in (learnt, held_out)]
+    right = HeldOut(columns[1], outputs, outputs[:, 0] + 0.1)
+    return build_profile(columns[0], right, performance={"mae": 0.1})
+
+
 def infer(server: ModelServer, rows: np.ndarray[Any, Any], *, id: str, hour: int = 0) -> list[float]:
     """Predict, and give the answers; IDs are ``id:0``, ``id:1``, ..."""
+    return infer_at(f"{server.url}{MODEL}", rows, id=id, hour=hour)
+
+
+def infer_at(url: str, rows: np.ndarray[Any, Any], *, id: str, hour: int = 0) -> list[float]:
+    """As `infer`, of a model's address."""
     tensor = {
         "name": "features",
         "datatype": "FP32",
@@ -24,9 +41,14 @@ def infer(server: ModelServer, rows: np.ndarray[Any, Any], *, id: str, hour: int
         "data": rows.ravel().tolist(),
     }
     moment = {"event_timestamp": f"2026-01-05T{hour:02}:00:00Z"}
-    answer = httpx.post(
-        f"{server.url}{MODEL}/infer", json={"inputs": [tensor], "id": id, "parameters": moment}
-    )
+    answer = httpx.post(f"{url}/infer", json={"inputs": [tensor], "id": id, "parameters": moment})
     assert answer.status_code == 200, answer.text
     values: list[float] = answer.json()["outputs"][0]["data"]
     return values
+
+
+def label_at(url: str, id: str, values: list[float], *, off: float) -> dict[str, Any]:
+    """Tell the labels of `infer_at`: the answers, and ``off`` more."""
+    body = [{"id": f"{id}:{row}", "label": value + off} for row, value in enumerate(values)]
+    found: dict[str, Any] = httpx.post(f"{url}/feedback", json=body, timeout=30).json()
+    return found

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from integration.serving.adder_traffic import FEATURES, normal
+from integration.serving.adder_traffic import FEATURES, adder_profile
 from servers.model_server import ModelServer, learnt_metadata, linear_model
 
-from mlinfra.monitoring.profile import PROFILE_FILE, HeldOut, build_profile
+from mlinfra.monitoring.profile import PROFILE_FILE
 
 Start = Callable[..., ModelServer]
 Started = Callable[..., ModelServer]
@@ -43,16 +43,7 @@ def adder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
 def start(start_server: Start, tmp_path: Path) -> Started:
     """Starts servers of one model with a reference profile, that log what they answer and count it."""
     model = linear_model(tmp_path / "adder.onnx", features=2, window=1, metadata=learnt_metadata(FEATURES))
-    learnt, held_out = normal(2000, 1), normal(500, 2)
-    outputs = held_out.sum(axis=1, keepdims=True)
-    profile = build_profile(
-        {name: learnt[:, place] for place, name in enumerate(FEATURES)},
-        HeldOut(
-            {name: held_out[:, place] for place, name in enumerate(FEATURES)}, outputs, outputs[:, 0] + 0.1
-        ),
-        performance={"mae": 0.1},
-    )
-    (tmp_path / PROFILE_FILE).write_bytes(profile.to_json())
+    (tmp_path / PROFILE_FILE).write_bytes(adder_profile().to_json())
 
     def started(**environment: str) -> ModelServer:
         return start_server(

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from integration.serving.adder_traffic import FEATURES, MODEL, ROWS, infer, normal
+from integration.serving.adder_traffic import FEATURES, MODEL, ROWS, infer, label_at, normal
 from integration.serving.conftest import Started
 from prometheus_client.parser import text_string_to_metric_families
 from servers.model_server import ModelServer
@@ -27,9 +27,7 @@ PERFORMANCE = {
 
 
 def label(server: ModelServer, id: str, values: list[float], *, off: float) -> dict[str, Any]:
-    body = [{"id": f"{id}:{row}", "label": value + off} for row, value in enumerate(values)]
-    found: dict[str, Any] = httpx.post(f"{server.url}{MODEL}/feedback", json=body, timeout=30).json()
-    return found
+    return label_at(f"{server.url}{MODEL}", id, values, off=off)
 
 
 def check(server: ModelServer, **policies: Any) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""A policy asks the real model server in its pod what became of real traffic, and trains on what it says."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import onnx
+import pytest
+from integration.operator.manifests import condition, retraining_policy
+from integration.operator.served.versions import serving, version
+from integration.serving.adder_traffic import FEATURES, ROWS, adder_profile, infer_at, label_at, normal
+from servers.model_server import learnt_metadata, linear_model
+
+from mlinfra.kube.resource import RETRAINING_POLICIES, TRAINING_JOBS
+from mlinfra.monitoring.profile import PROFILE_FILE
+from mlinfra.resources.names import RETRAINING_POLICY_LABEL
+from mlinfra.tracking.tracker import MlflowTracker
+
+Object = dict[str, Any]
+NEWEST = {"window": {"rows": ROWS}, "breachedWindows": 1, "ofWindows": 1}
+DRIFT = {"threshold": 0.3, **NEWEST}
+PERFORMANCE = {"metric": "mae", "threshold": 0.5, **NEWEST}
+
+
+def log_adder(uri: str, model: str, folder: Path) -> None:
+    """Version 1 of a model that adds two features, with its reference profile, as training logs it."""
+    file = linear_model(folder / "adder.onnx", features=2, window=1, metadata=learnt_metadata(FEATURES))
+    beside = {PROFILE_FILE: adder_profile().to_json()}
+    with MlflowTracker(uri, experiment_name=model) as tracker:
+        tracker.start_run()
+        tracker.register_model(tracker.log_model(onnx.load(file), "model", beside=beside), model)
+
+
+async def healthy(world: Any, eventually: Any, name: str, reason: str) -> Object:
+    """The policy, once its condition ModelHealthy has this reason."""
+
+    async def told() -> Object | None:
+        found = await world.kube.get(RETRAINING_POLICIES, name, world.namespace)
+        reasons = [each["reason"] for each in (found.get("status") or {}).get("conditions") or ()]
+        return found if reason in reasons else None
+
+    found: Object = await eventually(told, f"{name} is {reason}")
+    return found
+
+
+async def trainings(world: Any, name: str) -> list[Object]:
+    selector = f"{RETRAINING_POLICY_LABEL}={name}"
+    found: list[Object] = (await world.kube.list(TRAINING_JOBS, world.namespace, label_selector=selector))[0]
+    return found
+
+
+async def test_drift_and_loss_in_real_traffic_train_with_the_servers_scores_as_evidence(
+    world, operator, mlflow_server, unique, eventually, tmp_path
+) -> None:
+    log_adder(mlflow_server.uri, unique, tmp_path)
+    kept = {"name": "MLINFRA_PREDICTION_LOG_URI", "value": str(tmp_path / "log")}
+    await version(world, f"{unique}-1", unique, "1", stage="Production", serving={"env": [kept]})
+    endpoint = (await serving(world, eventually, f"{unique}-1", "True"))["status"]["endpoint"]
+    url = f"{endpoint}/v2/models/{unique}"
+    label_at(url, "usual", infer_at(url, normal(ROWS, 3), id="usual"), off=0.1)
+    policy = retraining_policy(
+        unique, drift=DRIFT, performance=PERFORMANCE, monitoring={"intervalSeconds": 1}
+    )
+    policy["spec"]["trainingJobTemplate"]["spec"]["suspend"] = True
+    await world.apply(policy)
+    found = await healthy(world, eventually, unique, "Healthy")
+    assert [each["outcome"] for each in found["status"]["monitors"]] == ["ok", "ok"]
+    assert await trainings(world, unique) == []
+
+    label_at(url, "far", infer_at(url, normal(ROWS, 4, mean=3.0), id="far", hour=1), off=2.0)
+    found = await healthy(world, eventually, unique, "RetrainingNeeded")
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(f"{url}/monitoring", json={"drift": DRIFT, "performance": PERFORMANCE})
+    said = answer.json()
+    results = {name: said[name]["result"] for name in ("drift", "performance")}
+    told = {each["trigger"]: each for each in found["status"]["monitors"]}
+    for name, result in results.items():
+        assert told[name]["outcome"] == result["outcome"] == "breached"
+        assert float(told[name]["score"]) == pytest.approx(result["score"], rel=1e-5)
+        assert told[name]["modelVersion"] == "1"
+        assert datetime.fromisoformat(told[name]["windowEnd"]) == datetime.fromisoformat(result["windowEnd"])
+    assert {each["name"] for each in told["drift"]["features"]} == set(FEATURES)
+    assert condition(found, "ModelHealthy")["status"] == "False"
+
+    async def lineage() -> Object | None:
+        jobs = await trainings(world, unique)
+        return jobs[0]["status"].get("lineage") if jobs and "status" in jobs[0] else None
+
+    why = await eventually(lineage, "the lineage of a training")
+    evidence = {each["trigger"]: each for each in why["evidence"]}
+    assert {name: float(each["score"]) for name, each in evidence.items()} == {
+        name: pytest.approx(result["score"], rel=1e-5) for name, result in results.items()
+    }
+    assert len(await trainings(world, unique)) == 1
