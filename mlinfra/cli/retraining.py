@@ -58,7 +58,8 @@ def backtest(
         int | None, typer.Option(min=1, help="Rows in a window of the built-in policies; 1,000 by default.")
     ] = None,
     training_days: Annotated[
-        int | None, typer.Option(min=1, help="Days of rows that a training sees; all by default.")
+        int | None,
+        typer.Option(min=1, help="Days of rows that a training sees; lastDays of its data by default."),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Write a plot: .svg, .png or .pdf.", dir_okay=False)
@@ -153,15 +154,12 @@ def _training(
         (each.spec.training_job_template for each in policies if each.spec.training_job_template), None
     )
     if file is None and template is not None and group is None and label is None:
-        found = TrainingConfig.from_spec(template.spec)
-    else:
-        changes = (Change(("data", "label"), label, "--label"),) if label is not None else ()
-        wishes = Wishes(
-            file=read_config_file(file) if file is not None else None, changes=changes, feature_group=group
-        )
-        found = TrainingConfig.from_spec(training_spec(wishes))
-    anytime: dict[str, Any] = {"start_date": None, "end_date": None, "snapshot": None}
-    return replace(found, data=found.data.model_copy(update=anytime))
+        return TrainingConfig.from_spec(template.spec)
+    changes = (Change(("data", "label"), label, "--label"),) if label is not None else ()
+    wishes = Wishes(
+        file=read_config_file(file) if file is not None else None, changes=changes, feature_group=group
+    )
+    return TrainingConfig.from_spec(training_spec(wishes))
 
 
 def _learner(config: "TrainingConfig", store: str | None, training_days: int | None) -> "Learner":
@@ -170,10 +168,13 @@ def _learner(config: "TrainingConfig", store: str | None, training_days: int | N
     from mlinfra.training.data import read_rows
     from mlinfra.training.example import write_example_if_absent
 
+    anytime: dict[str, Any] = {"start_date": None, "end_date": None, "last_days": None, "snapshot": None}
+    data = config.data.model_copy(update=anytime)
     feature_store = get_feature_store(store)
-    write_example_if_absent(feature_store, config.data.feature_group)
-    rows = read_rows(feature_store, config.data)
-    return Learner(config, rows.frame, rows.keys, training_days=training_days)
+    write_example_if_absent(feature_store, data.feature_group)
+    rows = read_rows(feature_store, data)
+    days = training_days if training_days is not None else config.data.last_days
+    return Learner(replace(config, data=data), rows.frame, rows.keys, training_days=days)
 
 
 def _write_plot(path: Path, replays: "list[Replay]", learner: "Learner") -> None:

@@ -88,6 +88,8 @@ SPEC_FLAGS = (
     Flag("data.startDate", str, DATA, ("--start-date",), "First date of the data.", metavar="YYYY-MM-DD"),
     Flag("data.endDate", str, DATA, ("--end-date",), "Last date of the data, included.",
          metavar="YYYY-MM-DD"),
+    Flag("data.lastDays", int, DATA, ("--last-days",),
+         "Only the rows of so many days up to the newest one, or to the last date."),
     Flag("data.snapshot", str, DATA, ("--snapshot",),
          "Snapshot of the feature store, by ID or name, to learn from instead of dates."),
     Flag("data.windowLength", int, DATA, ("--window",),

@@ -33,7 +33,8 @@ INT8_WITHOUT_ONNX = "int8 is a copy of the ONNX graph: leave onnx on, or int8 of
 ClassWeights = Literal["None", "Balanced"]
 
 
-SNAPSHOT_WITH_DATES = "a snapshot says which rows there are: leave out startDate and endDate"
+SNAPSHOT_WITH_DATES = "a snapshot says which rows there are: leave out startDate, endDate and lastDays"
+TWO_BEGINNINGS = "either startDate or lastDays says where the rows begin"
 
 
 class ModelArchitecture(ResourceModel):
@@ -69,8 +70,13 @@ class TrainingData(ResourceModel):
                     "message": "the label must not be one of the features",
                 },
                 {
-                    "rule": "!has(self.snapshot) || !(has(self.startDate) || has(self.endDate))",
+                    "rule": "!has(self.snapshot)"
+                    " || !(has(self.startDate) || has(self.endDate) || has(self.lastDays))",
                     "message": SNAPSHOT_WITH_DATES,
+                },
+                {
+                    "rule": "!has(self.startDate) || !has(self.lastDays)",
+                    "message": TWO_BEGINNINGS,
                 },
             ]
         }
@@ -105,6 +111,15 @@ class TrainingData(ResourceModel):
     end_date: Annotated[Date | None, Field(description="Last date of the data (inclusive), YYYY-MM-DD.")] = (
         None
     )
+    last_days: Annotated[
+        Integer | None,
+        Field(
+            ge=1,
+            le=100_000,
+            description="Only the rows of so many days up to the newest one, or to endDate: what a policy "
+            "trains again on moves with the data.",
+        ),
+    ] = None
     snapshot: Annotated[
         str | None,
         Field(
@@ -127,8 +142,10 @@ class TrainingData(ResourceModel):
             raise ValueError("startDate must not be after endDate")
         if self.features and self.label in self.features:
             raise ValueError("the label must not be one of the features")
-        if self.snapshot and (self.start_date or self.end_date):
+        if self.snapshot and (self.start_date or self.end_date or self.last_days):
             raise ValueError(SNAPSHOT_WITH_DATES)
+        if self.start_date and self.last_days:
+            raise ValueError(TWO_BEGINNINGS)
         return self
 
 

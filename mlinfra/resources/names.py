@@ -21,6 +21,8 @@ EVIDENCE_ANNOTATION = "mlinfra.io/trigger-evidence"
 """On a TrainingJob of a policy: what the monitors said that asked for it, as a JSON list of results."""
 CLOSE_BREAKER_ANNOTATION = "mlinfra.io/close-circuit-breaker"
 """On a RetrainingPolicy: each new value closes its circuit breaker once."""
+CHECK_ANNOTATION = "mlinfra.io/check"
+"""On a RetrainingPolicy: each new value has its monitors asked at once, once."""
 RETRAIN_ANNOTATION = "mlinfra.io/retrain"
 """On a RetrainingPolicy: each new value starts one training."""
 

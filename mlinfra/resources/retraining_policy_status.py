@@ -106,6 +106,14 @@ class RetrainingPolicyStatus(ResourceModel):
     last_performance_score: Annotated[
         str | None, Field(max_length=64, description="The last performance that there was.")
     ] = None
+    last_check_request: Annotated[
+        str | None,
+        Field(
+            max_length=256,
+            description="The annotation's value that the monitors were last asked for; what they said is "
+            "acted on.",
+        ),
+    ] = None
     production_version: Annotated[
         str | None, Field(max_length=64, description="The version last seen in Production.")
     ] = None

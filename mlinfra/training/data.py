@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -55,8 +56,9 @@ def read_rows(store: FeatureStore, data: TrainingData, *, also: Collection[str] 
     if data.snapshot is not None:
         return read_again(store, store.get_snapshot(data.snapshot), data, also=also)
     columns = _columns(data, also, store.get_feature_group(data.feature_group).features)
+    start = data.start_date if data.last_days is None else _days_before_the_end(store, data, data.last_days)
     snapshot = store.describe_snapshot(
-        data.feature_group, start_date=data.start_date, end_date=data.end_date, columns=columns
+        data.feature_group, start_date=start, end_date=data.end_date, columns=columns
     )
     rows = _rows(snapshot, data, store.read_snapshot(snapshot, verify=False))
     if rows.frame.empty:
@@ -169,6 +171,16 @@ def record_snapshot(snapshot: Snapshot, store: FeatureStore, tracker: MlflowTrac
         source = {"store": store.uri, "featureGroup": group.group, "snapshot": snapshot.id}
         tracker.log_dataset(group.group, snapshot.id, source)
     return problem
+
+
+def _days_before_the_end(store: FeatureStore, data: TrainingData, days: int) -> datetime | None:
+    """Where the last days begin; None where there is no row up to the end."""
+    times = store.read_offline_features(data.feature_group, end_date=data.end_date, columns=[])
+    time_column = store.get_feature_group(data.feature_group).time_column
+    if times.empty:
+        return None
+    newest: pd.Timestamp = times[time_column].max()
+    return newest.to_pydatetime() - timedelta(days=days)
 
 
 def _rows(snapshot: Snapshot, data: TrainingData, frame: pd.DataFrame) -> TrainingRows:

@@ -29,6 +29,7 @@ CAPTIONS = {
     "residuals": "Left: on the dashed line a prediction is exact. Right: how the errors are spread.",
     "loss": "By epoch; the dotted line marks the epoch whose weights were kept.",
 }
+DATES = ("startDate", "endDate", "lastDays")
 COLUMNS = {"baseline": "baseline", "last_value": "last value", "mean": "training mean"}
 BASELINES = {
     "Classification": "Baseline: always answering the most frequent class of the test dates. "
@@ -198,7 +199,7 @@ def configuration_yaml(config: TrainingConfig, model_name: str | None, snapshot:
 
     spec = {"modelName": model_name or config.model.architecture, **config.to_wire()}
     if snapshot is not None:
-        data = {key: value for key, value in spec["data"].items() if key not in ("startDate", "endDate")}
+        data = {key: value for key, value in spec["data"].items() if key not in DATES}
         spec["data"] = data | {"snapshot": snapshot}
     return yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)
 

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mlinfra.resources import RetrainingPolicy
+from mlinfra.resources.names import CHECK_ANNOTATION
 from mlinfra.retraining.server_check import CheckBody, check_body
 from mlinfra.retraining.triggers import MonitorResult
 
+MAX_REQUEST = 256
 NO_SERVER = "no version of the model in Production is served: spec.serving of its ModelVersion asks for it"
 
 
@@ -19,6 +21,7 @@ class Ask:
         url: the server to ask; that of the model's Service where absent.
         body: the policies to check by, as JSON.
         interval, timeout: in seconds.
+        request: the annotation's value that asks for a check at once; None where none ever did.
     """
 
     namespace: str
@@ -27,14 +30,16 @@ class Ask:
     body: CheckBody
     interval: float
     timeout: float
+    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The newest results, and when they were asked for."""
+    """The newest results, when they were asked for, and by which value of the annotation."""
 
     at: datetime
     results: tuple[MonitorResult, ...]
+    request: str | None = None
 
 
 def ask_of(policy: RetrainingPolicy) -> Ask | None:
@@ -50,4 +55,13 @@ def ask_of(policy: RetrainingPolicy) -> Ask | None:
         body=body,
         interval=float(spec.monitoring.interval_seconds),
         timeout=float(spec.monitoring.timeout_seconds),
+        request=policy.metadata.annotations.get(CHECK_ANNOTATION, "")[:MAX_REQUEST] or None,
     )
+
+
+def last_asked(policy: RetrainingPolicy, ask: Ask | None) -> datetime | None:
+    """When the monitors were last asked; None where they were not, or not for what is asked for now."""
+    if ask is None or ask.request not in (None, policy.status.last_check_request):
+        return None
+    times = [datetime.fromisoformat(each.check_time) for each in policy.status.monitors]
+    return max(times, default=None)

@@ -13,7 +13,7 @@ from mlinfra.resources import ModelVersion, RetrainingPolicy
 from mlinfra.resources.names import FIELD_MANAGER, RETRAINING_POLICY_LABEL
 from mlinfra.retraining.rollback import NoRollbackError, rollback_of
 from mlinfra_operator.retrainingpolicy.builder import build_training_job
-from mlinfra_operator.retrainingpolicy.checks import Checked, ask_of
+from mlinfra_operator.retrainingpolicy.checks import Checked, ask_of, last_asked
 from mlinfra_operator.retrainingpolicy.observed import Child, Observed, Refusal, child_of, is_owned
 from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, DeleteTrainingJob, Plan, RollBack, plan
 from mlinfra_operator.retrainingpolicy.promotions import Production
@@ -88,6 +88,7 @@ class RetrainingPolicyController:
             children=self._children(policy),
             monitors=checked.results if checked is not None else (),
             checked_at=checked.at if checked is not None else None,
+            checked_for=checked.request if checked is not None else None,
             production=self._production(policy),
         )
         for _ in range(MAX_ROUNDS):
@@ -110,8 +111,8 @@ class RetrainingPolicyController:
         checks = self._context.checks
         if checks is None:
             return None
-        times = [datetime.fromisoformat(each.check_time) for each in policy.status.monitors]
-        checks.follow(key, ask_of(policy), last=max(times, default=None))
+        ask = ask_of(policy)
+        checks.follow(key, ask, last=last_asked(policy, ask))
         return checks.latest(key)
 
     def _production(self, policy: RetrainingPolicy) -> Production | None:

@@ -59,6 +59,7 @@ class Observed:
         children: the policy's TrainingJobs.
         monitors: the newest results of its drift and performance checks.
         checked_at: when they were asked for; None where nothing was asked yet.
+        checked_for: the annotation's value that asked for them; None where none did.
         production: the version in Production.
         rolled_back: whether the rollback that was planned is carried out.
         refusal: the answer to the creation of a TrainingJob, where it was refused.
@@ -67,6 +68,7 @@ class Observed:
     children: tuple[Child, ...] = ()
     monitors: tuple[MonitorResult, ...] = ()
     checked_at: datetime | None = None
+    checked_for: str | None = None
     production: Production | None = None
     rolled_back: bool = False
     refusal: Refusal | None = None

@@ -355,6 +355,7 @@ class _Planner:
             last_schedule_time=self._last_schedule_time(),
             next_scheduled_time=conditions.timestamp(upcoming) if upcoming else None,
             last_manual_request=self._last_manual_request(),
+            last_check_request=self.observed.checked_for or old.last_check_request,
             **monitoring_fields(self.policy, self.observed.monitors, self.observed.checked_at, memory),
         )
 

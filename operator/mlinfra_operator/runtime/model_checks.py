@@ -108,6 +108,6 @@ class ModelChecks:
         address = self._address_of(ask.namespace, ask.model)
         url = ask.url or (f"http://{address}:{PORT}" if address is not None else None)
         if url is None:
-            return Checked(now, failures_of(ask.body, NO_SERVER, now=now))
+            return Checked(now, failures_of(ask.body, NO_SERVER, now=now), ask.request)
         results = await check_server(self._client, url, ask.model, ask.body, timeout=ask.timeout, now=now)
-        return Checked(now, results)
+        return Checked(now, results, ask.request)

@@ -12,14 +12,14 @@ from unit.operator.objects import training_job
 from unit.operator.test_retrainingpolicy_plan import NOW, child, planned, policy, request_of
 
 from mlinfra.resources import RetrainingPolicy
-from mlinfra.resources.names import CLOSE_BREAKER_ANNOTATION, EVIDENCE_ANNOTATION
+from mlinfra.resources.names import CHECK_ANNOTATION, CLOSE_BREAKER_ANNOTATION, EVIDENCE_ANNOTATION
 from mlinfra.retraining.server_check import results_of
 from mlinfra.retraining.triggers import FeatureScore, MonitorOutcome, MonitorResult, RetrainingTrigger
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import find
 from mlinfra_operator.monitor_evidence import evidence_of, of_annotation, result_of
 from mlinfra_operator.retrainingpolicy.builder import build_training_job
-from mlinfra_operator.retrainingpolicy.checks import Ask, ask_of
+from mlinfra_operator.retrainingpolicy.checks import Ask, ask_of, last_asked
 from mlinfra_operator.retrainingpolicy.observed import child_of
 from mlinfra_operator.retrainingpolicy.plan import Plan, RollBack
 from mlinfra_operator.retrainingpolicy.promotions import Production
@@ -268,6 +268,42 @@ async def test_a_model_that_nobody_serves_is_an_error_too() -> None:
     assert checked is not None
     assert "no version of the model in Production is served" in checked.results[0].message
     await stop(running)
+
+
+async def test_a_new_value_of_the_annotation_is_a_check_at_once() -> None:
+    notified: list[tuple[str, str]] = []
+    checks = ModelChecks(lambda *_: None, notified.append)
+    running = asyncio.create_task(checks.run())
+    ask = Ask("n", "m", None, {"drift": {}}, interval=3600, timeout=1)
+    checks.follow(("n", "p"), ask, last=datetime.now(UTC))
+    for value in ("2004-01-07", "2004-01-14"):
+        checks.follow(("n", "p"), replace(ask, request=value))
+        assert checks.latest(("n", "p")) is None
+        await eventually(lambda: checks.latest(("n", "p")))
+        checked = checks.latest(("n", "p"))
+        assert checked is not None
+        assert checked.request == value
+    assert len(notified) == 2
+    await stop(running)
+
+
+def test_the_value_that_was_asked_for_is_told_with_what_was_decided() -> None:
+    asking = policy(annotations={CHECK_ANNOTATION: "one"}, **WATCHING)
+    ask = ask_of(asking)
+    assert ask is not None
+    assert ask.request == "one"
+    assert last_asked(asking, ask) is None
+    breach = (result("drift", "ok"), result("performance", "breached", 0.4, window_start=ENDED))
+    decided = planned(asking, monitors=breach, checked_at=NOW, checked_for="one")
+    assert decided.actions
+    quiet = planned(asking, monitors=breach[:1], checked_at=NOW, checked_for="one")
+    assert quiet.status.last_check_request == "one"
+    after = policy(annotations={CHECK_ANNOTATION: "one"}, status=quiet.status.to_wire(), **WATCHING)
+    # A restarted operator has answered this value, and waits for the interval or for another one.
+    assert last_asked(after, ask) == NOW.replace(microsecond=0)
+    assert planned(after).status.last_check_request == "one"
+    again = policy(annotations={CHECK_ANNOTATION: "two"}, status=quiet.status.to_wire(), **WATCHING)
+    assert last_asked(again, ask_of(again)) is None
 
 
 async def stop(task: "asyncio.Task[None]") -> None:

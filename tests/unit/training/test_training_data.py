@@ -49,6 +49,22 @@ def test_a_snapshot_gives_its_rows_again(store: FeatureStore) -> None:
     assert again.snapshot == first.snapshot
 
 
+def test_the_last_days_move_with_the_rows(store: FeatureStore) -> None:
+    newest = read_rows(store, data(last_days=7))
+    assert str(newest.frame["event_timestamp"].min()) == "2024-01-23 00:00:00"
+    assert len(newest.frame) == 8
+    earlier = read_rows(store, data(last_days=2, end_date="2024-01-10"))
+    assert [each.day for each in earlier.frame["event_timestamp"]] == [8, 9, 10]
+    assert len(read_rows(store, data(last_days=1000)).frame) == 30
+    later = pd.DataFrame(
+        {"event_timestamp": [pd.Timestamp("2024-02-10")], "symbol": "A", "rsi": 1.0, "gap": 1.0, "up": 0}
+    )
+    store.write_offline_features("g", later)
+    assert len(read_rows(store, data(last_days=7)).frame) == 1
+    with pytest.raises(EmptyDateRangeError, match="It has 2024-01-01 to 2024-02-10"):
+        read_rows(store, data(last_days=7, end_date="2023-12-31"))
+
+
 def test_of_names_that_are_unknown_every_column_is_read(store: FeatureStore) -> None:
     assert "gap" in read_rows(store, data(features=["rsy"])).frame
     store.create_snapshot("g", "all")

@@ -7,7 +7,12 @@ from integration.operator.served.traffic import stand_in, traffic, variables
 from integration.operator.served.versions import register, serving, version
 
 from mlinfra.kube.resource import MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_JOBS
-from mlinfra.resources.names import CLOSE_BREAKER_ANNOTATION, EVIDENCE_ANNOTATION, RETRAINING_POLICY_LABEL
+from mlinfra.resources.names import (
+    CHECK_ANNOTATION,
+    CLOSE_BREAKER_ANNOTATION,
+    EVIDENCE_ANNOTATION,
+    RETRAINING_POLICY_LABEL,
+)
 
 Object = dict[str, Any]
 ASKED_OFTEN = {"intervalSeconds": 1}
@@ -86,6 +91,25 @@ async def test_drift_with_a_loss_of_performance_trains_and_says_why(
 
     await eventually(again, "one more check")
     assert len(await created()) == 1
+
+
+async def test_a_check_is_made_at_once_where_the_annotation_asks(
+    world, operator, operator_process, unique, eventually
+) -> None:
+    policy = retraining_policy(unique, drift={}, monitoring={"intervalSeconds": 86_400})
+    for number, value in enumerate(("first", "second", "after a restart")):
+        policy["metadata"]["annotations"] = {CHECK_ANNOTATION: value}
+        if number == 2:
+            operator_process.kill()
+        await world.apply(policy)
+        if number == 2:
+            operator_process.start()
+
+        async def answered(value: str = value) -> bool:
+            found = (await world.kube.get(RETRAINING_POLICIES, unique, world.namespace)).get("status") or {}
+            return bool(found.get("lastCheckRequest") == value)
+
+        await eventually(answered, f"an answer to {value}")
 
 
 async def test_a_server_that_does_not_answer_is_told_and_trains_nothing(
