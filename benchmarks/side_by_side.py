@@ -120,6 +120,13 @@ def report(
         comparisons: what was measured.
         packages: installed packages whose version matters here.
     """
+    show(console, title, comparisons)
+    console.print(machine(packages), highlight=False, soft_wrap=True)
+    return 0 if all(each.holds for each in comparisons) else EXIT_MISSED
+
+
+def show(console: Console, title: str, comparisons: Sequence[Comparison]) -> None:
+    """Print the comparisons as a table."""
     table = Table(title=title, title_justify="left")
     table.add_column("work", min_width=14)
     for column in ("ours, p99", "against", "its, p99", "ratio", "promised"):
@@ -134,11 +141,12 @@ def report(
             ratio_told(each.ratio),
             verdict,
         )
-    # A log has no width to fit in.
-    wide = console if console.is_terminal else Console(file=console.file, width=LOG_WIDTH)
-    wide.print(table)
-    console.print(machine(packages), highlight=False, soft_wrap=True)
-    return 0 if all(each.holds for each in comparisons) else EXIT_MISSED
+    unbounded(console).print(table)
+
+
+def unbounded(console: Console) -> Console:
+    """The console, wide enough for a table: a log has no width to fit in."""
+    return console if console.is_terminal else Console(file=console.file, width=LOG_WIDTH)
 
 
 def machine(packages: Sequence[str] = ()) -> str:

@@ -4,11 +4,12 @@ Usage: python -m benchmarks.operator_scale [--jobs N ...] [--live N] [--small]
 
 Plain batch/v1 Jobs on simulated nodes (kwok) are the floor: what the API server, the Job's controller and
 the scheduler take. TrainingJobs are measured twice, without MLflow and with a real server, whose own calls
-then count into the floor. Everything runs on this machine, in a temporary folder that is deleted at the
-end. The exit code is 1 where something misses what is promised.
+then count into the floor. Figures are told as soon as they are measured. Everything runs on this machine, in
+a temporary folder that is deleted at the end. The exit code is 1 where something misses what is promised.
 """
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,19 +19,32 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.operator_scale.experiments import (
-    AtRest,
+    Idle,
+    Restarted,
     Trained,
     at_rest,
     bare_calls,
+    idle,
     plain_jobs,
+    restart,
     training_jobs,
 )
 from benchmarks.operator_scale.world import PODS_PER_NODE, World, world
-from benchmarks.side_by_side import EXIT_MISSED, LOG_WIDTH, Comparison, Timing, report
+from benchmarks.side_by_side import (
+    EXIT_MISSED,
+    Comparison,
+    Timing,
+    machine,
+    show,
+    timing_told,
+    unbounded,
+)
 from mlinfra.cli.running import expected_errors, run
 from mlinfra.cli.steps import Steps
 from mlinfra.local.binaries import ETCD_VERSION, KUBERNETES_VERSION, KWOK_VERSION
 
+TITLE = "Creation to pod, TrainingJobs beside plain Jobs"
+WARM_UP = 10
 SIZES, SMALL_SIZES = (300, 1000), (30,)
 LIVE, SMALL_LIVE = 5000, 50
 AT_MOST_TIMES_THE_FLOOR = 1.4
@@ -57,16 +71,27 @@ class Limit:
         return self.at_most is None or self.value <= self.at_most
 
 
-@dataclass(slots=True)
 class Findings:
-    """All that was measured."""
+    """Tells each figure once it is measured, and knows whether one missed its promise."""
 
-    comparisons: list[Comparison]
-    limits: list[Limit]
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.missed = False
+
+    def add(self, title: str, comparisons: Sequence[Comparison], limits: Sequence[Limit]) -> None:
+        """Tell of figures that belong together."""
+        if comparisons:
+            show(self._console, title, comparisons)
+        _show(self._console, "The operator itself" if comparisons else title, limits)
+        self.missed |= not all(each.holds for each in (*comparisons, *limits))
+
+    def floor(self, name: str, seconds: tuple[float, ...]) -> None:
+        """Tell of what others take, which has no promise."""
+        self._console.print(f"{name}: median and p99 {timing_told(Timing(name, seconds))}", highlight=False)
 
 
 def main(
-    jobs: Annotated[list[int] | None, typer.Option(min=1, help="How many at once.")] = None,
+    jobs: Annotated[list[int] | None, typer.Option(min=0, help="How many at once; 0 for none.")] = None,
     live: Annotated[int | None, typer.Option(min=0, help="How many at rest; 0 for none.")] = None,
     small: Annotated[bool, typer.Option(help="Few: whether it runs, not how fast.")] = False,
 ) -> None:
@@ -74,53 +99,57 @@ def main(
     sizes = tuple(jobs) if jobs else (SMALL_SIZES if small else SIZES)
     resting = live if live is not None else (SMALL_LIVE if small else LIVE)
     console = Console()
-    found = Findings([], [])
-    with expected_errors(), tempfile.TemporaryDirectory(prefix="mlinfra-bench-") as folder:
-        run(_measure(Path(folder), sizes, resting, Steps(console), found))
-    missed = report(
-        console,
-        "Creation to pod, TrainingJobs beside plain Jobs",
-        found.comparisons,
-        packages=("mlflow", "kopf", "httpx"),
-    )
-    _show(console, found.limits)
+    found = Findings(console)
+    console.print(machine(("mlflow", "kopf", "httpx")), highlight=False, soft_wrap=True)
     console.print(
         f"Kubernetes {KUBERNETES_VERSION}, etcd {ETCD_VERSION}, kwok {KWOK_VERSION}", highlight=False
     )
-    if missed or not all(limit.holds for limit in found.limits):
+    with expected_errors(), tempfile.TemporaryDirectory(prefix="mlinfra-bench-") as folder:
+        run(_measure(Path(folder), tuple(size for size in sizes if size), resting, Steps(console), found))
+    console.print(machine(), highlight=False, soft_wrap=True)
+    if found.missed:
         raise typer.Exit(EXIT_MISSED)
 
 
 async def _measure(folder: Path, sizes: tuple[int, ...], resting: int, step: Steps, found: Findings) -> None:
-    nodes = -(-max(*sizes, resting + 1) // PODS_PER_NODE) + 1
+    nodes = -(-max((*sizes, resting + 1)) // PODS_PER_NODE) + 1
     async with world(folder, step, nodes=nodes) as there:
-        with step("warm-up"):
-            await plain_jobs(there, 10)
-            await training_jobs(there, 10, tracked=True)
+        await plain_jobs(there, WARM_UP)
+        await training_jobs(there, WARM_UP, tracked=True)
         for size in sizes:
-            await _measure_size(there, size, step, found)
+            await _measure_size(there, size, found)
         if resting:
-            with step(f"{resting} TrainingJobs at rest, and a restart"):
-                found.limits += limits_of_rest(resting, await at_rest(there, resting))
+            await _measure_rest(there, resting, found)
 
 
-async def _measure_size(there: World, size: int, step: Steps, found: Findings) -> None:
-    with step(f"{size} plain Jobs"):
-        floor = await plain_jobs(there, size)
-    with step(f"{size} TrainingJobs without MLflow"):
-        untracked = await training_jobs(there, size, tracked=False)
-    with step(f"{size} times what MLflow is asked"):
-        calls = await bare_calls(there, size)
-    with step(f"{size} TrainingJobs with MLflow"):
-        tracked = await training_jobs(there, size, tracked=True)
+async def _measure_size(there: World, size: int, found: Findings) -> None:
+    floor = await plain_jobs(there, size)
+    found.floor(f"{size} plain Jobs", floor)
+    untracked = await training_jobs(there, size, tracked=False)
+    work = f"{size}, no MLflow"
+    found.add(
+        TITLE,
+        compared(work, untracked.create_to_pod, "plain Jobs", floor),
+        limits_of(work, untracked, cpu=CPU_MILLISECONDS),
+    )
+    calls = await bare_calls(there, size)
+    found.floor(f"{size} times what MLflow is asked", calls)
+    tracked = await training_jobs(there, size, tracked=True)
+    work = f"{size}, MLflow"
     # The slowest Job with the slowest answer, and so on down.
     with_calls = tuple(job + call for job, call in zip(floor, calls, strict=True))
-    found.comparisons += compared(f"{size}, no MLflow", untracked.create_to_pod, "plain Jobs", floor)
-    found.comparisons += compared(
-        f"{size}, MLflow", tracked.create_to_pod, "plain Jobs + MLflow's calls", with_calls
+    found.add(
+        TITLE,
+        compared(work, tracked.create_to_pod, "plain Jobs + MLflow's calls", with_calls),
+        limits_of(work, tracked, cpu=None),
     )
-    found.limits += limits_of(f"{size}, no MLflow", untracked, cpu=CPU_MILLISECONDS)
-    found.limits += limits_of(f"{size}, MLflow", tracked, cpu=None)
+
+
+async def _measure_rest(there: World, count: int, found: Findings) -> None:
+    title = f"{count} TrainingJobs at rest"
+    async with at_rest(there, count) as namespace:
+        found.add(title, [], limits_of_rest(count, await idle(there, namespace)))
+        found.add(title, [], limits_of_restart(count, await restart(there, namespace)))
 
 
 def compared(work: str, ours: tuple[float, ...], other: str, floor: tuple[float, ...]) -> list[Comparison]:
@@ -143,21 +172,29 @@ def limits_of(work: str, trained: Trained, *, cpu: float | None) -> list[Limit]:
     ]
 
 
-def limits_of_rest(count: int, rest: AtRest) -> list[Limit]:
-    """What many TrainingJobs may cost while nothing happens, and when the operator starts again."""
+def limits_of_rest(count: int, resting: Idle) -> list[Limit]:
+    """What many TrainingJobs may cost while nothing happens."""
     work = f"{count} at rest"
     return [
-        Limit(work, "operator's memory", rest.resident_mib, "MiB", RESIDENT_MIB),
-        Limit(work, "operator's memory at most", rest.peak_mib, "MiB"),
-        Limit(work, "operator's CPU of a core", rest.idle_share * 100, "%", IDLE_SHARE * 100),
-        Limit(work, "restart to the next pod", rest.restart_seconds, "s", RESTART_SECONDS),
-        Limit(work, "objects that the restart wrote", rest.written, "", 0),
-        Limit(work, "memory at most after the restart", rest.restarted_mib, "MiB"),
+        Limit(work, "operator's memory", resting.resident_mib, "MiB", RESIDENT_MIB),
+        Limit(work, "operator's memory at most", resting.peak_mib, "MiB"),
+        Limit(work, "operator's CPU of a core", resting.share * 100, "%", IDLE_SHARE * 100),
     ]
 
 
-def _show(console: Console, limits: list[Limit]) -> None:
-    table = Table(title="The operator itself", title_justify="left")
+def limits_of_restart(count: int, restarted: Restarted) -> list[Limit]:
+    """What many TrainingJobs may cost when the operator starts again."""
+    work = f"{count} at rest"
+    return [
+        Limit(work, "restart to the next pod", restarted.seconds, "s", RESTART_SECONDS),
+        Limit(work, "objects that the restart wrote", restarted.written, "", 0),
+        Limit(work, "memory after the restart", restarted.resident_mib, "MiB", RESIDENT_MIB),
+        Limit(work, "memory at most after the restart", restarted.peak_mib, "MiB"),
+    ]
+
+
+def _show(console: Console, title: str, limits: Sequence[Limit]) -> None:
+    table = Table(title=title, title_justify="left")
     for column in ("TrainingJobs", "figure"):
         table.add_column(column)
     for column in ("measured", "at most", ""):
@@ -170,8 +207,7 @@ def _show(console: Console, limits: list[Limit]) -> None:
             "" if limit.at_most is None else f"{limit.at_most:g} {limit.unit}".rstrip(),
             "" if limit.at_most is None else ("held" if limit.holds else "missed"),
         )
-    wide = console if console.is_terminal else Console(file=console.file, width=LOG_WIDTH)
-    wide.print(table)
+    unbounded(console).print(table)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from benchmarks.operator_scale.load import (
@@ -44,33 +46,46 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class AtRest:
-    """What so many live TrainingJobs cost while nothing happens, and a restart among them.
+class Idle:
+    """What so many live TrainingJobs cost while nothing happens.
 
     Attributes:
-        resident_mib: memory of the operator, and the most it held meanwhile.
-        idle_share: of one core.
-        restart_seconds: from the start of the process until a new TrainingJob had its pod.
-        written: how many of the TrainingJobs and their Jobs the restart changed.
-        restarted_mib: the most memory that the new process held.
+        resident_mib: memory of the operator.
+        peak_mib: the most that it held so far.
+        share: of one core.
     """
 
     resident_mib: float
     peak_mib: float
-    idle_share: float
-    restart_seconds: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """What a restart among so many live TrainingJobs costs.
+
+    Attributes:
+        seconds: from the start of the process until a new TrainingJob had its pod.
+        written: how many of the TrainingJobs and their Jobs the restart changed.
+        resident_mib, peak_mib: memory of the new process, and the most that it held.
+    """
+
+    seconds: float
     written: int
-    restarted_mib: float
+    resident_mib: float
+    peak_mib: float
 
 
 async def plain_jobs(world: World, count: int) -> tuple[float, ...]:
     """Seconds from creation to pod of so many Jobs, shortest first, while no operator runs."""
     world.stop_operator()
-    async with own_namespace(world.client, "plain") as namespace:
-        async with watching(world.client, JOBS, namespace) as sightings:
-            await create_all(world.client, JOBS, manifests(JOBS, count, namespace), namespace, sightings)
-            await until(lambda: len(sightings.pods), count, "Jobs with a pod")
-            await until(lambda: len(sightings.ended), count, "Jobs that ended")
+    async with own_namespace(world.client, "plain", world.step) as namespace:
+        with world.step(f"{count} plain Jobs"):
+            async with watching(world.client, JOBS, namespace) as sightings:
+                objects = manifests(JOBS, count, namespace)
+                await create_all(world.client, JOBS, objects, namespace, sightings)
+                await until(lambda: len(sightings.pods), count, "Jobs with a pod")
+                await until(lambda: len(sightings.ended), count, "Jobs that ended")
         return sightings.create_to_pod()
 
 
@@ -78,14 +93,15 @@ async def training_jobs(world: World, count: int, *, tracked: bool) -> Trained:
     """So many TrainingJobs from their creation to their end, with MLflow or without."""
     world.stop_operator()
     await world.start_operator(tracked=tracked)
-    namespace_name = "tracked" if tracked else "untracked"
-    async with own_namespace(world.client, namespace_name) as namespace:
+    namespace_name, kind = ("tracked", "with MLflow") if tracked else ("untracked", "without MLflow")
+    async with own_namespace(world.client, namespace_name, world.step) as namespace:
         before, used = await writes(world.config), Usage.of(world.operator_pid())
-        async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
-            objects = manifests(TRAINING_JOBS, count, namespace)
-            await create_all(world.client, TRAINING_JOBS, objects, namespace, sightings)
-            await until(lambda: len(sightings.pods), count, "TrainingJobs with a pod")
-            await until(lambda: len(sightings.ended), count, "TrainingJobs that ended")
+        with world.step(f"{count} TrainingJobs {kind}"):
+            async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
+                objects = manifests(TRAINING_JOBS, count, namespace)
+                await create_all(world.client, TRAINING_JOBS, objects, namespace, sightings)
+                await until(lambda: len(sightings.pods), count, "TrainingJobs with a pod")
+                await until(lambda: len(sightings.ended), count, "TrainingJobs that ended")
         after, now = await writes(world.config), Usage.of(world.operator_pid())
     return Trained(
         create_to_pod=sightings.create_to_pod(),
@@ -109,45 +125,58 @@ async def bare_calls(world: World, count: int) -> tuple[float, ...]:
         return time.monotonic() - began
 
     try:
-        return tuple(sorted(await asyncio.gather(*(ask(number) for number in range(count)))))
+        with world.step(f"{count} times what MLflow is asked"):
+            return tuple(sorted(await asyncio.gather(*(ask(number) for number in range(count)))))
     finally:
         await mlflow.aclose()
 
 
-async def at_rest(world: World, count: int) -> AtRest:
-    """So many TrainingJobs whose pods run on, without MLflow."""
+@asynccontextmanager
+async def at_rest(world: World, count: int) -> AsyncIterator[str]:
+    """The namespace of so many TrainingJobs whose pods run on, without MLflow."""
     world.stop_operator()
     await world.pods_end(None)
     await world.start_operator(tracked=False)
-    async with own_namespace(world.client, "rest") as namespace:
-        async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
-            objects = manifests(TRAINING_JOBS, count, namespace)
-            await create_all(world.client, TRAINING_JOBS, objects, namespace, sightings)
-            await until(lambda: len(sightings.running), count, "TrainingJobs that run")
-        versions = await _versions_at_rest(world.client, namespace)
-        began = Usage.of(world.operator_pid())
-        await asyncio.sleep(IDLE_SECONDS)
-        idle = Usage.of(world.operator_pid())
-
-        world.stop_operator()
-        async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
-            restarted = time.monotonic()
-            created = world.client.create(TRAINING_JOBS, training_job("after-restart"), namespace)
-            await asyncio.gather(world.start_operator(tracked=False), created)
-            await until(lambda: "after-restart" in sightings.pods, 1, "the TrainingJob after the restart")
-            restart_seconds = sightings.pods["after-restart"] - restarted
-        later = await _versions_at_rest(world.client, namespace)
-        again = Usage.of(world.operator_pid())
+    async with own_namespace(world.client, "rest", world.step) as namespace:
+        with world.step(f"{count} TrainingJobs that run"):
+            async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
+                objects = manifests(TRAINING_JOBS, count, namespace)
+                await create_all(world.client, TRAINING_JOBS, objects, namespace, sightings)
+                await until(lambda: len(sightings.running), count, "TrainingJobs that run")
+        yield namespace
         # Thousands of pods go with the namespace.
         world.stop_operator()
     await world.pods_end(POD_SECONDS)
-    return AtRest(
-        resident_mib=idle.resident_mib,
-        peak_mib=idle.peak_mib,
-        idle_share=(idle.cpu_seconds - began.cpu_seconds) / IDLE_SECONDS,
-        restart_seconds=restart_seconds,
+
+
+async def idle(world: World, namespace: str) -> Idle:
+    """What the operator takes while nothing happens in a namespace."""
+    with world.step("nothing happens"):
+        await _versions_at_rest(world.client, namespace)
+        began = Usage.of(world.operator_pid())
+        await asyncio.sleep(IDLE_SECONDS)
+        now = Usage.of(world.operator_pid())
+    return Idle(now.resident_mib, now.peak_mib, (now.cpu_seconds - began.cpu_seconds) / IDLE_SECONDS)
+
+
+async def restart(world: World, namespace: str) -> Restarted:
+    """The operator ends, and starts again, while nothing else happens in a namespace."""
+    with world.step("the operator starts again"):
+        versions = await _versions_at_rest(world.client, namespace)
+        world.stop_operator()
+        async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
+            began = time.monotonic()
+            created = world.client.create(TRAINING_JOBS, training_job("after-restart"), namespace)
+            await asyncio.gather(world.start_operator(tracked=False), created)
+            await until(lambda: "after-restart" in sightings.pods, 1, "the TrainingJob after the restart")
+            seconds = sightings.pods["after-restart"] - began
+        later = await _versions_at_rest(world.client, namespace)
+        usage = Usage.of(world.operator_pid())
+    return Restarted(
+        seconds=seconds,
         written=sum(later.get(key) != version for key, version in versions.items()),
-        restarted_mib=again.peak_mib,
+        resident_mib=usage.resident_mib,
+        peak_mib=usage.peak_mib,
     )
 
 

@@ -11,6 +11,7 @@ from mlinfra.errors import MlinfraError
 from mlinfra.kube import KubernetesClient
 from mlinfra.kube.informer import ChangeType, Informer
 from mlinfra.kube.resource import JOBS, NAMESPACES, PODS, TRAINING_JOBS, ResourceType
+from mlinfra.local.cluster import Step
 from mlinfra.resources import TrainingJob
 from mlinfra.resources.base import API_VERSION
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
@@ -109,16 +110,17 @@ async def until(count: Callable[[], int], wanted: int, what: str) -> None:
 
 
 @asynccontextmanager
-async def own_namespace(client: KubernetesClient, name: str) -> AsyncIterator[str]:
+async def own_namespace(client: KubernetesClient, name: str, step: Step) -> AsyncIterator[str]:
     """A namespace for the block; it is gone with all it held when the block ends well."""
     await client.create(
         NAMESPACES,
         {"apiVersion": NAMESPACES.api_version, "kind": NAMESPACES.kind, "metadata": {"name": name}},
     )
     yield name
-    await client.delete(NAMESPACES, name)
-    while await client.find(NAMESPACES, name) is not None:
-        await asyncio.sleep(POLL_SECONDS)
+    with step(f"namespace {name} goes"):
+        await client.delete(NAMESPACES, name)
+        while await client.find(NAMESPACES, name) is not None:
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def training_job(name: str) -> Object:
