@@ -51,6 +51,9 @@ def etcd(
     return ProcessSpec("etcd", argv, address=client, inputs=(authority, pair.certificate, pair.key))
 
 
+REQUESTS_A_SECOND = 1000
+"""By each of Kubernetes' own clients, which otherwise make 20 or 50: nobody else asks this API server."""
+
 GANG_SCHEDULING = ("GenericWorkload", "GangScheduling")
 """Feature gates by which pods of a group start together."""
 SCHEDULING_API = "scheduling.k8s.io/v1alpha2"
@@ -189,6 +192,8 @@ def _kube_component(
         f"--tls-private-key-file={serving.key}",
         "--leader-elect=false",
         "--profiling=false",
+        f"--kube-api-qps={REQUESTS_A_SECOND}",
+        f"--kube-api-burst={REQUESTS_A_SECOND}",
         *arguments,
     ]
     return ProcessSpec(
