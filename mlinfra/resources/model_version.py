@@ -13,7 +13,7 @@ from mlinfra.resources.base import (
 )
 from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.monitor_status import Evidence
-from mlinfra.resources.promotion import Approval, Challenger, GateList, Stage
+from mlinfra.resources.promotion import Approval, Challenger, DeletionPolicy, GateList, Stage
 from mlinfra.resources.retraining_policy_status import Trigger
 from mlinfra.resources.serving import Serving
 from mlinfra.resources.training_job_status import MAX_DIGEST_LENGTH, MAX_SNAPSHOT_LENGTH, MetricList
@@ -118,13 +118,7 @@ class ModelVersionSpec(ResourceModel):
             "who sets Approved or Rejected."
         ),
     ] = "Approved"
-    deletion_policy: Annotated[
-        Literal["Retain", "Delete"],
-        Field(
-            description="What becomes of the version in MLflow when this resource is deleted: Retain keeps "
-            "it as it is, Delete archives it where it has a stage and deletes it."
-        ),
-    ] = "Retain"
+    deletion_policy: DeletionPolicy = "Retain"
     serving: Annotated[
         Serving | None, Field(description="How the version is served; not at all where absent.")
     ] = None

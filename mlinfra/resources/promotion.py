@@ -58,6 +58,13 @@ GateList = Annotated[
 
 
 Approval = Literal["Approved", "PendingManualApproval", "Rejected"]
+DeletionPolicy = Annotated[
+    Literal["Retain", "Delete"],
+    Field(
+        description="What becomes of the version in MLflow when its ModelVersion is deleted: Retain keeps "
+        "it as it is, Delete archives it where it has a stage and deletes it."
+    ),
+]
 
 
 class Challenger(ResourceModel):

@@ -34,7 +34,7 @@ from mlinfra.resources.pod import (
     Volume,
     VolumeMount,
 )
-from mlinfra.resources.promotion import Challenger, GateList
+from mlinfra.resources.promotion import Challenger, DeletionPolicy, GateList
 from mlinfra.resources.queue import Queue
 from mlinfra.resources.serving import Serving
 from mlinfra.resources.training_job_status import (
@@ -107,6 +107,7 @@ class Promotion(ResourceModel):
         Literal["Automatic", "Manual"],
         Field(description="Whether a person must approve the version before it takes its stage."),
     ] = "Automatic"
+    deletion_policy: DeletionPolicy = "Retain"
 
 
 class TrainingJobSpec(ResourceModel):

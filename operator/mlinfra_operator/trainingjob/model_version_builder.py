@@ -32,6 +32,7 @@ def build_model_version(
         gates=promotion.gates,
         challenger=promotion.challenger,
         approval="PendingManualApproval" if promotion.approval == "Manual" else "Approved",
+        deletion_policy=promotion.deletion_policy,
         serving=spec.serving,
     )
     return {

@@ -516,7 +516,8 @@ FIELDS = st.fixed_dictionaries(
                         {"metric": st.just("test_accuracy")}, optional={"min": FRACTION, "max": FRACTION}
                     ),
                     max_size=2,
-                )
+                ),
+                "deletionPolicy": st.sampled_from(["Retain", "Delete", "Orphan"]),
             },
         ),
         "image": st.just("i"),

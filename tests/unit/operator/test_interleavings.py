@@ -51,6 +51,7 @@ EVENTS = (
     "training fails",
     "user asks for a stage",
     "user deletes",
+    "user deletes a version",
     "user suspends or resumes",
     "garbage is collected",
     "queue admits",
@@ -123,15 +124,22 @@ class Api:
         obj = self.objects.get((resource.plural, name))
         if obj is None:
             raise ApiError(404, "NotFound", f"{name} not found")
-        for field, expected in patch.get("metadata", {}).items():
+        metadata = dict(patch.get("metadata", {}))
+        finalizers = metadata.pop("finalizers", None)
+        for field, expected in metadata.items():
             if obj["metadata"][field] != expected:
                 raise ApiError(409, "Conflict", f"{field} differs")
+        if finalizers is not None:
+            obj["metadata"]["finalizers"] = finalizers
         part = "spec" if spec else "status"
-        obj[part] = _merged(obj.get(part) or {}, patch[part])
+        if part in patch:
+            obj[part] = _merged(obj.get(part) or {}, patch[part])
+            if spec:
+                obj["metadata"]["generation"] += 1
+                self._own_stage(obj, manager)
         obj["metadata"]["resourceVersion"] = str(next(self._numbers))
-        if spec:
-            obj["metadata"]["generation"] += 1
-            self._own_stage(obj, manager)
+        if finalizers == [] and "deletionTimestamp" in obj["metadata"]:
+            del self.objects[resource.plural, name]
         return copy.deepcopy(obj)
 
     def _own_stage(self, obj: Object, manager: str) -> None:
@@ -175,6 +183,7 @@ class Api:
             raise ApiError(409, "Conflict", "the UID differs")
         if obj is not None:
             obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            obj["metadata"]["resourceVersion"] = str(next(self._numbers))
 
     async def list(self, *_: Any, **__: Any) -> tuple[Objects, str]:
         return [], "1"
@@ -218,6 +227,7 @@ class Store:
         self.models: dict[str, SimpleNamespace] = {}
         self.logged: dict[str, SimpleNamespace] = {}
         self.experiments: dict[str, SimpleNamespace] = {}
+        self.deleted: list[str] = []
 
     def get_experiment_by_name(self, name: str) -> Any:
         return self.experiments.get(name)
@@ -267,7 +277,11 @@ class Store:
     def create_model_version(self, name: str, source: str, *, run_id: str, tags: Any, **_: Any) -> Any:
         versions = self.models[name].versions
         created = SimpleNamespace(
-            name=name, version=len(versions) + 1, run_id=run_id, tags=tags, current_stage="None"
+            name=name,
+            version=len(versions) + len(self.deleted) + 1,
+            run_id=run_id,
+            tags=tags,
+            current_stage="None",
         )
         versions[str(created.version)] = created
         return created
@@ -282,6 +296,12 @@ class Store:
         found = copy.deepcopy(self.models[name].versions[version])
         found.aliases = [alias for alias, held in self.models[name].aliases.items() if held == version]
         return found
+
+    def delete_model_version(self, name: str, version: str) -> None:
+        model = self.models[name]
+        assert version not in self.in_production(name), f"version {version} went while in Production"
+        del model.versions[version]
+        self.deleted.append(version)
 
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         self.models[name].versions[version].tags[key] = value
@@ -416,12 +436,16 @@ class Interleavings(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.terminal: dict[str, str] = {}
         self.suspensions: dict[str, int] = {}
+        self.given_up: set[str] = set()
+        """Versions whose ModelVersion was deleted with them."""
         self.operator = Operator(self.api, self.remote, lambda: self.now)
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
-            self.all_settles()
-            self.loop.close()
+            try:
+                self.all_settles()
+            finally:
+                self.loop.close()
 
     @rule(
         events=st.lists(
@@ -443,9 +467,15 @@ class Interleavings(RuleBasedStateMachine):
         # One rule, not many: Hypothesis leaves out half of many, and little would come to an end.
         match event:
             case "user applies":
-                self.user_applies(name, 0.8 if stage == "Production" else None)
+                self.user_applies(
+                    name,
+                    0.8 if stage == "Production" else None,
+                    deletion="Delete" if accuracy < 0.8 else "Retain",
+                )
             case "user deletes":
                 self.user_deletes(name)
+            case "user deletes a version":
+                self.user_deletes_a_version(1 + JOB_NAMES.index(name))
             case "user asks for a stage":
                 self.user_asks_for_a_stage(1 + JOB_NAMES.index(name), stage)
             case "user suspends or resumes":
@@ -463,10 +493,14 @@ class Interleavings(RuleBasedStateMachine):
             case _:
                 self.training(name, event, accuracy)
 
-    def user_applies(self, name: str, minimum: float | None) -> None:
+    def user_applies(self, name: str, minimum: float | None, *, deletion: str) -> None:
         if ("trainingjobs", name) not in self.api.objects:
             gates = [] if minimum is None else [{"metric": "test_accuracy", "min": minimum}]
-            spec: Object = {"modelName": "model", "image": "image", "promotion": {"gates": gates}}
+            spec: Object = {
+                "modelName": "model",
+                "image": "image",
+                "promotion": {"gates": gates, "deletionPolicy": deletion},
+            }
             if name in QUEUED_NAMES:
                 spec["queue"] = {"name": "team"}
             body = {"apiVersion": TRAINING_JOBS.api_version, "kind": "TrainingJob", "spec": spec}
@@ -474,6 +508,18 @@ class Interleavings(RuleBasedStateMachine):
 
     def user_deletes(self, name: str) -> None:
         self.api.objects.pop(("trainingjobs", name), None)
+
+    def user_deletes_a_version(self, number: int) -> None:
+        obj = self.api.objects.get(("modelversions", f"model-{number}"))
+        if obj is None:
+            return
+        metadata = obj["metadata"]
+        if obj["spec"]["deletionPolicy"] == "Delete" and metadata.get("finalizers"):
+            self.given_up.add(str(number))
+        if metadata.get("finalizers"):
+            self.api.begin_deletion(MODEL_VERSIONS, metadata["name"], metadata["uid"])
+        else:
+            del self.api.objects["modelversions", metadata["name"]]
 
     def user_suspends_or_resumes(self, name: str) -> None:
         obj = self.api.objects.get(("trainingjobs", name))
@@ -526,6 +572,10 @@ class Interleavings(RuleBasedStateMachine):
     def _log_model(self, job: Object, accuracy: float) -> None:
         container = job["spec"]["template"]["spec"]["containers"][0]
         run_id = next(item["value"] for item in container["env"] if item["name"] == "MLFLOW_RUN_ID")
+        for earlier in self.store.logged.values():
+            if earlier.source_run_id == run_id:
+                # As the tracker does: of a run the newest model is the result.
+                earlier.tags[MODEL_TAG] = "false"
         number = f"m-{len(self.store.logged)}"
         self.store.logged[number] = SimpleNamespace(
             model_id=number,
@@ -615,6 +665,8 @@ class Interleavings(RuleBasedStateMachine):
         if claims:
             assert self.store.in_production("model") == [str(max(claims)[1])]
             assert self.store.models["model"].aliases[STAGE_ALIASES["Production"]] == str(max(claims)[1])
+        assert not [obj for obj in self.api.of(MODEL_VERSIONS) if "deletionTimestamp" in obj["metadata"]]
+        assert set(self.store.deleted) == self.given_up
         for obj in self.api.of(MODEL_VERSIONS):
             wanted, status = obj["spec"]["stage"], obj["status"]
             assert status["phase"] in (wanted, "GatesFailed", "Archived"), obj
