@@ -1,6 +1,6 @@
 """A model's answers over HTTP: beside ONNX Runtime alone, beside ``mlflow models serve``, and under a swap.
 
-Usage: python -m benchmarks.serving [--small]
+Usage: python -m benchmarks.serving [--small | --memory-alone --memory-seconds 3600 --memory-rate 200]
 
 The model is a hybrid_cnn_lstm of 20 rows and 10 features with random weights, in MLflow's registry of a
 temporary folder. Both servers get the same requests from the same load generator, a process of its own:
@@ -45,7 +45,8 @@ AT_MOST_GROWN = 0.05
 CONNECTIONS = 8
 LEAST_SWAPS = 4
 PAUSE_SECONDS = 0.5
-PARTS = 6
+MARKS = (0.0, 1 / 60, 1 / 12, 1 / 4, 1 / 2, 1.0)
+"""When memory is looked at, as parts of the run: of an hour after 1, 5, 15, 30 and 60 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,14 @@ class Size:
         requests: of ours, at one connection and at eight; MLflow gets a tenth.
         swap_seconds: how long the model is swapped back and forth.
         memory_seconds: how long memory is watched.
+        memory_rate: requests a second meanwhile; None for as many as are answered.
         promised: whether there are enough for the promises.
     """
 
     requests: int
     swap_seconds: float
     memory_seconds: float
+    memory_rate: float | None
     promised: bool
 
 
@@ -86,16 +89,23 @@ class Loaded:
 def main(
     small: Annotated[bool, typer.Option(help="A few requests: whether it runs, not how fast.")] = False,
     memory_seconds: Annotated[float, typer.Option(min=1, help="How long memory is watched.")] = 300.0,
+    memory_rate: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Requests a second meanwhile.", show_default="as many as are answered"),
+    ] = None,
+    memory_alone: Annotated[bool, typer.Option(help="Watch memory, and measure nothing else.")] = False,
 ) -> None:
     """Measure, compare, and print."""
-    size = Size(300, 2.0, 3.0, promised=False) if small else Size(20_000, 20.0, memory_seconds, promised=True)
+    size = Size(300, 2.0, 3.0, None, promised=False)
+    if not small:
+        size = Size(20_000, 20.0, memory_seconds, memory_rate, promised=True)
     os.environ |= ENVIRONMENT
     with tempfile.TemporaryDirectory(prefix="mlinfra-bench-") as name:
         folder = Path(name)
         uri = f"sqlite:///{folder}/mlflow.db"
         registered(folder, uri)
         sample = np.random.default_rng(7).normal(size=(1, WINDOW, FEATURES)).astype(np.float32)
-        checks = measured(folder, uri, sample, size)
+        checks = (watched if memory_alone else measured)(folder, uri, sample, size)
     console = Console()
     for each in checks:
         verdict = "" if each.held is None else ("held" if each.held else "MISSED")
@@ -108,8 +118,7 @@ def measured(folder: Path, uri: str, sample: np.ndarray[Any, Any], size: Size) -
     """Ours and MLflow's, in one run."""
     load = Load(folder)
     alone = onnx_runtime_alone(folder / "model.onnx", sample, size.requests)
-    tensor = {"name": "features", "datatype": "FP32", "shape": list(sample.shape)}
-    body = {"inputs": [tensor | {"data": sample.ravel().tolist()}]}
+    body = body_of(sample)
     rival_body = {"inputs": sample.tolist()}
     fewer = max(size.requests // 10, 100)
     with our_server(folder, uri) as ours:
@@ -128,12 +137,7 @@ def measured(folder: Path, uri: str, sample: np.ndarray[Any, Any], size: Size) -
         swapped = load.meanwhile(
             url, body, CONNECTIONS, lambda: swaps.extend(swapped_back_and_forth(ours, size.swap_seconds))
         )
-    with our_server(folder, uri) as ours:
-        url = f"{ours.url}/v2/models/{NAME}/infer"
-        memory: list[float] = []
-        long = load.meanwhile(
-            url, body, CONNECTIONS, lambda: memory.extend(growth(ours, size.memory_seconds))
-        )
+    memory, long = memory_under(load, folder, uri, body, size)
     checks = [
         *latency_checks(alone, one, rival_one),
         *throughput_checks(many, rival_many),
@@ -143,6 +147,34 @@ def measured(folder: Path, uri: str, sample: np.ndarray[Any, Any], size: Size) -
     if not size.promised:
         checks = [replace(each, held=None) for each in checks]
     return [*checks, failures_check([one, many, steady, swapped, long])]
+
+
+def watched(folder: Path, uri: str, sample: np.ndarray[Any, Any], size: Size) -> list[Check]:
+    """The memory of ours alone."""
+    memory, long = memory_under(Load(folder), folder, uri, body_of(sample), size)
+    return [*memory_checks(memory, long, size.memory_seconds), failures_check([long])]
+
+
+def memory_under(
+    load: "Load", folder: Path, uri: str, body: object, size: Size
+) -> tuple[list[float], Loaded]:
+    """Resident MiB at each of `MARKS`, and the load meanwhile."""
+    memory: list[float] = []
+    with our_server(folder, uri) as ours:
+        url = f"{ours.url}/v2/models/{NAME}/infer"
+        long = load.meanwhile(
+            url,
+            body,
+            CONNECTIONS,
+            lambda: memory.extend(growth(ours, size.memory_seconds)),
+            rate=size.memory_rate,
+        )
+    return memory, long
+
+
+def body_of(sample: np.ndarray[Any, Any]) -> object:
+    tensor = {"name": "features", "datatype": "FP32", "shape": list(sample.shape)}
+    return {"inputs": [tensor | {"data": sample.ravel().tolist()}]}
 
 
 def latency_checks(alone: Timing, one: Loaded, rival: Loaded) -> list[Check]:
@@ -189,12 +221,13 @@ def swap_checks(steady: Loaded, swapped: Loaded, swaps: list[float]) -> list[Che
 
 def memory_checks(memory: list[float], long: Loaded, seconds: float) -> list[Check]:
     """What is bounded is full by the half of the run; after it nothing may grow."""
-    half = memory[PARTS // 2]
-    grown = memory[-1] / half - 1
+    grown = memory[-1] / memory[MARKS.index(1 / 2)] - 1
     return [
         Check(
             f"resident MiB over {seconds:g} s, {len(long.timing.seconds)} predictions",
-            " ".join(f"{each:.0f}" for each in memory),
+            ", ".join(
+                f"{each:.0f} at {mark * seconds:g} s" for mark, each in zip(MARKS, memory, strict=True)
+            ),
         ),
         Check(
             f"  growth after the half: at most {AT_MOST_GROWN:.0%}",
@@ -243,9 +276,12 @@ class Load:
             process.wait()
         return self._loaded(url)
 
-    def meanwhile(self, url: str, body: object, connections: int, act: Callable[[], None]) -> Loaded:
-        """Requests from before ``act`` begins until it has ended."""
-        with self._running(url, body, connections, []) as process:
+    def meanwhile(
+        self, url: str, body: object, connections: int, act: Callable[[], None], *, rate: float | None = None
+    ) -> Loaded:
+        """Requests from before ``act`` begins until it has ended, at most ``rate`` a second."""
+        options = [] if rate is None else ["--rate", str(rate)]
+        with self._running(url, body, connections, options) as process:
             assert process.stdout is not None
             process.stdout.readline()
             try:
@@ -285,11 +321,13 @@ def swapped_back_and_forth(server: OurServer, seconds: float) -> list[float]:
 
 
 def growth(server: OurServer, seconds: float) -> list[float]:
-    """Resident MiB at the start and after each sixth of the time."""
-    found = [server.memory() / 2**20]
-    for _ in range(PARTS):
-        time.sleep(seconds / PARTS)
+    """Resident MiB at each of `MARKS`; each is told as it comes, to who waits for an hour."""
+    started = time.monotonic()
+    found: list[float] = []
+    for mark in MARKS:
+        time.sleep(max(started + mark * seconds - time.monotonic(), 0.0))
         found.append(server.memory() / 2**20)
+        print(f"after {mark * seconds:g} s: {found[-1]:.0f} MiB", file=sys.stderr, flush=True)
     return found
 
 

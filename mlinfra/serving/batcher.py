@@ -1,8 +1,11 @@
-"""Computes requests that wait together in one batch, in a thread of its own.
+"""Computes requests that wait together in one batch.
 
 While the model is idle a request is computed at once; while it is busy the others wait and then go
 together, so batches grow with the load and nobody waits for company that does not come. A request keeps
 the model that it was checked against: a swap takes effect between batches and fails none.
+
+A thread of its own computes. A batch that takes less than handing it over is computed where it is, with what
+else was read in the same turn of the event loop.
 """
 
 import asyncio
@@ -17,11 +20,20 @@ import numpy as np
 from mlinfra.serving.errors import QueueFullError
 from mlinfra.serving.tensors import Array
 
+QUICK_SECONDS = 0.0005
+"""A thread pays for what takes longer: handing over and back takes a good part of this on a busy machine."""
+
 
 class Model(Protocol):
-    """What computes a batch."""
+    """What computes a batch.
+
+    Attributes:
+        batch_rows: rows to compute at once at most.
+        row_seconds: how long a row takes; infinite where that is not known.
+    """
 
     batch_rows: int
+    row_seconds: float
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """Outputs, each with the rows of the inputs."""
@@ -52,9 +64,14 @@ class Queue:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def full(self) -> bool:
+        """Whether no more may wait."""
+        return len(self._waiting) >= self._limit
+
     def put(self, request: Waiting) -> None:
         """Append a request; raises `QueueFullError`."""
-        if len(self._waiting) >= self._limit:
+        if self.full:
             raise QueueFullError(f"{self._limit} requests wait already; try again later, or add replicas")
         self._waiting.append(request)
 
@@ -90,7 +107,7 @@ OnBatch = Callable[[int, float], None]
 
 
 class MicroBatcher:
-    """The queue before a model, and the thread behind it.
+    """The queue before a model, and what computes behind it.
 
     Args:
         max_pending: requests that may wait.
@@ -106,7 +123,7 @@ class MicroBatcher:
         self._loop = asyncio.get_running_loop()
         self._busy = False
         self._crowded = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._due: asyncio.Handle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -124,11 +141,15 @@ class MicroBatcher:
         """
         answer: Answer = self._loop.create_future()
         shape = tuple((name, array.shape[1:]) for name, array in inputs.items())
+        if self._queue.full and not self._busy:
+            self._start()
         self._queue.put(Waiting(model, inputs, rows, shape, answer))
         self._idle.clear()
-        if not self._busy and self._timer is None:
+        if not self._busy and self._due is None:
             if self._wait and self._crowded and self._queue.rows() < model.batch_rows:
-                self._timer = self._loop.call_later(self._wait, self._start)
+                self._due = self._loop.call_later(self._wait, self._start)
+            elif is_quick(model, rows):
+                self._due = self._loop.call_soon(self._start)
             else:
                 self._start()
         return await answer
@@ -142,12 +163,18 @@ class MicroBatcher:
         self._thread.shutdown(wait=False)
 
     def _start(self) -> None:
-        self._timer = None
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         if self._busy:
             return
         batch = self._queue.take()
         if not batch:
             self._idle.set()
+            return
+        if is_quick(batch[0].model, sum(each.rows for each in batch)):
+            self._due = self._loop.call_soon(self._start)
+            self._tell(batch, *compute(batch, self._loop.time))
             return
         self._busy = True
         future = self._thread.submit(compute, batch, self._loop.time)
@@ -155,10 +182,12 @@ class MicroBatcher:
 
     def _finish(self, batch: Sequence[Waiting], done: "Future[tuple[list[Outcome], float]]") -> None:
         self._busy = False
-        self._crowded = len(batch) > 1
-        outcomes, seconds = done.result()
         # The next batch is computed while the answers of this one are written.
         self._start()
+        self._tell(batch, *done.result())
+
+    def _tell(self, batch: Sequence[Waiting], outcomes: "list[Outcome]", seconds: float) -> None:
+        self._crowded = len(batch) > 1
         self._on_batch(sum(each.rows for each in batch), seconds)
         for each, outcome in zip(batch, outcomes, strict=True):
             if each.answer.done():
@@ -170,6 +199,11 @@ class MicroBatcher:
 
 
 Outcome = list[Array] | BaseException
+
+
+def is_quick(model: Model, rows: int) -> bool:
+    """Whether so many rows take less than handing them to a thread."""
+    return rows * model.row_seconds <= QUICK_SECONDS
 
 
 def compute(batch: Sequence[Waiting], clock: Callable[[], float]) -> tuple[list[Outcome], float]:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 JSON = b"application/json"
 BINARY = b"application/octet-stream"
 Headers = Mapping[bytes, bytes]
+FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
+"""Headers by which a proxy says that it speaks for another machine."""
 CLIENT_LEFT = "499"
 """The code, in metrics alone, of a call whose client did not wait."""
 
@@ -76,7 +78,9 @@ class Call:
 
     @property
     def from_this_machine(self) -> bool:
-        """Whether the client is on the loopback interface."""
+        """Whether the client is on the loopback interface, and speaks for nobody else."""
+        if any(header in self.headers for header in FORWARDED):
+            return False
         client = self._scope.get("client")
         return client is not None and (client[0] == "::1" or client[0].startswith("127."))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from types import FrameType
 import uvicorn
 
 from mlinfra.errors import MlinfraError
+from mlinfra.serving.connections import connection_protocol
 from mlinfra.serving.routes import application
 from mlinfra.serving.server import ModelServer
 from mlinfra.serving.settings import ServingSettings
@@ -82,8 +84,10 @@ async def _serve(settings: ServingSettings, say: Say) -> None:
     server = ModelServer(settings)
     config = uvicorn.Config(
         application(server),
+        http=connection_protocol(settings.connection_seconds),
         host=settings.host,
         port=settings.port,
+        proxy_headers=False,
         log_level="warning",
         access_log=False,
         lifespan="off",
@@ -125,6 +129,9 @@ def _drain(server: ModelServer) -> None:
 
 async def _load_and_follow(server: ModelServer, say: Say) -> None:
     await server.load()
+    # What is there now stays: looking through it again and again would stop every request meanwhile.
+    gc.collect()
+    gc.freeze()
     file = server.model.file
     say(f"ready: {file.name} version {file.version}, {file.uri}, sha256:{file.sha256}")
     await server.follow()

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from mlinfra import __version__
 from mlinfra.serving.calls import BINARY, Answer, Call, Endpoint, Handler, Limits, json_answer
@@ -22,7 +21,7 @@ MODEL = "/v2/models/{model}"
 VERSION = MODEL + "/versions/{version}"
 
 
-def application(server: ModelServer) -> Starlette:
+def application(server: ModelServer) -> Router:
     """The ASGI application of a server."""
     settings = server.settings
     limits = Limits(settings.max_body_bytes, settings.body_seconds, settings.token)
@@ -42,7 +41,7 @@ def application(server: ModelServer) -> Starlette:
     def both(suffix: str, name: str, handle: Handler, method: str) -> Sequence[Route]:
         return [route(path + suffix, name, handle, method) for path in (MODEL, VERSION)]
 
-    return Starlette(
+    return Router(
         routes=[
             *both("/infer", "infer", routes.infer, "POST"),
             *both("/predict", "predict", predictions.predict, "POST"),

@@ -1,5 +1,6 @@
 """A model that is loaded and warm: its schema, and what it computes."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ class ServedModel:
         inputs, outputs: its schema.
         batch_rows: rows to compute at once at most; 1 where requests cannot be computed together, or where
             that was measured to save nothing.
+        row_seconds: how long a row takes alone, as measured with zeros; infinite where that is not known.
     """
 
     def __init__(self, file: ModelFile, *, threads: int = 1) -> None:
@@ -43,6 +45,7 @@ class ServedModel:
         self.inputs = tuple(_spec(file, each) for each in self._session.get_inputs())
         self.outputs = tuple(_spec(file, each) for each in self._session.get_outputs())
         self.batch_rows = 1
+        self.row_seconds = math.inf
 
     @property
     def learnt(self) -> LearntModel | None:
@@ -74,7 +77,7 @@ class ServedModel:
         Raises:
             UnusableModelError: it fails although all sizes of its schema are fixed, but for the rows.
         """
-        self.batch_rows = 1
+        self.batch_rows, self.row_seconds = 1, math.inf
         try:
             one = self._seconds(1, clock)
         except ModelFailedError as error:
@@ -84,6 +87,8 @@ class ServedModel:
             return
         if not self._rows_are_open():
             return
+        if one is not None and not self._open_inside():
+            self.row_seconds = one
         started, rows = clock(), 2
         while rows <= max_batch_rows and clock() - started < WARM_UP_SECONDS:
             seconds = self._seconds(rows, clock)

@@ -48,6 +48,8 @@ class ServingSettings(BaseModel):
             at the same time; by default they are computed together only while the model is busy.
         threads: threads that compute one batch.
         body_seconds: how long a body may take to arrive.
+        connection_seconds: age after which a connection ends with its next answer, so that clients that keep
+            theirs follow a Service to other pods; 0 for never.
         follow_seconds: how often an alias is looked up again.
         drain_seconds: after SIGTERM, how long the server still answers, as not ready, before it ends.
         feature_store_uri: feature store of predictions by entity.
@@ -80,6 +82,7 @@ class ServingSettings(BaseModel):
     batch_wait_seconds: Annotated[float, Field(ge=0, le=1)] = 0.0
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     body_seconds: Annotated[float, Field(gt=0)] = 30.0
+    connection_seconds: Annotated[float, Field(ge=0)] = 60.0
     follow_seconds: Annotated[float, Field(gt=0)] = 10.0
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 0.0
     feature_store_uri: str | None = None

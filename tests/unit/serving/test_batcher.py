@@ -1,8 +1,9 @@
 """Requests that wait together are computed together, in order, each with its own model and its own rows."""
 
 import asyncio
+import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,14 +23,17 @@ class Doubling:
     """Gives each row twice; may be held, and fails where a row is negative."""
 
     batch_rows: int = 8
+    row_seconds: float = math.inf
     free: threading.Event = field(default_factory=threading.Event)
     batches: list[int] = field(default_factory=list)
+    on_run: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         self.free.set()
 
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         assert self.free.wait(30)
+        self.on_run()
         values = inputs["x"]
         self.batches.append(len(values))
         if (values < 0).any():
@@ -66,6 +70,37 @@ async def test_what_waits_goes_together() -> None:
     model.free.set()
     assert await asyncio.gather(*tasks) == [[2.0 * number] for number in range(6)]
     assert model.batches == [1, 4, 1]
+    batcher.close()
+
+
+async def test_a_quick_model_computes_in_the_event_loop_what_came_in_one_turn() -> None:
+    model, told, threads = Doubling(batch_rows=4, row_seconds=1e-6), [], set()
+    model.on_run = lambda: threads.add(threading.get_ident())
+    batcher = MicroBatcher(max_pending=16, on_batch=lambda rows, seconds: told.append(rows))
+    answers = await asyncio.gather(*(submitted(batcher, model, number) for number in range(6)))
+    assert answers == [[2.0 * number] for number in range(6)]
+    assert (model.batches, told) == ([4, 2], [4, 2])
+    assert threads == {threading.get_ident()}
+    await batcher.drained()
+    batcher.close()
+
+
+async def test_many_rows_of_a_quick_model_do_not_stop_the_event_loop() -> None:
+    model, threads = Doubling(row_seconds=1e-4), set()
+    model.on_run = lambda: threads.add(threading.get_ident())
+    batcher = MicroBatcher(max_pending=16, on_batch=lambda rows, seconds: None)
+    assert await submitted(batcher, model, *range(6)) == [2.0 * number for number in range(6)]
+    assert threads.isdisjoint({threading.get_ident()})
+    batcher.close()
+
+
+async def test_a_quick_model_refuses_nobody_while_it_is_idle() -> None:
+    model = Doubling(batch_rows=4, row_seconds=1e-6)
+    batcher = MicroBatcher(max_pending=2, on_batch=lambda rows, seconds: None)
+    answers = await asyncio.gather(*(submitted(batcher, model, number) for number in range(5)))
+    assert answers == [[2.0 * number] for number in range(5)]
+    assert model.batches == [2, 2, 1]
+    await batcher.drained()
     batcher.close()
 
 
@@ -139,12 +174,16 @@ async def test_a_crowd_is_waited_for_where_that_is_asked_for() -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.lists(st.integers(-1, 9), min_size=1, max_size=4), min_size=1, max_size=20))
-def test_every_request_gets_its_own_rows(requests: list[list[int]]) -> None:
+@given(
+    st.lists(st.lists(st.integers(-1, 9), min_size=1, max_size=4), min_size=1, max_size=20),
+    st.sampled_from([math.inf, 1e-6, 1.5e-4]),
+)
+def test_every_request_gets_its_own_rows(requests: list[list[int]], row_seconds: float) -> None:
     async def answers() -> list[Any]:
-        model = Doubling(batch_rows=5)
+        model = Doubling(batch_rows=5, row_seconds=row_seconds)
         batcher = MicroBatcher(max_pending=100, on_batch=lambda rows, seconds: None)
-        model.free.clear()
+        if row_seconds == math.inf:
+            model.free.clear()
         tasks = [asyncio.create_task(submitted(batcher, model, *request)) for request in requests]
         await asyncio.sleep(0)
         model.free.set()
