@@ -3,8 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from functools import reduce
+from itertools import pairwise
+from operator import add
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlinfra.monitoring.counts import Counts
 from mlinfra.resources.monitoring import MonitoringWindow
@@ -80,36 +85,66 @@ class CountedWindow:
     counts: Counts
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Rows that came together and fit one chunk.
+
+    Attributes:
+        first, last: event time of the earliest and the latest, nanoseconds since 1970 in UTC.
+        rows: how many.
+    """
+
+    first: int
+    last: int
+    rows: int
+
+
+def stretches_of(
+    chunks: Sequence[Chunk], event_times: NDArray[np.int64], chunking: Chunking
+) -> list[Stretch]:
+    """Cut rows that came together so that each part fits one chunk: chunks are the same however rows come.
+
+    Args:
+        chunks: what there is, in the order in which they were begun.
+        event_times: of the rows, nanoseconds since 1970 in UTC, (rows,).
+        chunking: when a chunk is closed.
+    """
+    newest = _stretch(chunks[-1]) if chunks else None
+    borders = np.flatnonzero(np.diff(event_times // (chunking.most_seconds * SECOND))) + 1
+    found = []
+    for low, high in pairwise([0, *borders.tolist(), len(event_times)]):
+        while low < high:
+            time = int(event_times[low])
+            fits = newest is not None and not _closed(newest, time, time, chunking)
+            free = max(1, chunking.rows - newest.rows) if newest is not None and fits else chunking.rows
+            own = event_times[low : min(low + free, high)]
+            found.append(Stretch(int(own.min()), int(own.max()), len(own)))
+            newest = _joined(newest, found[-1]) if newest is not None and fits else found[-1]
+            low += len(own)
+    return found
+
+
 def added(
-    chunks: Sequence[Chunk], counts: Counts, first: int, last: int, chunking: Chunking
+    chunks: Sequence[Chunk], parts: Iterable[tuple[Stretch, Counts]], chunking: Chunking
 ) -> tuple[Chunk, ...]:
-    """The chunks with more rows, in the newest one where it is open for them, else in a new one.
+    """The chunks with more rows, those of each part in the newest one where it is open for them, else in a
+    new one.
 
     Args:
         chunks: in the order in which they were begun.
-        counts: of rows that came together.
-        first, last: their event times.
+        parts: of rows that came together, in their order, with their counts.
         chunking: when a chunk is closed.
     """
-    newest = chunks[-1] if chunks else None
-    if newest is not None and not _closed(newest, first, last, chunking):
-        joined = replace(
-            newest,
-            first=min(newest.first, first),
-            last=max(newest.last, last),
-            counts=newest.counts + counts,
-        )
-        return (*chunks[:-1], joined)
-    start = newest.start + newest.counts.rows if newest is not None else 0
-    return (*chunks, Chunk(first, last, start, counts))[-chunking.max_chunks :]
-
-
-def free_rows(chunks: Sequence[Chunk], time: int, chunking: Chunking) -> int:
-    """Rows of an event time that still fit their chunk: chunks are the same however rows come together."""
-    newest = chunks[-1] if chunks else None
-    if newest is None or _closed(newest, time, time, chunking):
-        return chunking.rows
-    return max(1, chunking.rows - newest.counts.rows)
+    found = list(chunks)
+    for stretch, counts in parts:
+        newest = found[-1] if found else None
+        if newest is not None and not _closed(_stretch(newest), stretch.first, stretch.last, chunking):
+            joined = _joined(_stretch(newest), stretch)
+            found[-1] = Chunk(joined.first, joined.last, newest.start, newest.counts + counts)
+        else:
+            start = newest.start + newest.counts.rows if newest is not None else 0
+            found.append(Chunk(stretch.first, stretch.last, start, counts))
+    return tuple(found[-chunking.max_chunks :])
 
 
 def with_labels(chunks: Sequence[Chunk], counts: Counts, borders: Chunk) -> tuple[Chunk, ...]:
@@ -135,6 +170,7 @@ def whole_windows(
     *,
     now: datetime,
     newest: int | None = None,
+    labelled: int = 0,
 ) -> list[CountedWindow]:
     """The windows that have come to their end, in the order of time.
 
@@ -147,30 +183,34 @@ def whole_windows(
         window: how long one is.
         now: in event time; a window of seconds has come to its end by then.
         newest: how many of them, the newest ones, at least 1; all where None.
+        labelled: where a window has as many labels, those after it wait for theirs and are left out.
     """
     window = window or DEFAULT_WINDOW
-    each_replica = list(replicas)
+    each_replica = [chunks for chunks in replicas if chunks]
     chunks = sorted((each for chunks in each_replica for each in chunks), key=lambda each: each.first)
     if not chunks:
         return []
     if window.seconds is not None:
         length = window.seconds * SECOND
-        numbered = [(each.first // length, each) for each in chunks]
+        numbers = np.array([each.first for each in chunks]) // length
         end = nanoseconds(now) // length
-        partly = {chunks[0].first // length} if _forgot(each_replica) else set()
+        partly = numbers[0] if any(own[0].start > 0 for own in each_replica) else None
     else:
         size = int(window.rows or 1)
-        numbered, seen = [], sum(replica[0].start for replica in each_replica if replica)
-        partly = {seen // size} if seen % size else set()
-        for each in chunks:
-            numbered.append((seen // size, each))
-            seen += each.counts.rows
-        end = seen // size
+        forgotten = sum(own[0].start for own in each_replica)
+        seen = forgotten + np.cumsum([0, *(each.counts.rows for each in chunks)])
+        numbers, end = seen[:-1] // size, seen[-1] // size
+        partly = forgotten // size if forgotten % size else None
+    # Numbers never fall: the chunks of a window follow one another.
+    borders = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(chunks)]
     whole = [
-        [each for _, each in group]
-        for number, group in groupby(sorted(numbered, key=lambda pair: pair[0]), key=lambda pair: pair[0])
-        if number < end and number not in partly
+        chunks[low:high]
+        for low, high in pairwise(borders)
+        if numbers[low] < end and (partly is None or numbers[low] != partly)
     ]
+    if labelled:
+        enough = [sum(each.counts.labelled for each in own) >= labelled for own in whole]
+        whole = whole[: len(whole) - enough[::-1].index(True)] if True in enough else whole
     return [_window(each) for each in (whole if newest is None else whole[-newest:])]
 
 
@@ -184,21 +224,22 @@ def moment(time: int) -> datetime:
     return EPOCH + timedelta(microseconds=time // 1000)
 
 
-def _closed(chunk: Chunk, first: int, last: int, chunking: Chunking) -> bool:
+def _closed(newest: Stretch, first: int, last: int, chunking: Chunking) -> bool:
     longest = chunking.most_seconds * SECOND
-    spans = chunk.last - chunk.first >= chunking.least_seconds * SECOND
-    full = chunk.counts.rows >= chunking.rows and spans
-    return full or {chunk.first // longest, chunk.last // longest} != {first // longest, last // longest}
+    spans = newest.last - newest.first >= chunking.least_seconds * SECOND
+    full = newest.rows >= chunking.rows and spans
+    return full or {newest.first // longest, newest.last // longest} != {first // longest, last // longest}
 
 
-def _forgot(replicas: Iterable[Sequence[Chunk]]) -> bool:
-    return any(chunks[0].start > 0 for chunks in replicas if chunks)
+def _stretch(chunk: Chunk) -> Stretch:
+    return Stretch(chunk.first, chunk.last, chunk.counts.rows)
+
+
+def _joined(one: Stretch, other: Stretch) -> Stretch:
+    return Stretch(min(one.first, other.first), max(one.last, other.last), one.rows + other.rows)
 
 
 def _window(chunks: Sequence[Chunk]) -> CountedWindow:
-    counts = chunks[0].counts
-    for each in chunks[1:]:
-        counts = counts + each.counts
-    return CountedWindow(
-        moment(min(each.first for each in chunks)), moment(max(each.last for each in chunks)), counts
-    )
+    counts = reduce(add, (each.counts for each in chunks))
+    first, last = min(each.first for each in chunks), max(each.last for each in chunks)
+    return CountedWindow(moment(first), moment(last), counts)

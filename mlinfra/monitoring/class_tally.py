@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlinfra.monitoring.moments import NOTHING, Moments
+from mlinfra.monitoring.stretches import Stretches
 
 CERTAIN = 1
 """What a row counts where its class is known."""
@@ -120,45 +121,60 @@ def tally_labels(
         edges: inner edges of the score bins, (scored, bins - 1).
     """
     right = np.eye(probabilities.shape[1])[label]
-    return _tally(exact_probabilities(probabilities), right, edges, one=CERTAIN)
+    return _tallies(
+        exact_probabilities(probabilities), right, edges, Stretches.whole(len(label)), one=CERTAIN
+    )[0]
 
 
 def tally_expected(
-    probabilities: NDArray[np.floating[Any]], calibrated: NDArray[np.float64], edges: NDArray[np.float64]
-) -> ClassTally:
-    """Count answers whose class is not known, by how probable each class is.
+    exact: NDArray[np.float64],
+    calibrated: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    stretches: Stretches,
+) -> list[ClassTally]:
+    """Count answers whose class is not known, by how probable each class is; those of each part of the rows.
 
     Args:
-        probabilities: finite, as the model gave them, (rows, classes).
+        exact: `exact_probabilities` of what the model gave, (rows, classes).
         calibrated: how probable each class is, rows adding up to 1, (rows, classes).
         edges: inner edges of the score bins, (scored, bins - 1).
+        stretches: how the rows are cut.
     """
-    return _tally(exact_probabilities(probabilities), calibrated, edges, one=SPREAD)
+    return _tallies(exact, calibrated, edges, stretches, one=SPREAD)
 
 
-def _tally(
-    exact: NDArray[np.float64], right: NDArray[np.float64], edges: NDArray[np.float64], *, one: int
-) -> ClassTally:
+def _tallies(
+    exact: NDArray[np.float64],
+    right: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    stretches: Stretches,
+    *,
+    one: int,
+) -> list[ClassTally]:
     rows, classes = exact.shape
     weight = np.rint(right * one)
     # The largest share takes what rounding left, so that a row counts as one.
     weight[np.arange(rows), right.argmax(axis=1)] += one - weight.sum(axis=1)
     predicted = exact.argmax(axis=1)
     confusion = np.stack(
-        [np.bincount(predicted, weights=weight[:, each], minlength=classes) for each in range(classes)]
+        [stretches.weighed(predicted, weight[:, each], classes) for each in range(classes)], axis=1
     )
-    scores = np.empty((len(edges), 2, edges.shape[1] + 1))
+    bins = edges.shape[1] + 1
+    scores = np.empty((stretches.number, len(edges), 2, bins))
     for place, each in enumerate(scored_classes(classes)):
-        bins = score_bins(exact[:, each], edges[place])
-        scores[place, 0] = np.bincount(bins, weights=one - weight[:, each], minlength=scores.shape[2])
-        scores[place, 1] = np.bincount(bins, weights=weight[:, each], minlength=scores.shape[2])
+        found = score_bins(exact[:, each], edges[place])
+        scores[:, place, 0] = stretches.weighed(found, one - weight[:, each], bins)
+        scores[:, place, 1] = stretches.weighed(found, weight[:, each], bins)
     brier = 1.0 - 2.0 * exact + np.square(exact).sum(axis=1, keepdims=True)
     logarithm = np.log(np.clip(exact, SMALLEST, 1.0 - SMALLEST))
-    return ClassTally(
-        rows=rows,
-        one=one,
-        confusion=confusion.astype(np.int64),
-        scores=scores.astype(np.int64),
-        log_loss=Moments.expected(-logarithm, right),
-        brier=Moments.expected(brier / 2 if classes == 2 else brier, right),
-    )
+    return [
+        ClassTally(rows=each[0], one=one, confusion=each[1], scores=each[2], log_loss=each[3], brier=each[4])
+        for each in zip(
+            stretches.sizes,
+            confusion.astype(np.int64),
+            scores.astype(np.int64),
+            Moments.expected(-logarithm, right, stretches),
+            Moments.expected(brier / 2 if classes == 2 else brier, right, stretches),
+            strict=True,
+        )
+    ]

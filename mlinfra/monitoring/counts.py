@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,34 @@ Tally = ClassTally | ValueTally
 
 
 @dataclass(frozen=True, slots=True)
+class CellLayout:
+    """Where the cells of each feature are among those of all, one feature's after another's.
+
+    Attributes:
+        names: of the features.
+        sizes: how many cells each has.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    def by_name(self, cells: Cells) -> dict[str, Cells]:
+        """Those of each feature, as views, (..., its cells), of those of all, (..., cells)."""
+        found, low = {}, 0
+        for name, size in zip(self.names, self.sizes, strict=True):
+            found[name] = cells[..., low : low + size]
+            low += size
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Counts over some rows; those of all rows are the sum, however they are cut.
 
     Attributes:
         rows: how many rows.
-        features: rows by cell of each feature, by name.
+        layout: of ``cells``.
+        cells: rows by cell of all features.
         prediction: rows by cell of what was answered.
         labelled: how many labels have come.
         label: labels by cell.
@@ -29,7 +52,8 @@ class Counts:
     """
 
     rows: int
-    features: Mapping[str, Cells]
+    layout: CellLayout
+    cells: Cells
     prediction: Cells
     label: Cells
     labelled: int = 0
@@ -37,10 +61,18 @@ class Counts:
     expected: ClassTally | None = None
     leaves: Cells | None = None
 
+    @property
+    def features(self) -> dict[str, Cells]:
+        """Rows by cell of each feature, by name."""
+        return self.layout.by_name(self.cells)
+
     def __add__(self, other: "Counts") -> "Counts":
+        if self.layout is not other.layout and self.layout != other.layout:
+            raise ValueError("counts beside different profiles do not add up")
         return Counts(
             rows=self.rows + other.rows,
-            features={name: cells + other.features[name] for name, cells in self.features.items()},
+            layout=self.layout,
+            cells=self.cells + other.cells,
             prediction=self.prediction + other.prediction,
             label=self.label + other.label,
             labelled=self.labelled + other.labelled,
@@ -79,9 +111,11 @@ class Counts:
         """
         tally: type[Tally] = ClassTally if classes else ValueTally
         measured, expected = wire.get("measured"), wire.get("expected")
+        features: Mapping[str, list[int]] = wire["features"]
         return cls(
             rows=int(wire["rows"]),
-            features={str(name): _cells(cells) for name, cells in wire["features"].items()},
+            layout=cell_layout(tuple(features), tuple(map(len, features.values()))),
+            cells=_cells([count for cells in features.values() for count in cells]),
             prediction=_cells(wire["prediction"]),
             label=_cells(wire["label"]),
             labelled=int(wire["labelled"]),
@@ -89,6 +123,12 @@ class Counts:
             expected=ClassTally.of_wire(expected) if expected is not None else None,
             leaves=_cells(wire["leaves"]) if "leaves" in wire else None,
         )
+
+
+@lru_cache(maxsize=64)
+def cell_layout(names: tuple[str, ...], sizes: tuple[int, ...]) -> CellLayout:
+    """The layout of features; the same one for the same ones, as thousands of chunks share it."""
+    return CellLayout(names, sizes)
 
 
 def _sum(one: Any, other: Any) -> Any:

@@ -1,21 +1,24 @@
 """Whether what a model is asked differs from what it learnt from. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import numpy as np
 
 from mlinfra.errors import suggestion
 from mlinfra.monitoring.calibration import benjamini_hochberg
 from mlinfra.monitoring.chunks import CountedWindow
 from mlinfra.monitoring.profile import ReferenceProfile
 from mlinfra.monitoring.references import Cells, Reference
-from mlinfra.monitoring.scores import drift_score
+from mlinfra.monitoring.scores import drift_score, drift_scores
 from mlinfra.resources.monitoring import DriftPolicy
 from mlinfra.retraining.triggers import FeatureScore, MonitorOutcome, MonitorResult, RetrainingTrigger
 
 LOOK_BACK = 4
-"""So many times ``ofWindows`` windows are looked at for features that drifted and are not clear again."""
+"""So many times ``ofWindows`` windows are looked at for features that drifted and are not clear again, where
+the policy has a threshold for that."""
 NAMED = 3
 
 
@@ -140,6 +143,11 @@ class DriftReport:
         )
 
 
+def windows_looked_at(policy: DriftPolicy) -> int:
+    """How many of the newest windows a check depends on."""
+    return policy.of_windows * (LOOK_BACK if policy.clear_threshold is not None else 1)
+
+
 def check_drift(
     profile: ReferenceProfile, windows: Sequence[CountedWindow], policy: DriftPolicy, *, now: datetime
 ) -> DriftReport:
@@ -162,20 +170,41 @@ def check_drift(
         known = suggestion(name, profile.feature_names)
         message = f'drift.features: the model reads no feature "{name}"; {known}'
         return DriftReport(policy.method, (), _result(MonitorOutcome.ERROR, now, policy, message=message))
+    watched = [each for each in profile.features if not policy.features or each.name in policy.features]
+    looked_at = windows[-windows_looked_at(policy) :]
+    scores = _scores(profile, watched, looked_at, policy)
     judged: list[WindowDrift] = []
-    for window in windows[-LOOK_BACK * policy.of_windows :]:
-        before = judged[-1].drifted if judged else ()
-        judged.append(_judged(profile, window, policy, {each.name for each in before}))
+    for window, own in zip(looked_at, scores, strict=True):
+        before = {each.name for each in judged[-1].drifted} if judged else set()
+        judged.append(_judged(profile, watched, window, own, policy, before))
     newest = tuple(judged[-policy.of_windows :])
     return DriftReport(policy.method, newest, _summary(newest, policy, now))
 
 
+def _scores(
+    profile: ReferenceProfile,
+    watched: Sequence[Reference],
+    windows: Sequence[CountedWindow],
+    policy: DriftPolicy,
+) -> list[dict[str, float]]:
+    """Score of each watched feature, by name, in each window."""
+    if not windows:
+        return []
+    cells = profile.layout.by_name(np.stack([each.counts.cells for each in windows]))
+    scores = {name: found.tolist() for name, found in drift_scores(watched, cells, policy.method).items()}
+    return [{name: found[place] for name, found in scores.items()} for place in range(len(windows))]
+
+
 def _judged(
-    profile: ReferenceProfile, window: CountedWindow, policy: DriftPolicy, before: set[str]
+    profile: ReferenceProfile,
+    watched: Sequence[Reference],
+    window: CountedWindow,
+    scores: Mapping[str, float],
+    policy: DriftPolicy,
+    before: Set[str],
 ) -> WindowDrift:
     counts = window.counts
-    watched = [each for each in profile.features if not policy.features or each.name in policy.features]
-    scores = {each.name: _score(each, counts.features[each.name], policy) for each in watched}
+    cells = counts.features
     thresholds = _thresholds(profile, scores, counts.rows, policy)
     enough = counts.rows >= policy.min_samples
     features = []
@@ -184,8 +213,7 @@ def _judged(
         if each.name in before and policy.clear_threshold is not None:
             threshold = policy.clear_threshold
         drifted = enough and scores[each.name] > threshold
-        cells = counts.features[each.name]
-        features.append(_column(each, cells, scores[each.name], threshold, drifted=drifted))
+        features.append(_column(each, cells[each.name], scores[each.name], threshold, drifted=drifted))
     features.sort(key=lambda each: -each.score / (each.threshold or 1.0))
     breached = any(each.drifted for each in features)
     outcome = MonitorOutcome.BREACHED if breached else MonitorOutcome.OK

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlinfra.monitoring.stretches import Stretches
+
 QUANTA = 2**40
 """Quanta in one unit: a batch's sum is rounded to about 1e-12 of the unit, and then added exactly."""
 
@@ -29,9 +31,15 @@ class Moments:
         return cls(_quanta(values.sum()), _quanta(np.square(values).sum()))
 
     @classmethod
-    def expected(cls, values: NDArray[np.float64], shares: NDArray[np.float64]) -> "Moments":
-        """Those of rows of which each may have several values: (rows, values) with (rows, values) shares."""
-        return cls(_quanta((shares * values).sum()), _quanta((shares * np.square(values)).sum()))
+    def expected(
+        cls, values: NDArray[np.float64], shares: NDArray[np.float64], stretches: Stretches
+    ) -> list["Moments"]:
+        """Those of each part of rows of which each may have several values: (rows, values), with shares of
+        the same shape.
+        """
+        totals = stretches.summed((shares * values).sum(axis=1))
+        squares = stretches.summed((shares * np.square(values)).sum(axis=1))
+        return [cls(_quanta(one), _quanta(other)) for one, other in zip(totals, squares, strict=True)]
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(self.total + other.total, self.squares + other.squares)

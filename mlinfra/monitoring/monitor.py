@@ -14,16 +14,15 @@ from mlinfra.monitoring.chunk_store import ChunkStore, Kept
 from mlinfra.monitoring.chunks import (
     Chunk,
     Chunking,
-    CountedWindow,
     added,
     chunk_at,
-    free_rows,
     moment,
+    stretches_of,
     whole_windows,
     with_labels,
 )
 from mlinfra.monitoring.counts import Counts
-from mlinfra.monitoring.drift import LOOK_BACK, DriftReport, check_drift
+from mlinfra.monitoring.drift import DriftReport, check_drift, windows_looked_at
 from mlinfra.monitoring.performance import PerformanceReport, judge_performance
 from mlinfra.monitoring.profile import ReferenceProfile
 from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
@@ -132,17 +131,12 @@ class ModelMonitor:
         Raises:
             ProfileError: the rows are not of this model.
         """
-        longest = self._chunking.most_seconds * 1_000_000_000
-        stretches = event_times // longest
-        borders = np.flatnonzero(np.diff(stretches)) + 1
-        for part in np.split(np.arange(len(outputs)), borders):
-            while len(part):
-                size = free_rows(self._chunks, int(event_times[part[0]]), self._chunking)
-                fitting, part = part[:size], part[size:]
-                counts = self.profile.count_matrix(features[fitting], outputs[fitting])
-                times = event_times[fitting]
-                self._chunks = added(self._chunks, counts, int(times.min()), int(times.max()), self._chunking)
-                self._changed = True
+        if not len(outputs):
+            return
+        stretches = stretches_of(self._chunks, event_times, self._chunking)
+        counts = self.profile.count_stretches(features, outputs, [each.rows for each in stretches])
+        self._chunks = added(self._chunks, zip(stretches, counts, strict=True), self._chunking)
+        self._changed = True
 
     def label(
         self, outputs: NDArray[np.floating[Any]], labels: Sequence[Any], event_times: NDArray[np.int64]
@@ -228,8 +222,8 @@ class ModelMonitor:
         # Labels alone come first: of chunks with the same borders they belong to the window of the rows.
         late = [self._late, *(each.late for each in others)]
         replicas = [*late, self._chunks, *(each.chunks for each in others)]
-        moments = [each.last for chunks in replicas for each in chunks]
-        time = now or (moment(max(moments)) if moments else datetime.now(UTC))
+        newest = max((each.last for chunks in replicas for each in chunks), default=None)
+        time = now or (moment(newest) if newest is not None else datetime.now(UTC))
         name, version = self._model
         report = MonitoringReport(
             model_name=name,
@@ -243,26 +237,21 @@ class ModelMonitor:
         return _of_version(report, version)
 
     def _drift(self, replicas: Sequence[Sequence[Chunk]], policy: DriftPolicy, now: datetime) -> DriftReport:
-        looked_at = LOOK_BACK * policy.of_windows
-        windows = whole_windows(replicas, policy.window, now=now, newest=looked_at)
+        windows = whole_windows(replicas, policy.window, now=now, newest=windows_looked_at(policy))
         return check_drift(self.profile, windows, policy, now=now)
 
     def _performance(
         self, replicas: Sequence[Sequence[Chunk]], policy: PerformancePolicy, now: datetime
     ) -> PerformanceReport:
-        windows: Sequence[CountedWindow] = whole_windows(replicas, policy.window, now=now)
-        if policy.estimate == "Never":
-            windows = _until_labelled(windows, policy.min_samples)
-        answers = [answer_window(self.profile, each) for each in windows[-policy.of_windows :]]
+        windows = whole_windows(
+            replicas,
+            policy.window,
+            now=now,
+            newest=policy.of_windows,
+            labelled=policy.min_samples if policy.estimate == "Never" else 0,
+        )
+        answers = [answer_window(self.profile, each) for each in windows]
         return judge_performance(answers, self.profile.expected, policy, now=now)
-
-
-def _until_labelled(windows: Sequence[CountedWindow], least: int) -> Sequence[CountedWindow]:
-    """Windows up to the newest one that has enough labels: those after it wait for theirs."""
-    for place in range(len(windows), 0, -1):
-        if windows[place - 1].counts.labelled >= least:
-            return windows[:place]
-    return windows
 
 
 def _of_version(report: MonitoringReport, version: str) -> MonitoringReport:

@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 
 from mlinfra.errors import InvalidInputError
 from mlinfra.monitoring.calibration import UsualScores, block_starts, usual_scores
-from mlinfra.monitoring.class_tally import tally_labels
-from mlinfra.monitoring.counts import Counts
+from mlinfra.monitoring.class_tally import ClassTally, tally_labels
+from mlinfra.monitoring.counts import CellLayout, Counts, cell_layout
 from mlinfra.monitoring.estimation.calibration import Calibration, fit_calibration
 from mlinfra.monitoring.estimation.expected_loss import LossTree, fit_loss_tree
 from mlinfra.monitoring.references import (
     CategoricalReference,
+    Cells,
     Column,
     Reference,
-    columns_of,
     matrix_of,
     reference_of,
     reference_of_wire,
 )
+from mlinfra.monitoring.row_counter import RowCounter
+from mlinfra.monitoring.stretches import Stretches
 from mlinfra.monitoring.value_tally import ValueScale, tally_values
 from mlinfra.resources.monitoring import HIGHER_IS_BETTER, LOWER_IS_BETTER, DriftMethod
 
@@ -112,11 +114,22 @@ class ReferenceProfile:
             self._usual[key] = usual_scores(reference, self.blocks[name], size, method)
         return self._usual[key]
 
+    @cached_property
+    def layout(self) -> CellLayout:
+        """Where the cells of each feature are in counts beside this profile."""
+        return cell_layout(self.feature_names, tuple(each.cells for each in self.features))
+
+    @cached_property
+    def _row_counter(self) -> RowCounter | None:
+        numbers = all(each.bounds is not None for each in self.features)
+        return RowCounter(self.features) if numbers and self.features else None
+
     def nothing(self) -> Counts:
         """Counts of no rows."""
         return Counts(
             rows=0,
-            features={each.name: np.zeros(each.cells, np.int64) for each in self.features},
+            layout=self.layout,
+            cells=np.zeros(sum(self.layout.sizes), np.int64),
             prediction=np.zeros(self.prediction.cells, np.int64),
             label=np.zeros(self.label.cells, np.int64),
         )
@@ -132,19 +145,9 @@ class ReferenceProfile:
             ProfileError: a feature or an output is missing.
         """
         self._check_outputs(outputs)
-        counts = self.count_features(columns)
-        expected = leaves = None
-        if self.calibration is not None and len(outputs):
-            expected = self.calibration.tally(outputs)
-        if self.loss_tree is not None:
-            leaves = self.loss_tree.tally(matrix_of(self.feature_names, columns), outputs[:, 0])
-        return replace(
-            counts,
-            rows=len(outputs),
-            prediction=self.prediction.count(self._answers(outputs)),
-            expected=expected,
-            leaves=leaves,
-        )
+        cells = self.count_features(columns).cells[np.newaxis]
+        matrix = matrix_of(self.feature_names, columns) if self.loss_tree is not None else None
+        return self._counted(cells, matrix, outputs, Stretches.whole(len(outputs)))[0]
 
     def count_features(self, columns: Mapping[str, Column]) -> Counts:
         """As `count`, of rows whose answers are not known.
@@ -157,18 +160,70 @@ class ReferenceProfile:
             raise ProfileError(
                 f"the rows lack the features {', '.join(missing[:5])} of the reference profile"
             )
-        features = {each.name: each.count(columns[each.name]) for each in self.features}
-        rows = int(next(iter(features.values())).sum()) if features else 0
-        return Counts(
-            rows=rows,
-            features=features,
-            prediction=np.zeros(self.prediction.cells, np.int64),
-            label=np.zeros(self.label.cells, np.int64),
-        )
+        counted = [each.count(columns[each.name]) for each in self.features]
+        if not counted:
+            return self.nothing()
+        return replace(self.nothing(), rows=int(counted[0].sum()), cells=np.concatenate(counted))
 
     def count_matrix(self, features: NDArray[Any], outputs: NDArray[np.floating[Any]]) -> Counts:
         """As `count`, for features in the model's order, (rows, features)."""
-        return self.count(columns_of(self.feature_names, features), outputs)
+        return self.count_stretches(features, outputs, [len(outputs)])[0]
+
+    def count_stretches(
+        self, features: NDArray[Any], outputs: NDArray[np.floating[Any]], sizes: Sequence[int]
+    ) -> list[Counts]:
+        """As `count_matrix`, of each part of the rows; it takes hardly longer than for all together.
+
+        Args:
+            features: in the model's order, NaN is no value, (rows, features).
+            outputs: what was answered, finite, (rows, outputs).
+            sizes: rows of each part, one after another, that add up to all.
+
+        Raises:
+            ProfileError: the rows are not of this model.
+        """
+        self._check_outputs(outputs)
+        if features.shape != (len(outputs), len(self.features)):
+            raise ProfileError(
+                f"the features of {len(outputs)} answers have the shape {features.shape}, and the reference "
+                f"profile knows {len(self.features)} of them"
+            )
+        stretches = Stretches.of_sizes(sizes)
+        if self._row_counter is not None:
+            cells = self._row_counter.count(features, stretches)
+        else:
+            columns = zip(self.features, features.T, strict=True)
+            counted = [stretches.counted(each.places(column), each.cells) for each, column in columns]
+            cells = np.concatenate(counted or [np.zeros((len(sizes), 0), np.int64)], axis=1)
+        return self._counted(cells, features, outputs, stretches)
+
+    def _counted(
+        self,
+        cells: NDArray[np.int64],
+        matrix: NDArray[Any] | None,
+        outputs: NDArray[np.floating[Any]],
+        stretches: Stretches,
+    ) -> list[Counts]:
+        """Counts of each part, whose features are counted: (parts, cells)."""
+        prediction = stretches.counted(self.prediction.places(self._answers(outputs)), self.prediction.cells)
+        expected: Sequence[ClassTally | None] = [None] * stretches.number
+        leaves: Sequence[Cells | None] = [None] * stretches.number
+        if self.calibration is not None and len(outputs):
+            expected = self.calibration.tallies(outputs, stretches)
+        if self.loss_tree is not None and matrix is not None:
+            leaves = list(self.loss_tree.tallies(matrix, outputs[:, 0], stretches))
+        return [
+            Counts(
+                rows=rows,
+                layout=self.layout,
+                cells=cells[part],
+                prediction=prediction[part],
+                label=np.zeros(self.label.cells, np.int64),
+                expected=expected[part],
+                leaves=leaves[part],
+            )
+            for part, rows in enumerate(stretches.sizes)
+        ]
 
     def count_labels(self, outputs: NDArray[np.floating[Any]], label: Sequence[Any]) -> Counts:
         """Count labels of rows that were counted before.
@@ -180,9 +235,8 @@ class ReferenceProfile:
         Raises:
             ProfileError: a label is no class, or no number.
         """
-        nothing = self.nothing()
         if not len(outputs):
-            return nothing
+            return self.nothing()
         if self.classes:
             index = _class_index(label, self.classes)
             edges = self.calibration.edges if self.calibration is not None else np.zeros((0, 0))
@@ -194,14 +248,7 @@ class ReferenceProfile:
                 raise ProfileError("the label of a model that predicts a value is a finite number")
             measured = tally_values(outputs[:, 0], values, self.scale)
             counted = self.label.count(values)
-        return Counts(
-            rows=0,
-            features=nothing.features,
-            prediction=nothing.prediction,
-            label=counted,
-            labelled=len(outputs),
-            measured=measured,
-        )
+        return replace(self.nothing(), label=counted, labelled=len(outputs), measured=measured)
 
     def _answers(self, outputs: NDArray[np.floating[Any]]) -> NDArray[Any]:
         return outputs.argmax(axis=1) if self.classes else outputs[:, 0]

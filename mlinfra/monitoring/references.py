@@ -22,6 +22,9 @@ MAX_CATEGORIES = 64
 FEW_VALUES = 10
 """A numeric column of at most so many values is counted value by value."""
 
+BLOCK_ROWS = 65_536
+"""Values that are compared with all bounds before the next ones are read: they stay in the cache."""
+
 Cells = NDArray[np.int64]
 Column: TypeAlias = NDArray[Any] | pa.Array
 
@@ -55,23 +58,35 @@ class NumericReference:
 
     def count(self, values: Column) -> Cells:
         """Rows by cell. NaN is no value; infinities are beyond the range."""
-        return np.bincount(self.places(values), minlength=self.cells)
+        numbers = _numbers(values)
+        reached = np.zeros(len(self.bounds), np.int64)
+        missing = 0
+        # To compare a block with every bound takes a fifth of the time of a search for each value.
+        for low in range(0, len(numbers), BLOCK_ROWS):
+            block = numbers[low : low + BLOCK_ROWS]
+            reached += [np.count_nonzero(block >= bound) for bound in self.bounds]
+            missing += int(np.count_nonzero(np.isnan(block)))
+        at_least = np.concatenate([[len(numbers) - missing], reached, [0]])
+        return np.append(at_least[:-1] - at_least[1:], missing)
 
     def places(self, values: Column) -> NDArray[np.intp]:
         """Cell of each row, (rows,)."""
         numbers = _numbers(values)
-        places = np.searchsorted(self._bounds, numbers, side="right")
+        places = np.searchsorted(self.bounds, numbers, side="right")
         missing = np.isnan(numbers)
         if missing.any():
             places[missing] = self.cells - 1
         return places
 
     def distribution(self, counts: Cells) -> Cells:
-        """Counts by bin, with those beyond the range in the outer ones, and then those without value."""
-        bins = counts[1:-2].copy()
-        bins[0] += counts[0]
-        bins[-1] += counts[-2]
-        return np.append(bins, counts[-1])
+        """Counts by bin, (..., cells - 2), with those beyond the range in the outer ones, and those without
+        value last.
+        """
+        bins = counts[..., 1:-1].copy()
+        bins[..., -1] = counts[..., -1]
+        bins[..., 0] += counts[..., 0]
+        bins[..., -2] += counts[..., -2]
+        return bins
 
     def unusual(self, counts: Cells) -> int:
         """Rows beyond the range of the training rows."""
@@ -88,8 +103,14 @@ class NumericReference:
         return [f"below {self.minimum:.4g}", *bins[:-1], f"above {self.maximum:.4g}", bins[-1]]
 
     @cached_property
-    def _bounds(self) -> NDArray[np.float64]:
+    def bounds(self) -> NDArray[np.float64]:
+        """What a value is compared with, never falling, (cells - 2,)."""
         return np.concatenate([[self.minimum], self.edges, [np.nextafter(self.maximum, np.inf)]])
+
+    @property
+    def cells_between_bounds(self) -> NDArray[np.intp]:
+        """Cell of a value by how many bounds it is not below, (cells - 1,)."""
+        return np.arange(self.cells - 1)
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON."""
@@ -128,18 +149,36 @@ class CategoricalReference:
 
     def count(self, values: Column) -> Cells:
         """Rows by cell."""
-        return np.bincount(self.places(values), minlength=self.cells)
+        if self._compares(values):
+            return np.bincount(self.places(values), minlength=self.cells)
+        given = _arrow(values)
+        counts = np.bincount(self._known_places(given), minlength=self.cells)
+        counts[-2:] += [-given.null_count, given.null_count]
+        return counts
 
     def places(self, values: Column) -> NDArray[np.intp]:
         """Cell of each row, (rows,)."""
-        if self._numeric is not None and not isinstance(values, pa.Array) and values.dtype.kind in "fiub":
-            return self._places_of_numbers(values, self._numeric)
-        given = values if isinstance(values, pa.Array) else pa.array(values, from_pandas=True)
-        found = pc.index_in(_as_type(given, self._known), value_set=self._known)
-        places: NDArray[np.intp] = pc.fill_null(found, self.cells - 2).to_numpy(zero_copy_only=False)
+        if self._compares(values):
+            return self._places_of_numbers(values)
+        given = _arrow(values)
+        places = self._known_places(given)
         if given.null_count:
             places = np.where(given.is_null().to_numpy(zero_copy_only=False), self.cells - 1, places)
         return places
+
+    @cached_property
+    def bounds(self) -> NDArray[np.float64] | None:
+        """What a number is compared with, never falling: each category and what comes next; None of texts."""
+        if self._numeric is None:
+            return None if self.categories else np.empty(0)
+        return np.column_stack([self._numeric, np.nextafter(self._numeric, np.inf)]).ravel()
+
+    @property
+    def cells_between_bounds(self) -> NDArray[np.intp]:
+        """Cell of a number by how many bounds it is not below, (2 categories + 1,)."""
+        cells = np.full(2 * len(self.categories) + 1, self.cells - 2)
+        cells[1::2] = np.arange(len(self.categories))
+        return cells
 
     def distribution(self, counts: Cells) -> Cells:
         """Counts by cell."""
@@ -157,7 +196,19 @@ class CategoricalReference:
         """A text for each cell."""
         return self.labels()
 
-    def _places_of_numbers(self, values: NDArray[Any], known: NDArray[np.float64]) -> NDArray[np.intp]:
+    def _compares(self, values: Column) -> bool:
+        """Whether values are compared with the categories as numbers, and not looked up."""
+        return self._numeric is not None and not isinstance(values, pa.Array) and values.dtype.kind in "fiub"
+
+    def _known_places(self, given: pa.Array) -> NDArray[np.intp]:
+        """Cell of each row; no value counts as another category."""
+        found = pc.index_in(_as_type(given, self._known), value_set=self._known)
+        places: NDArray[np.intp] = pc.fill_null(found, self.cells - 2).to_numpy(zero_copy_only=False)
+        return places
+
+    def _places_of_numbers(self, values: Column) -> NDArray[np.intp]:
+        known = self._numeric
+        assert known is not None
         numbers = values.astype(np.float64, copy=False)
         places = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
         other = known[places] != numbers
@@ -253,7 +304,7 @@ def reference_of_wire(wire: Mapping[str, Any]) -> Reference:
 
 
 def _categories(name: str, values: Column) -> CategoricalReference:
-    given = values if isinstance(values, pa.Array) else pa.array(values, from_pandas=True)
+    given = _arrow(values)
     texts = pc.cast(given, pa.string())
     found = pc.value_counts(texts.drop_null()).to_pylist()
     frequent = sorted(found, key=lambda each: (-each["counts"], each["values"]))[:MAX_CATEGORIES]
@@ -268,6 +319,10 @@ def _counted(reference: AnyReference, values: Column) -> AnyReference:
 def _numbers(values: Column) -> NDArray[np.floating[Any]]:
     plain: NDArray[Any] = values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values
     return plain if plain.dtype == np.float32 else plain.astype(np.float64, copy=False)
+
+
+def _arrow(values: Column) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, from_pandas=True)
 
 
 def _as_type(given: pa.Array, known: pa.Array) -> pa.Array:

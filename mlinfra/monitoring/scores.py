@@ -1,11 +1,12 @@
 """How far two distributions are apart, from their counts alone. Pure.
 
 Counts are those of `Reference.distribution`: bins in rising order or categories, and last the rows without a
-value. ``reference`` is (cells,); ``current`` is (cells,), or (windows, cells) for several windows at once,
-and the result has the shape of what is left of it. Every score is 0 where the distributions are equal.
+value. ``reference`` is (cells,), or (columns, 1, cells) for several columns at once; ``current`` is (cells,),
+or (windows, cells) for several windows, or (columns, windows, cells), and the result has the shape of what is
+left of it. Every score is 0 where the distributions are equal.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def l_infinity(reference: NDArray[Any], current: NDArray[Any]) -> Numbers:
 def chi_squared(reference: NDArray[Any], current: NDArray[Any]) -> Numbers:
     """Pearson's statistic of the two-sample test of homogeneity; it grows with the rows of the window."""
     total = (reference + current).astype(np.float64)
-    rows, references = current.sum(axis=-1, keepdims=True), reference.sum()
+    rows, references = current.sum(axis=-1, keepdims=True), reference.sum(axis=-1, keepdims=True)
     everything = np.maximum(rows + references, 1)
     statistic = np.zeros(np.shape(current)[:-1])
     for counts, size in ((reference, references), (current, rows)):
@@ -96,6 +97,33 @@ UNORDERED: Mapping[DriftMethod, DriftMethod] = {
     "Wasserstein": "LInfinity",
 }
 """What takes the place of a method that needs an order, for categories."""
+
+
+def drift_scores(
+    references: Sequence[Reference], counts: Mapping[str, NDArray[Any]], method: DriftMethod
+) -> dict[str, Numbers]:
+    """How far windows are from the references of several columns, by the column's name, (windows,) each.
+
+    Args:
+        references: of the columns.
+        counts: rows by cell of each column, by name, (windows, cells) each.
+        method: how; see `UNORDERED` for categories.
+    """
+    found: dict[str, Numbers] = {}
+    alike: dict[tuple[bool, int], list[Reference]] = {}
+    for each in references:
+        alike.setdefault((each.ordered, each.cells), []).append(each)
+    for (ordered, _), columns in alike.items():
+        current = [each.distribution(counts[each.name]) for each in columns]
+        if ordered and method == "Wasserstein":
+            scores = [drift_score(each, own, method) for each, own in zip(columns, current, strict=True)]
+        else:
+            # Columns with the same number of cells take one pass, which is as quick as that of a single one.
+            known = np.stack([each.distribution(each.counts) for each in columns])[:, np.newaxis]
+            by_counts = _OF_COUNTS[method if ordered else UNORDERED.get(method, method)]
+            scores = list(by_counts(known, np.stack(current)))
+        found.update({each.name: own for each, own in zip(columns, scores, strict=True)})
+    return found
 
 
 def drift_score(reference: Reference, current: NDArray[Any], method: DriftMethod) -> Numbers:

@@ -18,6 +18,7 @@ from mlinfra.monitoring.class_tally import (
     tally_expected,
 )
 from mlinfra.monitoring.measured import Measured
+from mlinfra.monitoring.stretches import Stretches
 
 BINS = 384
 """Bins of the scored classes together, of which each has at least `FEWEST_BINS`."""
@@ -49,7 +50,9 @@ class Calibration:
         Args:
             probabilities: finite, as the model gave them, (rows, classes).
         """
-        exact = exact_probabilities(probabilities)
+        return self._calibrated(exact_probabilities(probabilities))
+
+    def _calibrated(self, exact: NDArray[np.float64]) -> NDArray[np.float64]:
         found = np.column_stack(
             [
                 self.right[place][score_bins(exact[:, each], self.edges[place])]
@@ -64,7 +67,12 @@ class Calibration:
 
     def tally(self, probabilities: NDArray[np.floating[Any]]) -> ClassTally:
         """Expected counts of answers without labels: finite probabilities, (rows, classes)."""
-        return tally_expected(probabilities, self.calibrated(probabilities), self.edges)
+        return self.tallies(probabilities, Stretches.whole(len(probabilities)))[0]
+
+    def tallies(self, probabilities: NDArray[np.floating[Any]], stretches: Stretches) -> list[ClassTally]:
+        """As `tally`, of each part of the rows."""
+        exact = exact_probabilities(probabilities)
+        return tally_expected(exact, self._calibrated(exact), self.edges, stretches)
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlinfra.monitoring.measured import Measured
+from mlinfra.monitoring.stretches import Stretches
 
 MOST_LEAVES = 64
 FEWEST_ROWS = 30
@@ -54,6 +55,16 @@ class LossTree:
             features: NaN where missing, (rows, features).
             values: predicted, (rows,).
         """
+        alone: NDArray[np.int64] = self.tallies(features, values, Stretches.whole(len(values)))[0]
+        return alone
+
+    def tallies(
+        self,
+        features: NDArray[np.floating[Any]],
+        values: NDArray[np.floating[Any]],
+        stretches: Stretches,
+    ) -> NDArray[np.int64]:
+        """As `tally`, of each part of the rows, (parts, leaves)."""
         asked = np.column_stack([features, values]).astype(np.float32)
         places = np.arange(len(asked))
         node = np.zeros(len(asked), dtype=np.int64)
@@ -63,7 +74,7 @@ class LossTree:
             to_left = np.where(np.isnan(value), self.missing_left[at], value <= self.threshold[at])
             node[inner] = np.where(to_left, self.left[at], self.right[at])
             inner = self.column[node] >= 0
-        return np.bincount(self.left[node], minlength=len(self.rows)).astype(np.int64)
+        return stretches.counted(self.left[node], len(self.rows))
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON."""

@@ -179,11 +179,12 @@ def drift_document(
     parts = _judged(profile, windows, policy)
     references = {each.name: each for each in profile.features}
     by_name = [{each.name: each for each in part.features} for part in parts]
+    cells = counts.features
     features = [
         _column(
             references[each.name],
             each,
-            counts.features[each.name],
+            cells[each.name],
             [part[each.name] for part in by_name],
         )
         for each in whole.features

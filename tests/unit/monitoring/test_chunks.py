@@ -1,6 +1,7 @@
 """Chunks of event time, and the windows made of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -13,13 +14,15 @@ from mlinfra.monitoring.chunks import (
     Chunk,
     Chunking,
     CountedWindow,
+    Stretch,
     added,
     chunk_at,
     moment,
     nanoseconds,
+    stretches_of,
     whole_windows,
 )
-from mlinfra.monitoring.counts import Counts
+from mlinfra.monitoring.counts import Counts, cell_layout
 from mlinfra.resources.monitoring import MonitoringWindow
 
 HOUR = 3600
@@ -29,7 +32,7 @@ BATCHES = st.lists(st.tuples(st.integers(0, 3 * HOUR), st.integers(1, 40)), max_
 
 def counts(rows: int) -> Counts:
     cells = np.array([rows], dtype=np.int64)
-    return Counts(rows, {"x": cells}, prediction=cells, label=np.zeros(1, np.int64))
+    return Counts(rows, cell_layout(("x",), (1,)), cells, prediction=cells, label=np.zeros(1, np.int64))
 
 
 def chunks_of(batches: Sequence[tuple[int, int]], chunking: Chunking) -> tuple[Chunk, ...]:
@@ -37,7 +40,7 @@ def chunks_of(batches: Sequence[tuple[int, int]], chunking: Chunking) -> tuple[C
     time = 0
     for pause, rows in batches:
         time += pause * SECOND
-        chunks = added(chunks, counts(rows), time, time, chunking)
+        chunks = added(chunks, [(Stretch(time, time, rows), counts(rows))], chunking)
     return chunks
 
 
@@ -129,6 +132,36 @@ def test_replicas_add_up() -> None:
     assert rows_of(windows) == [6, 6]
     hours = whole_windows([one, other], MonitoringWindow(seconds=HOUR), now=at(HOUR))
     assert rows_of(hours) == [12]
+
+
+def test_windows_after_the_newest_with_enough_labels_wait_for_theirs() -> None:
+    chunks = chunks_of([(1, 10)] * 6, Chunking(rows=10))
+    labels = (0, 4, 0, 3, 1, 0)
+    labelled = [
+        replace(chunk, counts=replace(chunk.counts, labelled=number))
+        for chunk, number in zip(chunks, labels, strict=True)
+    ]
+    for least, expected in ((0, 6), (1, 5), (3, 4), (4, 2), (5, 6)):
+        found = whole_windows([labelled], MonitoringWindow(rows=10), now=at(HOUR), labelled=least)
+        assert [window.counts.labelled for window in found] == list(labels[:expected])
+
+
+@given(BATCHES.filter(bool), st.integers(1, 60), st.data())
+def test_chunks_are_the_same_however_rows_come(
+    batches: list[tuple[int, int]], size: int, data: st.DataObject
+) -> None:
+    times = np.cumsum([pause for pause, _ in batches]).repeat([rows for _, rows in batches]) * SECOND
+    chunking = Chunking(rows=size, least_seconds=data.draw(st.sampled_from([0, 60, 5000])))
+    cut = data.draw(st.integers(0, len(times)))
+    cuts: list[tuple[tuple[int, int, int], ...]] = []
+    for parts in ([times], [times[:cut], times[cut:]], np.split(times, len(times))):
+        chunks: tuple[Chunk, ...] = ()
+        for part in parts:
+            stretches = stretches_of(chunks, part, chunking)
+            assert sum(each.rows for each in stretches) == len(part)
+            chunks = added(chunks, [(each, counts(each.rows)) for each in stretches], chunking)
+        cuts.append(tuple((each.first, each.last, each.counts.rows) for each in chunks))
+    assert cuts[0] == cuts[1] == cuts[2]
 
 
 def test_a_label_finds_the_chunk_of_its_row() -> None:

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlinfra.monitoring.class_performance import class_performance
-from mlinfra.monitoring.class_tally import SPREAD, ClassTally, scored_classes, tally_expected, tally_labels
+from mlinfra.monitoring.class_tally import (
+    SPREAD,
+    ClassTally,
+    exact_probabilities,
+    scored_classes,
+    tally_expected,
+    tally_labels,
+)
+from mlinfra.monitoring.stretches import Stretches
 from mlinfra.training.measures import class_measures
 
 FROM_CELLS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
@@ -75,17 +83,22 @@ def test_a_tally_survives_its_wire_form() -> None:
     assert wire(ClassTally.of_wire(tally.to_wire())) == wire(tally)
 
 
+def expected_tally(probabilities: np.ndarray, calibrated: np.ndarray, edges: np.ndarray) -> ClassTally:
+    whole = Stretches.whole(len(probabilities))
+    return tally_expected(exact_probabilities(probabilities), calibrated, edges, whole)[0]
+
+
 def test_measured_and_expected_counts_do_not_mix() -> None:
     probabilities, label = answers(3, 40, 2)
     measured = tally_labels(probabilities, label, edges_of(2))
-    expected = tally_expected(probabilities, probabilities.astype(np.float64), edges_of(2))
+    expected = expected_tally(probabilities, probabilities.astype(np.float64), edges_of(2))
     with pytest.raises(ValueError, match="do not add up"):
         measured + expected
 
 
 def test_certain_classes_count_as_labels_do() -> None:
     probabilities, label = answers(5, 200, 3)
-    expected = tally_expected(probabilities, np.eye(3)[label], edges_of(3))
+    expected = expected_tally(probabilities, np.eye(3)[label], edges_of(3))
     measured = tally_labels(probabilities, label, edges_of(3))
     assert (expected.confusion == measured.confusion * SPREAD).all()
     assert class_performance(expected) == class_performance(measured)
@@ -96,7 +109,7 @@ def test_certain_classes_count_as_labels_do() -> None:
 def test_each_spread_row_counts_as_one(seed: int, classes: int) -> None:
     probabilities, _ = answers(seed, 60, classes)
     calibrated, _ = answers(seed + 1, 60, classes)
-    tally = tally_expected(probabilities, calibrated.astype(np.float64), edges_of(classes, bins=8))
+    tally = expected_tally(probabilities, calibrated.astype(np.float64), edges_of(classes, bins=8))
     assert tally.confusion.sum() == 60 * SPREAD
     assert (tally.scores.sum(axis=(1, 2)) == 60 * SPREAD).all()
 

@@ -12,6 +12,7 @@ from mlinfra.monitoring.references import NumericReference, reference_of
 from mlinfra.monitoring.scores import (
     chi_squared,
     drift_score,
+    drift_scores,
     jensen_shannon_distance,
     kolmogorov_smirnov,
     l_infinity,
@@ -111,6 +112,25 @@ def test_several_windows_at_once_score_as_one_by_one(method: DriftMethod) -> Non
     windows = RANDOM.integers(0, 40, size=(5, 21))
     one_by_one = [float(drift_score(reference, window, method)) for window in windows]
     assert drift_score(reference, windows, method) == pytest.approx(one_by_one)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_several_columns_at_once_score_as_one_by_one(method: DriftMethod) -> None:
+    columns = {
+        "normal": RANDOM.normal(size=2000),
+        "even": RANDOM.random(2000),
+        "tied": np.round(RANDOM.normal(size=2000)) * 2 + RANDOM.integers(0, 2, 2000),
+        "two": RANDOM.integers(0, 2, 2000),
+        "three": RANDOM.integers(0, 3, 2000),
+        "four": RANDOM.integers(0, 3, 2000) * 2,
+    }
+    references = [reference_of(name, values) for name, values in columns.items()]
+    counts = {each.name: RANDOM.integers(0, 40, (3, each.cells)) for each in references}
+    scores = drift_scores(references, counts, method)
+    assert scores.keys() == columns.keys()
+    for each in references:
+        alone = drift_score(each, each.distribution(counts[each.name]), method)
+        assert scores[each.name] == pytest.approx(alone)
 
 
 @pytest.mark.parametrize("method", METHODS)
