@@ -15,10 +15,8 @@ from mlinfra.monitoring.references import Cells, Reference
 from mlinfra.monitoring.scores import drift_score, drift_scores
 from mlinfra.resources.monitoring import DriftPolicy
 from mlinfra.retraining.triggers import FeatureScore, MonitorOutcome, MonitorResult, RetrainingTrigger
+from mlinfra.retraining.windows import outcome_of_windows, windows_looked_at
 
-LOOK_BACK = 4
-"""So many times ``ofWindows`` windows are looked at for features that drifted and are not clear again, where
-the policy has a threshold for that."""
 NAMED = 3
 
 
@@ -143,11 +141,6 @@ class DriftReport:
         )
 
 
-def windows_looked_at(policy: DriftPolicy) -> int:
-    """How many of the newest windows a check depends on."""
-    return policy.of_windows * (LOOK_BACK if policy.clear_threshold is not None else 1)
-
-
 def check_drift(
     profile: ReferenceProfile, windows: Sequence[CountedWindow], policy: DriftPolicy, *, now: datetime
 ) -> DriftReport:
@@ -268,15 +261,10 @@ def _column(
 
 def _summary(windows: Sequence[WindowDrift], policy: DriftPolicy, now: datetime) -> MonitorResult:
     breached = [each for each in windows if each.outcome is MonitorOutcome.BREACHED]
-    unknown = policy.of_windows - sum(each.outcome is not MonitorOutcome.INCONCLUSIVE for each in windows)
     if not windows:
         return _result(MonitorOutcome.INCONCLUSIVE, now, policy, message="no window has come to its end yet")
-    if len(breached) >= policy.breached_windows:
-        outcome, told = MonitorOutcome.BREACHED, breached[-1]
-    elif len(breached) + unknown >= policy.breached_windows:
-        outcome, told = MonitorOutcome.INCONCLUSIVE, windows[-1]
-    else:
-        outcome, told = MonitorOutcome.OK, windows[-1]
+    outcome = outcome_of_windows([each.outcome for each in windows], policy)
+    told = breached[-1] if outcome is MonitorOutcome.BREACHED else windows[-1]
     # The newest that are enough for a breach: an older one tells nothing that those do not.
     decisive = breached[-policy.breached_windows :] if outcome is MonitorOutcome.BREACHED else windows
     worst = told.features[0] if told.features else None

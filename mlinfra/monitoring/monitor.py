@@ -22,10 +22,11 @@ from mlinfra.monitoring.chunks import (
     with_labels,
 )
 from mlinfra.monitoring.counts import Counts
-from mlinfra.monitoring.drift import DriftReport, check_drift, windows_looked_at
+from mlinfra.monitoring.drift import DriftReport, check_drift
 from mlinfra.monitoring.performance import PerformanceReport, judge_performance
 from mlinfra.monitoring.profile import ReferenceProfile
 from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
+from mlinfra.retraining.windows import windows_looked_at
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from mlinfra.errors import InvalidInputError, suggestion
 from mlinfra.monitoring.measured import WITHOUT_BOUND, Measured
 from mlinfra.resources.monitoring import HIGHER_IS_BETTER, LOWER_IS_BETTER, PerformancePolicy
 from mlinfra.retraining.triggers import MonitorOutcome, MonitorResult, RetrainingTrigger
+from mlinfra.retraining.windows import outcome_of_windows
 from mlinfra.training.measure_format import measure_text, measure_title
 
 Source = Literal["measured", "estimated", "none"]
@@ -212,14 +213,9 @@ def _result(
 ) -> MonitorResult:
     judged = [verdict for verdict in verdicts if verdict.measure is not None]
     breached = [verdict for verdict in judged if verdict.outcome is MonitorOutcome.BREACHED]
-    unknown = policy.of_windows - len(judged)
-    told: Verdict | None
-    if len(breached) >= policy.breached_windows:
-        outcome, told = MonitorOutcome.BREACHED, breached[-1]
-    elif not judged or len(breached) + unknown >= policy.breached_windows:
-        outcome, told = MonitorOutcome.INCONCLUSIVE, judged[-1] if judged else None
-    else:
-        outcome, told = MonitorOutcome.OK, judged[-1]
+    outcome = outcome_of_windows([verdict.outcome for verdict in verdicts], policy)
+    candidates = breached if outcome is MonitorOutcome.BREACHED else judged
+    told = candidates[-1] if candidates else None
     # The newest that are enough for a breach: an older one tells nothing that those do not.
     decisive = breached[-policy.breached_windows :] if outcome is MonitorOutcome.BREACHED else verdicts
     measure = told.measure if told else None

@@ -184,24 +184,6 @@ class PerformancePolicy(WindowedCheck):
     ] = "WhenUnlabelled"
 
 
-class MonitoringSource(ResourceModel):
-    """Whom a policy asks what its model's monitors say, and how often."""
-
-    interval_seconds: Annotated[
-        Integer, Field(ge=1, le=86_400, description="Seconds from one check to the next.")
-    ] = 300
-    timeout_seconds: Annotated[Integer, Field(ge=1, le=300, description="How long one check may take.")] = 10
-    url: Annotated[
-        str | None,
-        Field(
-            max_length=512,
-            pattern=r"^https?://[^/?#\s]+$",
-            description="Address of a model server, such as http://model.example:8080; the Service of the "
-            "version in Production where absent.",
-        ),
-    ] = None
-
-
 class AutomaticRollback(ResourceModel):
     """When a new version that the policy promoted gives way to the one before."""
 

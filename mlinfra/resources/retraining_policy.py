@@ -12,7 +12,8 @@ from mlinfra.resources.base import (
     WithoutNulls,
 )
 from mlinfra.resources.model_name import ModelName
-from mlinfra.resources.monitoring import AutomaticRollback, DriftPolicy, MonitoringSource, PerformancePolicy
+from mlinfra.resources.monitoring import AutomaticRollback, DriftPolicy, PerformancePolicy
+from mlinfra.resources.monitoring_sources import PROMETHEUS_RULES, MonitoringSource, prometheus_problem
 from mlinfra.resources.retraining_policy_status import RetrainingPolicyStatus
 from mlinfra.resources.training_job import TrainingJobSpec
 
@@ -65,6 +66,7 @@ class RetrainingPolicySpec(ResourceModel):
                     "rule": "!has(self.rollback) || has(self.performance)",
                     "message": ROLLBACK_WITHOUT_PERFORMANCE,
                 },
+                *PROMETHEUS_RULES,
             ]
         }
     )
@@ -155,6 +157,9 @@ class RetrainingPolicySpec(ResourceModel):
             raise ValueError(ZONE_WITHOUT_SCHEDULE)
         if self.rollback is not None and self.performance is None:
             raise ValueError(ROLLBACK_WITHOUT_PERFORMANCE)
+        problem = prometheus_problem(self.monitoring.prometheus, self.drift, self.performance)
+        if problem is not None:
+            raise ValueError(problem)
         return self
 
 

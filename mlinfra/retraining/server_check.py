@@ -1,7 +1,5 @@
 """Asks a model's server what its monitors say; what is not answered is an error, and no reason to train."""
 
-import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +10,7 @@ import httpx
 
 from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
 from mlinfra.retraining.assessment import performance_to_check
+from mlinfra.retraining.json_answers import UnansweredError, ask_json
 from mlinfra.retraining.observation import MONITORS
 from mlinfra.retraining.triggers import (
     InvalidMonitorResultError,
@@ -20,8 +19,6 @@ from mlinfra.retraining.triggers import (
     RetrainingTrigger,
 )
 
-MAX_ANSWER_BYTES = 4 * 1024 * 1024
-TOLD_CHARACTERS = 300
 CheckBody = Mapping[str, Any]
 """The policies to check by, under ``drift`` and ``performance``, as JSON."""
 
@@ -44,14 +41,11 @@ async def check_server(
         timeout: seconds.
         now: the time of a result that is an error.
     """
-    url = f"{address}/v2/models/{quote(model, safe='')}/monitoring"
+    path = f"/v2/models/{quote(model, safe='')}/monitoring"
     try:
-        # httpx bounds each read, not the whole answer.
-        report = await _within(client, url, body, timeout)
-    except TimeoutError:
-        return failures_of(body, f"{address} does not answer in {timeout:g} s", now=now)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        return failures_of(body, f"{address}: {error or type(error).__name__}", now=now)
+        report = await ask_json(client, "POST", address, path, timeout=timeout, json=dict(body))
+    except UnansweredError as error:
+        return failures_of(body, str(error), now=now)
     return results_of(body, report, now=now)
 
 
@@ -77,27 +71,6 @@ def results_of(body: CheckBody, report: object, *, now: datetime) -> tuple[Monit
 def failures_of(body: CheckBody, message: str, *, now: datetime) -> tuple[MonitorResult, ...]:
     """The results of a check that was not answered."""
     return tuple(_failed(trigger, message, now=now) for trigger in _asked(body))
-
-
-async def _within(client: httpx.AsyncClient, url: str, body: CheckBody, timeout: float) -> object:
-    """The report.
-
-    Raises:
-        ValueError: the answer is an error, too long, or no JSON.
-    """
-    async with (
-        asyncio.timeout(timeout),
-        client.stream("POST", url, json=dict(body), timeout=timeout) as answer,
-    ):
-        content = b""
-        async for chunk in answer.aiter_bytes():
-            content += chunk
-            if len(content) > MAX_ANSWER_BYTES:
-                raise ValueError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
-    if answer.status_code != httpx.codes.OK:
-        text = content.decode(errors="replace")[:TOLD_CHARACTERS]
-        raise ValueError(f"HTTP {answer.status_code}: {text}")
-    return json.loads(content)
 
 
 def _failed(trigger: RetrainingTrigger, message: str, *, now: datetime) -> MonitorResult:

@@ -1,10 +1,11 @@
-"""What a policy asks its model's server. Pure."""
+"""What a policy asks its model's server, or a Prometheus. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from mlinfra.resources import RetrainingPolicy
 from mlinfra.resources.names import CHECK_ANNOTATION
+from mlinfra.retraining.prometheus_check import PrometheusCheck
 from mlinfra.retraining.server_check import CheckBody, check_body
 from mlinfra.retraining.triggers import MonitorResult
 
@@ -22,6 +23,7 @@ class Ask:
         body: the policies to check by, as JSON.
         interval, timeout: in seconds.
         request: the annotation's value that asks for a check at once; None where none ever did.
+        prometheus: what is asked in place of a server; None where a server is.
     """
 
     namespace: str
@@ -31,6 +33,7 @@ class Ask:
     interval: float
     timeout: float
     request: str | None = None
+    prometheus: PrometheusCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def ask_of(policy: RetrainingPolicy) -> Ask | None:
     body = check_body(spec.drift, spec.performance)
     if not body:
         return None
+    source = spec.monitoring.prometheus
     return Ask(
         namespace=policy.metadata.namespace,
         model=spec.model_name,
@@ -56,6 +60,7 @@ def ask_of(policy: RetrainingPolicy) -> Ask | None:
         interval=float(spec.monitoring.interval_seconds),
         timeout=float(spec.monitoring.timeout_seconds),
         request=policy.metadata.annotations.get(CHECK_ANNOTATION, "")[:MAX_REQUEST] or None,
+        prometheus=PrometheusCheck(source, spec.drift, spec.performance) if source is not None else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Asks model servers what their monitors say, beside the work queue: a slow server holds up nobody."""
+"""Asks what became of served models, beside the work queue: a slow server holds up nobody."""
 
 import asyncio
 import logging
@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import httpx
 
+from mlinfra.retraining.prometheus_check import check_prometheus
 from mlinfra.retraining.server_check import check_server, failures_of
+from mlinfra.retraining.triggers import MonitorResult
 from mlinfra_operator.retrainingpolicy.checks import NO_SERVER, Ask, Checked
 from mlinfra_operator.runtime.cache import Key
 from mlinfra_operator.serving.builder import PORT
@@ -105,9 +107,13 @@ class ModelChecks:
 
     async def _check(self, ask: Ask) -> Checked:
         now = self._clock()
+        return Checked(now, await self._results(ask, now), ask.request)
+
+    async def _results(self, ask: Ask, now: datetime) -> tuple[MonitorResult, ...]:
+        if ask.prometheus is not None:
+            return await check_prometheus(self._client, ask.prometheus, timeout=ask.timeout, now=now)
         address = self._address_of(ask.namespace, ask.model)
         url = ask.url or (f"http://{address}:{PORT}" if address is not None else None)
         if url is None:
-            return Checked(now, failures_of(ask.body, NO_SERVER, now=now), ask.request)
-        results = await check_server(self._client, url, ask.model, ask.body, timeout=ask.timeout, now=now)
-        return Checked(now, results, ask.request)
+            return failures_of(ask.body, NO_SERVER, now=now)
+        return await check_server(self._client, url, ask.model, ask.body, timeout=ask.timeout, now=now)

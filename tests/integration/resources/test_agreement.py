@@ -314,6 +314,8 @@ BAD_VERSIONS: dict[str, Any] = {
     "model name with a slash": VERSION | {"modelName": "a/b"},
 }
 POLICY = {"modelName": "sp500-volatility", "trainingJobTemplate": {"spec": BUILT_IN}}
+HOURLY: Any = {"threshold": 0.2, "window": {"seconds": 3600}}
+DRIFT_BY_PROMETHEUS: Any = {"prometheus": {"serverAddress": "http://a:9090", "drift": {"query": "max(a)"}}}
 GOOD_POLICIES: dict[str, Any] = {
     "least": POLICY,
     "labels": {
@@ -357,6 +359,21 @@ GOOD_POLICIES: dict[str, Any] = {
         "monitoring": {"intervalSeconds": 1, "timeoutSeconds": 1, "url": "https://server:8080"},
         "rollback": {"observationSeconds": 60, "maxLoss": 0},
     },
+    "told by Prometheus": POLICY
+    | {
+        "drift": HOURLY,
+        "performance": HOURLY | {"metric": "mae"},
+        "monitoring": {
+            "prometheus": {
+                "serverAddress": "https://mimir.example/prometheus",
+                "drift": {"query": "max(a)", "samplesQuery": "sum(b)"},
+                "performance": {"query": "c"},
+            }
+        },
+    },
+    "drift alone told by Prometheus": POLICY
+    | {"drift": HOURLY | {"onBreach": "Retrain", "clearThreshold": 0.1}, "monitoring": DRIFT_BY_PROMETHEUS},
+    "Prometheus for nothing": POLICY | {"monitoring": {"prometheus": {"serverAddress": "http://a"}}},
     "a schedule that only the operator can refuse": POLICY | {"schedule": "when the sun rises"},
 }
 BAD_POLICIES: dict[str, Any] = {
@@ -380,6 +397,35 @@ BAD_POLICIES: dict[str, Any] = {
     "never asked": POLICY | {"drift": {}, "monitoring": {"intervalSeconds": 0}},
     "server of another scheme": POLICY | {"drift": {}, "monitoring": {"url": "ftp://a"}},
     "server with a path": POLICY | {"drift": {}, "monitoring": {"url": "http://a/b"}},
+    "Prometheus of another scheme": POLICY | {"monitoring": {"prometheus": {"serverAddress": "a:9090"}}},
+    "Prometheus without an address": POLICY | {"monitoring": {"prometheus": {}}},
+    "Prometheus and a server": POLICY
+    | {"monitoring": {"url": "http://a", "prometheus": {"serverAddress": "http://a"}}},
+    "Prometheus without a query": POLICY
+    | {"performance": HOURLY, "monitoring": {"prometheus": {"serverAddress": "http://a"}}},
+    "Prometheus with an empty query": POLICY
+    | {"monitoring": {"prometheus": {"serverAddress": "http://a", "drift": {"query": ""}}}},
+    "Prometheus with a query for nothing": POLICY | {"monitoring": DRIFT_BY_PROMETHEUS},
+    "Prometheus without a threshold": POLICY
+    | {
+        "drift": {"window": {"seconds": 60}, "onBreach": "Retrain"},
+        "monitoring": DRIFT_BY_PROMETHEUS,
+    },
+    "Prometheus without a window": POLICY
+    | {"drift": {"threshold": 1, "onBreach": "Retrain"}, "monitoring": DRIFT_BY_PROMETHEUS},
+    "Prometheus with a window of rows": POLICY
+    | {
+        "drift": {"threshold": 1, "window": {"rows": 500}, "onBreach": "Retrain"},
+        "monitoring": DRIFT_BY_PROMETHEUS,
+    },
+    "Prometheus with features": POLICY
+    | {"drift": HOURLY | {"features": ["a"], "onBreach": "Retrain"}, "monitoring": DRIFT_BY_PROMETHEUS},
+    "drift by Prometheus that never trains": POLICY | {"drift": HOURLY, "monitoring": DRIFT_BY_PROMETHEUS},
+    "Prometheus with a metric without a better side": POLICY
+    | {
+        "performance": HOURLY | {"metric": "revenue"},
+        "monitoring": {"prometheus": {"serverAddress": "http://a", "performance": {"query": "c"}}},
+    },
     "observed for a moment": POLICY | {"performance": {}, "rollback": {"observationSeconds": 1}},
     "negative loss": POLICY | {"performance": {}, "rollback": {"maxLoss": -1}},
     "template with a name": {

@@ -57,6 +57,16 @@ def test_a_policy_asks_by_its_own_rules_and_drift_asks_for_performance_too() -> 
     timed = ask_of(policy(performance={}, monitoring={"intervalSeconds": 7, "url": "http://a:1"}))
     assert timed is not None
     assert (timed.interval, timed.timeout, timed.url) == (7.0, 10.0, "http://a:1")
+    assert timed.prometheus is None
+    lost: Object = {"threshold": 0.8, "window": {"seconds": 60}}
+    by_prometheus = policy(
+        performance=lost,
+        monitoring={"prometheus": {"serverAddress": "http://a:9090", "performance": {"query": "up"}}},
+    )
+    asked = ask_of(by_prometheus)
+    assert asked is not None
+    assert asked.prometheus is not None
+    assert (asked.prometheus.drift, asked.prometheus.performance) == (None, by_prometheus.spec.performance)
 
 
 def test_an_answer_that_cannot_be_read_is_an_error_and_trains_nothing() -> None:

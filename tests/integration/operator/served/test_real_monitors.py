@@ -2,22 +2,19 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import onnx
 import pytest
 from integration.operator.manifests import condition, retraining_policy
+from integration.operator.policy_status import healthy, lineage, trainings
 from integration.operator.served.versions import serving, version
 from integration.serving.adder_traffic import FEATURES, ROWS, adder_profile, infer_at, label_at, normal
 from servers.model_server import learnt_metadata, linear_model
 
-from mlinfra.kube.resource import RETRAINING_POLICIES, TRAINING_JOBS
 from mlinfra.monitoring.profile import PROFILE_FILE
-from mlinfra.resources.names import RETRAINING_POLICY_LABEL
 from mlinfra.tracking.tracker import MlflowTracker
 
-Object = dict[str, Any]
 NEWEST = {"window": {"rows": ROWS}, "breachedWindows": 1, "ofWindows": 1}
 DRIFT = {"threshold": 0.3, **NEWEST}
 PERFORMANCE = {"metric": "mae", "threshold": 0.5, **NEWEST}
@@ -30,24 +27,6 @@ def log_adder(uri: str, model: str, folder: Path) -> None:
     with MlflowTracker(uri, experiment_name=model) as tracker:
         tracker.start_run()
         tracker.register_model(tracker.log_model(onnx.load(file), "model", beside=beside), model)
-
-
-async def healthy(world: Any, eventually: Any, name: str, reason: str) -> Object:
-    """The policy, once its condition ModelHealthy has this reason."""
-
-    async def told() -> Object | None:
-        found = await world.kube.get(RETRAINING_POLICIES, name, world.namespace)
-        reasons = [each["reason"] for each in (found.get("status") or {}).get("conditions") or ()]
-        return found if reason in reasons else None
-
-    found: Object = await eventually(told, f"{name} is {reason}")
-    return found
-
-
-async def trainings(world: Any, name: str) -> list[Object]:
-    selector = f"{RETRAINING_POLICY_LABEL}={name}"
-    found: list[Object] = (await world.kube.list(TRAINING_JOBS, world.namespace, label_selector=selector))[0]
-    return found
 
 
 async def test_drift_and_loss_in_real_traffic_train_with_the_servers_scores_as_evidence(
@@ -83,13 +62,8 @@ async def test_drift_and_loss_in_real_traffic_train_with_the_servers_scores_as_e
     assert {each["name"] for each in told["drift"]["features"]} == set(FEATURES)
     assert condition(found, "ModelHealthy")["status"] == "False"
 
-    async def lineage() -> Object | None:
-        jobs = await trainings(world, unique)
-        return jobs[0]["status"].get("lineage") if jobs and "status" in jobs[0] else None
-
-    why = await eventually(lineage, "the lineage of a training")
+    why = await lineage(world, eventually, unique)
     evidence = {each["trigger"]: each for each in why["evidence"]}
     assert {name: float(each["score"]) for name, each in evidence.items()} == {
         name: pytest.approx(result["score"], rel=1e-5) for name, result in results.items()
     }
-    assert len(await trainings(world, unique)) == 1
