@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,8 @@ class ChunkStore:
         self._folder = folder / _file_name(model) / f"{_file_name(version)}-{profile[:16]}"
         self._own = self._folder / f"{_file_name(replica)}{SUFFIX}"
         self._classes = classes
+        self._texts: dict[int, tuple[Chunk, str]] = {}
+        self._read_before: dict[Path, tuple[tuple[int, ...], Kept]] = {}
 
     def own(self) -> Kept:
         """What this replica kept before; empty where it did not.
@@ -76,7 +79,10 @@ class ChunkStore:
             files = sorted(self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []
         except OSError as error:
             raise MonitoringStoreError(f"{self._folder}: {error.strerror}") from error
-        return [self._read(file) for file in files if file != self._own and not file.name.startswith(".")]
+        others = [file for file in files if file != self._own and not file.name.startswith(".")]
+        # Replicas of the past never change again.
+        self._read_before = {file: known for file, known in self._read_before.items() if file in others}
+        return [self._read(file) for file in others]
 
     def keep(self, kept: Kept) -> None:
         """Replace what this replica kept before.
@@ -84,25 +90,49 @@ class ChunkStore:
         Raises:
             MonitoringStoreError: it cannot be written; what was kept before stays.
         """
-        wire = {
-            "schemaVersion": SCHEMA_VERSION,
-            "chunks": [each.to_wire() for each in kept.chunks],
-            "late": [each.to_wire() for each in kept.late],
-            "position": dict(kept.position),
-        }
+        self._texts = {id(each): self._text(each) for each in (*kept.chunks, *kept.late)}
+        content = (
+            f'{{"schemaVersion":{SCHEMA_VERSION},'
+            f'"chunks":[{self._joined(kept.chunks)}],'
+            f'"late":[{self._joined(kept.late)}],'
+            f'"position":{json.dumps(dict(kept.position))}}}'
+        )
         try:
             make_folder(self._folder)
-            replace_file(self._own, json.dumps(wire, separators=(",", ":")).encode())
+            replace_file(self._own, content.encode())
         except OSError as error:
             raise MonitoringStoreError(f"{self._own}: {error.strerror}") from error
 
+    def _text(self, chunk: Chunk) -> tuple[Chunk, str]:
+        """Its JSON, with the chunk itself, so that nothing else has its identity meanwhile.
+
+        All but the newest chunks are what they were the last time, and their JSON takes long.
+        """
+        before = self._texts.get(id(chunk))
+        return before or (chunk, json.dumps(chunk.to_wire(), separators=(",", ":")))
+
+    def _joined(self, chunks: Sequence[Chunk]) -> str:
+        return ",".join(self._texts[id(each)][1] for each in chunks)
+
     def _read(self, file: Path) -> Kept:
         try:
-            content = file.read_bytes()
+            with file.open("rb") as opened:
+                # Files are replaced as a whole: another content is another file.
+                status = os.fstat(opened.fileno())
+                identity = (status.st_ino, status.st_mtime_ns, status.st_size)
+                known = self._read_before.get(file)
+                if known is not None and known[0] == identity:
+                    return known[1]
+                content = opened.read()
         except FileNotFoundError:
             return Kept()
         except OSError as error:
             raise MonitoringStoreError(f"{file}: {error.strerror}") from error
+        kept = self._kept(file, content)
+        self._read_before[file] = (identity, kept)
+        return kept
+
+    def _kept(self, file: Path, content: bytes) -> Kept:
         try:
             wire = json.loads(content)
             if wire["schemaVersion"] != SCHEMA_VERSION:
