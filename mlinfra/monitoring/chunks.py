@@ -111,14 +111,14 @@ def stretches_of(
     """
     newest = _stretch(chunks[-1]) if chunks else None
     borders = np.flatnonzero(np.diff(event_times // (chunking.most_seconds * SECOND))) + 1
+    times: list[int] = event_times.tolist()
     found = []
-    for low, high in pairwise([0, *borders.tolist(), len(event_times)]):
+    for low, high in pairwise([0, *borders.tolist(), len(times)]):
         while low < high:
-            time = int(event_times[low])
-            fits = newest is not None and not _closed(newest, time, time, chunking)
+            fits = newest is not None and not _closed(newest, times[low], times[low], chunking)
             free = max(1, chunking.rows - newest.rows) if newest is not None and fits else chunking.rows
-            own = event_times[low : min(low + free, high)]
-            found.append(Stretch(int(own.min()), int(own.max()), len(own)))
+            own = times[low : min(low + free, high)]
+            found.append(Stretch(min(own), max(own), len(own)))
             newest = _joined(newest, found[-1]) if newest is not None and fits else found[-1]
             low += len(own)
     return found

@@ -156,9 +156,9 @@ def _tallies(
     # The largest share takes what rounding left, so that a row counts as one.
     weight[np.arange(rows), right.argmax(axis=1)] += one - weight.sum(axis=1)
     predicted = exact.argmax(axis=1)
-    confusion = np.stack(
-        [stretches.weighed(predicted, weight[:, each], classes) for each in range(classes)], axis=1
-    )
+    confusion = np.empty((stretches.number, classes, classes))
+    for each in range(classes):
+        confusion[:, each] = stretches.weighed(predicted, weight[:, each], classes)
     bins = edges.shape[1] + 1
     scores = np.empty((stretches.number, len(edges), 2, bins))
     for place, each in enumerate(scored_classes(classes)):

@@ -28,7 +28,7 @@ class Moments:
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> "Moments":
         """Those of finite values, (rows,), whose squares are finite too."""
-        return cls(_quanta(values.sum()), _quanta(np.square(values).sum()))
+        return cls(_quanta(float(values.sum())), _quanta(float(np.square(values).sum())))
 
     @classmethod
     def expected(
@@ -39,7 +39,8 @@ class Moments:
         """
         totals = stretches.summed((shares * values).sum(axis=1))
         squares = stretches.summed((shares * np.square(values)).sum(axis=1))
-        return [cls(_quanta(one), _quanta(other)) for one, other in zip(totals, squares, strict=True)]
+        pairs = zip(totals.tolist(), squares.tolist(), strict=True)
+        return [cls(_quanta(total), _quanta(square)) for total, square in pairs]
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(self.total + other.total, self.squares + other.squares)
@@ -71,7 +72,6 @@ NOTHING = Moments()
 """The sums of no rows."""
 
 
-def _quanta(value: np.floating[Any]) -> int:
-    whole, part = divmod(float(value), 1.0)
-    # A large sum times the quanta would lose the digits that it has.
-    return int(whole) * QUANTA + round(part * QUANTA)
+def _quanta(value: float) -> int:
+    # No digit is lost: the quanta are a power of two, and whole numbers of any size are exact.
+    return round(value * QUANTA)

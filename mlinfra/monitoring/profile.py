@@ -23,6 +23,7 @@ from mlinfra.monitoring.references import (
     Column,
     Reference,
     matrix_of,
+    of_columns,
     reference_of,
     reference_of_wire,
 )
@@ -160,10 +161,11 @@ class ReferenceProfile:
             raise ProfileError(
                 f"the rows lack the features {', '.join(missing[:5])} of the reference profile"
             )
-        counted = [each.count(columns[each.name]) for each in self.features]
-        if not counted:
+        if not self.features:
             return self.nothing()
-        return replace(self.nothing(), rows=int(counted[0].sum()), cells=np.concatenate(counted))
+        rows = len(columns[self.features[0].name])
+        counted = of_columns(lambda each: each.count(columns[each.name]), self.features, rows)
+        return replace(self.nothing(), rows=rows, cells=np.concatenate(counted))
 
     def count_matrix(self, features: NDArray[Any], outputs: NDArray[np.floating[Any]]) -> Counts:
         """As `count`, for features in the model's order, (rows, features)."""
@@ -368,13 +370,15 @@ def build_profile(
         periods: first and last date of each part of the rows.
         baseline: measures of an answer without learning on the held-out rows, by name.
     """
-    features = tuple(reference_of(name, values) for name, values in training.items())
-    rows = int(features[0].counts.sum()) if features else 0
+    rows = len(next(iter(training.values()), ()))
     starts = block_starts(rows)
-    blocks = {
-        each.name: np.stack([each.count(training[each.name][low:high]) for low, high in pairwise(starts)])
-        for each in features
-    }
+
+    def learnt(name: str) -> tuple[Reference, NDArray[np.int64]]:
+        reference, values = reference_of(name, training[name]), training[name]
+        return reference, np.stack([reference.count(values[low:high]) for low, high in pairwise(starts)])
+
+    columns = of_columns(learnt, list(training), rows)
+    features = tuple(reference for reference, _ in columns)
     answers = held_out.outputs.argmax(axis=1) if classes else held_out.outputs[:, 0]
     prediction = _outcome(PREDICTION, answers, classes)
     calibration = fit_calibration(held_out.outputs, held_out.label) if classes else None
@@ -388,7 +392,7 @@ def build_profile(
         model_name=model_name,
         classes=tuple(classes),
         features=features,
-        blocks=blocks,
+        blocks={reference.name: blocks for reference, blocks in columns},
         prediction=prediction,
         label=_outcome(LABEL, held_out.label, classes),
         performance=dict(performance or {}),

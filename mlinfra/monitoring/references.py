@@ -4,7 +4,8 @@ The cells are fixed by the training rows, so that counts of any rows can be comp
 value far off moves nothing but the cell at the end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -24,6 +25,8 @@ FEW_VALUES = 10
 
 BLOCK_ROWS = 65_536
 """Values that are compared with all bounds before the next ones are read: they stay in the cache."""
+MANY_ROWS = 100_000
+"""From so many on columns are worth threads."""
 
 Cells = NDArray[np.int64]
 Column: TypeAlias = NDArray[Any] | pa.Array
@@ -237,6 +240,7 @@ class CategoricalReference:
 
 
 Reference = NumericReference | CategoricalReference
+Item, Result = TypeVar("Item"), TypeVar("Result")
 AnyReference = TypeVar("AnyReference", NumericReference, CategoricalReference)
 
 
@@ -327,6 +331,14 @@ def _arrow(values: Column) -> pa.Array:
 
 def _as_type(given: pa.Array, known: pa.Array) -> pa.Array:
     return given if given.type == known.type else pc.cast(given, known.type, safe=False)
+
+
+def of_columns(work: Callable[[Item], Result], items: Sequence[Item], rows: int) -> list[Result]:
+    """What is made of each column; on all cores where there are many rows, as numpy and Arrow allow it."""
+    if rows < MANY_ROWS:
+        return [work(each) for each in items]
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(work, items))
 
 
 def columns_of(names: Sequence[str], matrix: NDArray[Any]) -> dict[str, NDArray[Any]]:

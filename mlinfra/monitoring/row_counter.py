@@ -65,7 +65,8 @@ class RowCounter:
         for low in range(0, len(numbers), BLOCK_ROWS):
             part = numbers[low : low + BLOCK_ROWS]
             reached = part[:, np.newaxis, :] >= bounds
-            np.sum(reached.view(np.uint8), axis=1, dtype=self._slot_type, out=slots[low : low + BLOCK_ROWS])
+            own = slots[low : low + BLOCK_ROWS]
+            np.add.reduce(reached.view(np.uint8), axis=1, dtype=self._slot_type, out=own)
         missing = np.isnan(numbers)
         if missing.any():
             slots[missing] = self._slots - 1

@@ -53,14 +53,11 @@ class Calibration:
         return self._calibrated(exact_probabilities(probabilities))
 
     def _calibrated(self, exact: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = np.column_stack(
-            [
-                self.right[place][score_bins(exact[:, each], self.edges[place])]
-                for place, each in enumerate(scored_classes(self.classes))
-            ]
-        )
+        found = np.empty((len(exact), len(self.edges)))
+        for place, each in enumerate(scored_classes(self.classes)):
+            found[:, place] = self.right[place][score_bins(exact[:, each], self.edges[place])]
         if self.classes == 2:
-            return np.column_stack([1.0 - found[:, 0], found[:, 0]])
+            return np.concatenate([1.0 - found, found], axis=1)
         total = found.sum(axis=1, keepdims=True)
         # Bins that never held a right answer, of every class: then the model's own word is all there is.
         return np.where(total > 0, found / np.where(total > 0, total, 1.0), exact)
