@@ -240,7 +240,8 @@ class CategoricalReference:
 
 
 Reference = NumericReference | CategoricalReference
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 AnyReference = TypeVar("AnyReference", NumericReference, CategoricalReference)
 
 
