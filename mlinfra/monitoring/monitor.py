@@ -1,7 +1,7 @@
 """Watches one version of a model: counts what it is asked and answers, and checks that against policies."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from mlinfra.monitoring.chunk_store import ChunkStore, Kept
 from mlinfra.monitoring.chunks import (
     Chunk,
     Chunking,
+    CountedWindow,
     added,
     chunk_at,
     moment,
@@ -25,7 +26,7 @@ from mlinfra.monitoring.counts import Counts
 from mlinfra.monitoring.drift import DriftReport, check_drift
 from mlinfra.monitoring.performance import PerformanceReport, judge_performance
 from mlinfra.monitoring.profile import ReferenceProfile
-from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
+from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy, WindowedCheck
 from mlinfra.retraining.windows import windows_looked_at
 
 logger = logging.getLogger(__name__)
@@ -225,45 +226,63 @@ class ModelMonitor:
         replicas = [*late, self._chunks, *(each.chunks for each in others)]
         newest = max((each.last for chunks in replicas for each in chunks), default=None)
         time = now or (moment(newest) if newest is not None else datetime.now(UTC))
+
+        def windows_of(policy: WindowedCheck) -> Sequence[CountedWindow]:
+            newest = windows_looked_at(policy)
+            return whole_windows(
+                replicas, policy.window, now=time, newest=newest, labelled=labels_waited_for(policy)
+            )
+
         name, version = self._model
-        report = MonitoringReport(
+        return report_on_windows(
+            self.profile,
+            windows_of,
+            drift,
+            performance,
             model_name=name,
             model_version=version,
-            profile=self.profile.id,
             rows=sum(each.counts.rows for chunks in replicas for each in chunks),
             labelled=sum(each.counts.labelled for chunks in replicas for each in chunks),
-            drift=self._drift(replicas, drift, time) if drift is not None else None,
-            performance=self._performance(replicas, performance, time) if performance is not None else None,
+            now=time,
         )
-        return _of_version(report, version)
-
-    def _drift(self, replicas: Sequence[Sequence[Chunk]], policy: DriftPolicy, now: datetime) -> DriftReport:
-        windows = whole_windows(replicas, policy.window, now=now, newest=windows_looked_at(policy))
-        return check_drift(self.profile, windows, policy, now=now)
-
-    def _performance(
-        self, replicas: Sequence[Sequence[Chunk]], policy: PerformancePolicy, now: datetime
-    ) -> PerformanceReport:
-        windows = whole_windows(
-            replicas,
-            policy.window,
-            now=now,
-            newest=policy.of_windows,
-            labelled=policy.min_samples if policy.estimate == "Never" else 0,
-        )
-        answers = [answer_window(self.profile, each) for each in windows]
-        return judge_performance(answers, self.profile.expected, policy, now=now)
 
 
-def _of_version(report: MonitoringReport, version: str) -> MonitoringReport:
-    drift, performance = report.drift, report.performance
-    return replace(
-        report,
-        drift=replace(drift, result=replace(drift.result, model_version=version)) if drift else None,
-        performance=replace(performance, result=replace(performance.result, model_version=version))
-        if performance
-        else None,
-    )
+def labels_waited_for(policy: WindowedCheck) -> int:
+    """How many labels a window must have before those after it are looked at; 0 where none are waited for."""
+    waits = isinstance(policy, PerformancePolicy) and policy.estimate == "Never"
+    return policy.min_samples if waits else 0
+
+
+def report_on_windows(
+    profile: ReferenceProfile,
+    windows_of: Callable[[WindowedCheck], Sequence[CountedWindow]],
+    drift: DriftPolicy | None,
+    performance: PerformancePolicy | None,
+    *,
+    model_name: str,
+    model_version: str,
+    rows: int,
+    labelled: int,
+    now: datetime,
+) -> MonitoringReport:
+    """Apply policies to windows.
+
+    Args:
+        profile: what the model learnt from.
+        windows_of: the newest windows that a policy looks at, in the order of time.
+        drift, performance: what is watched.
+        model_name, model_version, rows, labelled: as of `MonitoringReport`.
+        now: the time of the check, in event time.
+    """
+    drifted = performed = None
+    if drift is not None:
+        drifted = check_drift(profile, windows_of(drift), drift, now=now)
+        drifted = replace(drifted, result=replace(drifted.result, model_version=model_version))
+    if performance is not None:
+        answers = [answer_window(profile, each) for each in windows_of(performance)]
+        performed = judge_performance(answers, profile.expected, performance, now=now)
+        performed = replace(performed, result=replace(performed.result, model_version=model_version))
+    return MonitoringReport(model_name, model_version, profile.id, rows, labelled, drifted, performed)
 
 
 def counts_of(chunks: Sequence[Chunk], profile: ReferenceProfile) -> Counts:

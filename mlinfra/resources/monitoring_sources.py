@@ -1,4 +1,4 @@
-"""Whom a RetrainingPolicy asks what became of its model: the model's server, or Prometheus."""
+"""Whom a RetrainingPolicy asks what became of its model, and of which rows."""
 
 from typing import Annotated, Final
 
@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, JsonValue, model_validator
 from mlinfra.resources.base import Integer, ResourceModel
 from mlinfra.resources.monitoring import HIGHER_IS_BETTER, LOWER_IS_BETTER, DriftPolicy, PerformancePolicy
 
-ONE_SOURCE = "prometheus is asked in place of a model server: it goes with no url"
+ONE_SOURCE = "prometheus is asked in place of a model server: it goes with neither url nor featureGroup"
 QUERY_FOR_EACH = "monitoring.prometheus needs a query for drift and for performance, as the policy has them"
 BARE_VALUES = (
     "with monitoring.prometheus, drift and performance need threshold and window.seconds: Prometheus knows "
@@ -99,13 +99,40 @@ class PrometheusSource(ResourceModel):
     ] = None
 
 
+class FeatureGroupSource(ResourceModel):
+    """Rows of the feature store that a model server reads, and answers, to check what became of its model."""
+
+    name: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+            description="Name of the feature group, which has the model's features; the one that the model "
+            "learnt from where absent.",
+        ),
+    ] = None
+    label: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=253,
+            description="Column of the labels, empty in rows that have none yet; the one that the model "
+            "predicts where absent, if the group has it.",
+        ),
+    ] = None
+
+
 class MonitoringSource(ResourceModel):
     """Whom a policy asks what its model's monitors say, and how often."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
-                {"rule": "!has(self.prometheus) || !has(self.url)", "message": ONE_SOURCE}
+                {
+                    "rule": "!has(self.prometheus) || !(has(self.url) || has(self.featureGroup))",
+                    "message": ONE_SOURCE,
+                }
             ]
         }
     )
@@ -123,6 +150,13 @@ class MonitoringSource(ResourceModel):
             "version in Production where absent.",
         ),
     ] = None
+    feature_group: Annotated[
+        FeatureGroupSource | None,
+        Field(
+            description="Have the model server check the newest rows of a feature group in place of what it "
+            "was asked, such as rows that are predicted in batches."
+        ),
+    ] = None
     prometheus: Annotated[
         PrometheusSource | None,
         Field(description="Compare values of a Prometheus with the thresholds; no model server is asked."),
@@ -130,7 +164,7 @@ class MonitoringSource(ResourceModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> "MonitoringSource":
-        if self.prometheus is not None and self.url is not None:
+        if self.prometheus is not None and not (self.url is None and self.feature_group is None):
             raise ValueError(ONE_SOURCE)
         return self
 

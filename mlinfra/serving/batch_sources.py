@@ -20,6 +20,8 @@ from mlinfra.serving.windows import Floats, Int64s
 
 if TYPE_CHECKING:
     from mlinfra.features import FeatureStore
+    from mlinfra.features.group import FeatureGroup
+    from mlinfra.features.group_files import GroupFiles
 
 CSV_BLOCK_BYTES = 8 * 1024 * 1024
 
@@ -100,20 +102,40 @@ def rows_of_group(
     """
     files, _ = store.offline_files_since(name, None)
     group = files.group
-    for feature in features:
-        if feature not in group.features:
-            raise InvalidFeatures(
-                f"feature group {name!r} has no feature {feature!r}: {suggestion(feature, group.features)}"
-            )
+    refuse_missing_columns(group, features)
     files = files.within(time_range(start, end, group.time_type))
+    return rows_of_files(files, features)
+
+
+def rows_of_files(
+    files: "GroupFiles", features: Sequence[str], *, also: Sequence[str] = ()
+) -> Iterator[RowBatch]:
+    """The rows of a group's files that count, in order of time, one stretch in memory at a time.
+
+    Args:
+        files: which, and of which period.
+        features: columns that the model reads; the group has them.
+        also: columns to keep among the keys.
+    """
+    group = files.group
+    keys = [group.entity_column, group.time_column, *also]
     for first, last in _stretches([(file.first_event, file.last_event) for file in files.files]):
         unit = group.time_type.unit
         period = TimeRange(np.datetime64(first, unit), np.datetime64(last, unit) + 1, group.time_type)
-        table = files.within(period).read([group.entity_column, group.time_column, *features])
+        table = files.within(period).read(list(dict.fromkeys([*keys, *features])))
         if len(table):
             times = _nanoseconds(table.column(group.time_column).combine_chunks())
-            keys = [group.entity_column, group.time_column]
-            yield _batch(table, keys, group.entity_column, times, features, where=f"feature group {name!r}")
+            where = f"feature group {group.name!r}"
+            yield _batch(table, keys, group.entity_column, times, features, where=where)
+
+
+def refuse_missing_columns(group: "FeatureGroup", names: Sequence[str]) -> None:
+    """Raise `InvalidFeatures` for a column that a group lacks."""
+    for name in names:
+        if name not in group.features:
+            raise InvalidFeatures(
+                f"feature group {group.name!r} has no feature {name!r}: {suggestion(name, group.features)}"
+            )
 
 
 def _open(path: Path, batch_rows: int) -> tuple[list[str], Iterator[pa.RecordBatch]]:

@@ -18,20 +18,23 @@ import numpy as np
 from pydantic import ValidationError
 
 from mlinfra.errors import MlinfraError
+from mlinfra.models.learnt import LearntModel
 from mlinfra.monitoring.chunk_store import ChunkStore
 from mlinfra.monitoring.monitor import ModelMonitor, MonitoringReport
 from mlinfra.monitoring.profile import ProfileError, ReferenceProfile
-from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy, WindowedCheck
+from mlinfra.resources.base import ResourceModel
+from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
 from mlinfra.serving.errors import InvalidRequestError, InvalidSettingError, UnsupportedError
 from mlinfra.serving.kept_rows import KeptRows
 from mlinfra.serving.label_book import Labelled
 from mlinfra.serving.log_rows import feature_matrix, output_matrix
+from mlinfra.serving.model_source import ModelFile
 from mlinfra.serving.observations import Observed
 from mlinfra.serving.served_model import ServedModel
 
 logger = logging.getLogger(__name__)
 
-Policy = TypeVar("Policy", bound=WindowedCheck)
+Part = TypeVar("Part", bound=ResourceModel)
 ROWS, LABELS = "rows", "labels"
 KEEP_SECONDS = 2.0
 VERSIONS_KEPT = 3
@@ -129,11 +132,7 @@ class ModelMonitors:
 
     def _opened(self, model: ServedModel) -> ModelMonitor:
         file = model.file
-        if file.profile is None or file.learnt is None:
-            raise ProfileError("it has no reference profile; train it with mlinfra")
-        profile = ReferenceProfile.of_json(file.profile)
-        if tuple(profile.feature_names) != file.learnt.features:
-            raise ProfileError("its reference profile is of other features than it reads")
+        profile, _ = profile_of(file)
         store = None
         if self._folder is not None:
             store = ChunkStore(
@@ -196,6 +195,20 @@ class ModelMonitors:
             del self._monitors[oldest], self._positions[oldest]
 
 
+def profile_of(file: ModelFile) -> tuple[ReferenceProfile, LearntModel]:
+    """A model's reference profile, and what it reads.
+
+    Raises:
+        ProfileError: it has none that can be used.
+    """
+    if file.profile is None or file.learnt is None:
+        raise ProfileError("it has no reference profile; train it with mlinfra")
+    profile = ReferenceProfile.of_json(file.profile)
+    if tuple(profile.feature_names) != file.learnt.features:
+        raise ProfileError("its reference profile is of other features than it reads")
+    return profile, file.learnt
+
+
 def monitoring_folder(uri: str | None) -> Path | None:
     """The folder that a URI names; None without one.
 
@@ -221,13 +234,16 @@ def policies_of(body: Any) -> tuple[DriftPolicy | None, PerformancePolicy | None
     Raises:
         InvalidRequestError: one cannot be read; the message names the field.
     """
-    return (
-        _policy(DriftPolicy, "drift", body.get("drift")),
-        _policy(PerformancePolicy, "performance", body.get("performance")),
-    )
+    return (part_of(body, "drift", DriftPolicy), part_of(body, "performance", PerformancePolicy))
 
 
-def _policy(kind: type[Policy], name: str, given: Any) -> Policy | None:
+def part_of(body: Any, name: str, kind: type[Part]) -> Part | None:
+    """A part of the body of a check, as of a RetrainingPolicy; None where it is not there.
+
+    Raises:
+        InvalidRequestError: it cannot be read; the message names the field.
+    """
+    given = body.get(name)
     if given is None:
         return None
     try:

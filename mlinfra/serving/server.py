@@ -17,6 +17,7 @@ from mlinfra.serving.errors import (
     UnknownModelError,
     UnusableSwapError,
 )
+from mlinfra.serving.group_monitors import GroupMonitors
 from mlinfra.serving.metrics import ServingMetrics
 from mlinfra.serving.model_source import ModelSource
 from mlinfra.serving.observations import Observed, Observer
@@ -53,6 +54,7 @@ class ModelServer:
         settings: as it was started.
         metrics: what Prometheus is told.
         batcher: the queue.
+        group_monitors: checks rows of feature groups.
         draining: whether the process is about to end.
         follow_problem: why the version that the alias means now is not served; None where it is.
     """
@@ -67,6 +69,7 @@ class ModelServer:
         )
         self.metrics.follow_depth(lambda: self.batcher.depth)
         self._observing: Observing | None = None
+        self.group_monitors = GroupMonitors(settings)
         self.draining = False
         self.follow_problem: str | None = None
         self._source = ModelSource(settings.model, tracking_uri=settings.tracking_uri, name=settings.name)
@@ -223,6 +226,7 @@ class ModelServer:
         self.metrics.ready.set(0)
         await self.batcher.drained()
         self.batcher.close()
+        self.group_monitors.close()
         if self._observing is not None:
             await asyncio.to_thread(self._observing.observer.close)
 

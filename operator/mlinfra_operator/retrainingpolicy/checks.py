@@ -51,7 +51,9 @@ def ask_of(policy: RetrainingPolicy) -> Ask | None:
     body = check_body(spec.drift, spec.performance)
     if not body:
         return None
-    source = spec.monitoring.prometheus
+    source, group = spec.monitoring.prometheus, spec.monitoring.feature_group
+    if group is not None:
+        body = {**body, "featureGroup": group.to_wire()}
     return Ask(
         namespace=policy.metadata.namespace,
         model=spec.model_name,

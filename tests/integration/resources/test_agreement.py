@@ -373,6 +373,12 @@ GOOD_POLICIES: dict[str, Any] = {
     },
     "drift alone told by Prometheus": POLICY
     | {"drift": HOURLY | {"onBreach": "Retrain", "clearThreshold": 0.1}, "monitoring": DRIFT_BY_PROMETHEUS},
+    "rows of a feature group": POLICY
+    | {
+        "drift": {},
+        "monitoring": {"url": "http://a", "featureGroup": {"name": "batches", "label": "late"}},
+    },
+    "rows of the group learnt from": POLICY | {"drift": {}, "monitoring": {"featureGroup": {}}},
     "Prometheus for nothing": POLICY | {"monitoring": {"prometheus": {"serverAddress": "http://a"}}},
     "a schedule that only the operator can refuse": POLICY | {"schedule": "when the sun rises"},
 }
@@ -401,6 +407,9 @@ BAD_POLICIES: dict[str, Any] = {
     "Prometheus without an address": POLICY | {"monitoring": {"prometheus": {}}},
     "Prometheus and a server": POLICY
     | {"monitoring": {"url": "http://a", "prometheus": {"serverAddress": "http://a"}}},
+    "Prometheus and a feature group": POLICY
+    | {"monitoring": {"featureGroup": {}, "prometheus": {"serverAddress": "http://a"}}},
+    "feature group with a path": POLICY | {"monitoring": {"featureGroup": {"name": "a/b"}}},
     "Prometheus without a query": POLICY
     | {"performance": HOURLY, "monitoring": {"prometheus": {"serverAddress": "http://a"}}},
     "Prometheus with an empty query": POLICY

@@ -122,8 +122,9 @@ def test_a_model_without_a_profile_is_told(adder: ModelServer) -> None:
     ("body", "problem"),
     [
         ({"drift": {"method": "Guess"}}, "drift"),
-        ({"dirft": {}}, "a check has drift, performance and now"),
+        ({"dirft": {}}, "a check has drift, performance, featureGroup, now"),
         ({"drift": {"threshold": -1}}, "threshold"),
+        ({"featureGroup": {"name": "a/b"}}, "featureGroup.name"),
         ({"now": "yesterday"}, "event_timestamp is a moment"),
     ],
 )

@@ -58,6 +58,10 @@ def test_a_policy_asks_by_its_own_rules_and_drift_asks_for_performance_too() -> 
     assert timed is not None
     assert (timed.interval, timed.timeout, timed.url) == (7.0, 10.0, "http://a:1")
     assert timed.prometheus is None
+    grouped = ask_of(policy(performance={}, monitoring={"featureGroup": {"name": "batches"}}))
+    assert grouped is not None
+    assert grouped.body["featureGroup"] == {"name": "batches"}
+    assert len(results_of(grouped.body, {}, now=NOW)) == 1
     lost: Object = {"threshold": 0.8, "window": {"seconds": 60}}
     by_prometheus = policy(
         performance=lost,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import onnx
+import pandas as pd
 import pytest
 from integration.operator.manifests import condition, retraining_policy
 from integration.operator.policy_status import healthy, lineage, trainings
@@ -12,6 +13,7 @@ from integration.operator.served.versions import serving, version
 from integration.serving.adder_traffic import FEATURES, ROWS, adder_profile, infer_at, label_at, normal
 from servers.model_server import learnt_metadata, linear_model
 
+from mlinfra.features import FeatureStore
 from mlinfra.monitoring.profile import PROFILE_FILE
 from mlinfra.tracking.tracker import MlflowTracker
 
@@ -67,3 +69,30 @@ async def test_drift_and_loss_in_real_traffic_train_with_the_servers_scores_as_e
     assert {name: float(each["score"]) for name, each in evidence.items()} == {
         name: pytest.approx(result["score"], rel=1e-5) for name, result in results.items()
     }
+
+
+async def test_rows_of_a_feature_group_are_checked_by_the_server_and_train(
+    world, operator, mlflow_server, unique, eventually, tmp_path
+) -> None:
+    log_adder(mlflow_server.uri, unique, tmp_path)
+    store = FeatureStore(tmp_path / "store")
+    told = {"name": "MLINFRA_FEATURE_STORE_URI", "value": str(store.root)}
+    await version(world, f"{unique}-1", unique, "1", stage="Production", serving={"env": [told]})
+    await serving(world, eventually, f"{unique}-1", "True")
+    source = {"intervalSeconds": 1, "featureGroup": {"name": "batches"}}
+    policy = retraining_policy(unique, drift=DRIFT, performance=PERFORMANCE, monitoring=source)
+    policy["spec"]["trainingJobTemplate"]["spec"]["suspend"] = True
+    await world.apply(policy)
+    failed = await healthy(world, eventually, unique, "CheckFailed")
+    assert "batches" in condition(failed, "ModelHealthy")["message"]
+    assert await trainings(world, unique) == []
+    rows = normal(ROWS, 4, mean=3.0)
+    frame = pd.DataFrame(rows, columns=FEATURES).assign(entity="a", next=rows.sum(axis=1) + 2.0)
+    frame["event_timestamp"] = pd.date_range("2026-01-05", periods=ROWS, freq="min", tz="UTC")
+    store.write_offline_features("batches", frame, entity_column="entity")
+    found = await healthy(world, eventually, unique, "RetrainingNeeded")
+    monitors = {each["trigger"]: each for each in found["status"]["monitors"]}
+    assert {each["outcome"] for each in monitors.values()} == {"breached"}
+    assert float(monitors["performance"]["score"]) == pytest.approx(2.0, abs=1e-4)
+    assert datetime.fromisoformat(monitors["drift"]["windowStart"]) == frame["event_timestamp"][0]
+    assert len((await lineage(world, eventually, unique))["evidence"]) == 2
