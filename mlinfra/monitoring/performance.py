@@ -230,6 +230,7 @@ def _result(
         metric=policy.metric,
         estimated=told is not None and told.source == "estimated",
         samples=_samples(told) if told else 0,
+        standard_error=measure.error if measure else None,
     )
 
 

@@ -39,6 +39,10 @@ class MonitorEvidence(ResourceModel):
     samples: Annotated[Integer | None, Field(ge=0, description="How many predictions it was taken from.")] = (
         None
     )
+    standard_error: Annotated[
+        str | None,
+        Field(max_length=64, description="How far the measured value varies although nothing changed."),
+    ] = None
     features: Annotated[
         list[DriftedFeature],
         Field(

@@ -196,6 +196,7 @@ class AutomaticRollback(ResourceModel):
         Field(
             ge=0,
             description="It does worse where its performance is worse by more than this than that of the "
-            "version before was in its last windows; in the metric's own unit.",
+            "version before was in its last windows, beyond what chance explains (three standard errors); in "
+            "the metric's own unit.",
         ),
     ] = 0.02

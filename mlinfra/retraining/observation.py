@@ -10,12 +10,16 @@
                            breaker open ── a person or the schedule trains ──► closed
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mlinfra.retraining.triggers import MonitorOutcome, MonitorResult, Request, RetrainingTrigger
 
+CONTROL_LIMIT = 3.0
+"""Standard errors that a loss must exceed what is allowed by, as on Shewhart's control charts: a version is
+looked at many times while it is on trial, and chance alone must hardly ever take it back."""
 MONITORS = (RetrainingTrigger.DRIFT, RetrainingTrigger.PERFORMANCE)
 
 
@@ -25,7 +29,7 @@ class ObservationRule:
 
     Attributes:
         length: how long it is on trial.
-        max_loss: it does worse where its performance is worse by more than this.
+        max_loss: it does worse where its performance is worse by more than this, beyond what chance explains.
     """
 
     length: timedelta = timedelta(days=1)
@@ -157,7 +161,7 @@ class Watch:
 
 
 def _loss(trial: Trial, performance: MonitorResult | None, *, higher_is_better: bool) -> float | None:
-    """By how much the new version is worse; None where nothing can be said."""
+    """By how much the new version is worse beyond what chance explains; None where nothing can be said."""
     baseline = trial.baseline
     if (
         performance is None
@@ -170,7 +174,8 @@ def _loss(trial: Trial, performance: MonitorResult | None, *, higher_is_better: 
     ):
         return None
     difference = baseline.score - performance.score
-    return difference if higher_is_better else -difference
+    chance = CONTROL_LIMIT * math.hypot(baseline.standard_error or 0.0, performance.standard_error or 0.0)
+    return (difference if higher_is_better else -difference) - chance
 
 
 def _is_of(performance: MonitorResult, trial: Trial) -> bool:

@@ -64,6 +64,8 @@ class MonitorResult:
         metric: what was measured, such as ``PSI`` or ``accuracy``.
         estimated: whether the score was estimated, for want of labels.
         samples: how many predictions it was taken from.
+        standard_error: how far the score varies from window to window although nothing changed; None where
+            nobody knows.
         features: those that drifted, the worst first, at most `MAX_FEATURES`.
         model_version: the version that was checked; empty where nobody knows.
     """
@@ -78,6 +80,7 @@ class MonitorResult:
     metric: str = ""
     estimated: bool = False
     samples: int | None = None
+    standard_error: float | None = None
     features: tuple[FeatureScore, ...] = ()
     model_version: str = ""
 
@@ -98,6 +101,7 @@ class MonitorResult:
             "threshold": self.threshold,
             "estimated": self.estimated,
             "samples": self.samples,
+            "standardError": self.standard_error,
             "features": [
                 {"name": each.name, "score": each.score, "threshold": each.threshold}
                 for each in self.features[:MAX_FEATURES]
@@ -171,6 +175,7 @@ class _ResultOnTheWire(_OnTheWire):
     metric: str = ""
     estimated: bool = False
     samples: Annotated[int, Field(ge=0)] | None = None
+    standard_error: Annotated[FiniteFloat, Field(ge=0)] | None = None
     features: tuple[_FeatureOnTheWire, ...] = Field(default=(), strict=False)
     model_version: str = ""
 

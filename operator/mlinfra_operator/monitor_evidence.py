@@ -33,6 +33,7 @@ def evidence_of(result: MonitorResult) -> MonitorEvidence:
         threshold=_number(result.threshold),
         estimated=result.estimated,
         samples=result.samples,
+        standard_error=_number(result.standard_error),
         features=[
             DriftedFeature(
                 name=each.name[:MAX_NAME_LENGTH],
@@ -59,6 +60,7 @@ def result_of(evidence: MonitorEvidence) -> MonitorResult:
         metric=evidence.metric or "",
         estimated=evidence.estimated,
         samples=evidence.samples,
+        standard_error=float(evidence.standard_error) if evidence.standard_error is not None else None,
         model_version=evidence.model_version or "",
     )
 

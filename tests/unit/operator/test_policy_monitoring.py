@@ -1,8 +1,10 @@
 """What a policy asks of its model's server, and what becomes of the answers."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -221,18 +223,37 @@ async def eventually(probe: Callable[[], Any]) -> Any:
     return found
 
 
-async def answering(answer: bytes) -> tuple[asyncio.Server, str]:
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[str]:
+    """A server that answers everything so; its address."""
+    serving: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        if not answer:
-            # Silent until the one who asks gives up.
-            while await reader.read(4096):
-                continue
-        writer.write(answer)
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            if not answer:
+                # Silent until the one who asks gives up.
+                while await reader.read(4096):
+                    continue
+            writer.write(answer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()
+        if serving:
+            await asyncio.wait(serving)
 
 
 def http(status: str, body: bytes) -> bytes:
@@ -256,20 +277,19 @@ REPORT = json.dumps({"drift": {"result": result("drift", "ok", 0.1).to_wire()}})
 async def test_a_server_is_asked_again_and_again_and_its_failures_are_results(
     answer: bytes, outcome: str, message: str
 ) -> None:
-    server, url = await answering(answer)
-    notified: list[tuple[str, str]] = []
-    checks = ModelChecks(lambda *_: None, notified.append, clock=lambda: datetime.now(UTC))
-    running = asyncio.create_task(checks.run())
-    checks.follow(("n", "p"), Ask("n", "m", url, {"drift": {}}, interval=0.01, timeout=0.2), last=NOW)
-    await eventually(lambda: len(notified) > 1)
-    checked = checks.latest(("n", "p"))
-    assert checked is not None
-    assert [each.outcome for each in checked.results] == [outcome]
-    assert message in checked.results[0].message
-    checks.follow(("n", "p"), None)
-    assert checks.latest(("n", "p")) is None
-    await stop(running)
-    server.close()
+    async with answering(answer) as url:
+        notified: list[tuple[str, str]] = []
+        checks = ModelChecks(lambda *_: None, notified.append, clock=lambda: datetime.now(UTC))
+        running = asyncio.create_task(checks.run())
+        checks.follow(("n", "p"), Ask("n", "m", url, {"drift": {}}, interval=0.01, timeout=0.2), last=NOW)
+        await eventually(lambda: len(notified) > 1)
+        checked = checks.latest(("n", "p"))
+        assert checked is not None
+        assert [each.outcome for each in checked.results] == [outcome]
+        assert message in checked.results[0].message
+        checks.follow(("n", "p"), None)
+        assert checks.latest(("n", "p")) is None
+        await stop(running)
 
 
 async def test_a_model_that_nobody_serves_is_an_error_too() -> None:

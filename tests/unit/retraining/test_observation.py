@@ -1,6 +1,8 @@
 """The observation window after a promotion and the circuit breaker, as a state machine."""
 
+import math
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ def checked(
     metric: str = "accuracy",
     estimated: bool = False,
     outcome: MonitorOutcome = MonitorOutcome.OK,
+    standard_error: float | None = None,
 ) -> MonitorResult:
     return MonitorResult(
         RetrainingTrigger.PERFORMANCE,
@@ -32,6 +35,7 @@ def checked(
         metric=metric,
         estimated=estimated,
         window_start=start,
+        standard_error=standard_error,
         model_version=version,
     )
 
@@ -58,6 +62,25 @@ def test_a_version_that_does_worse_is_rolled_back_and_one_that_does_not_passes()
     assert observe(ON_TRIAL, checked(0.69, at=NOW + 10 * DAY, start=NOW), days=10) == "passed"
     less = checked(0.6, at=NOW + DAY, start=NOW)
     assert observe(ON_TRIAL, less, days=1, higher_is_better=False) == "on trial"
+
+
+def test_of_two_versions_that_are_as_good_chance_takes_hardly_any_back() -> None:
+    random, answers, looks = Random(3), 100, 20
+
+    def window(accuracy: float, version: str) -> MonitorResult:
+        score = sum(random.random() < accuracy for _ in range(answers)) / answers
+        error = math.sqrt(score * (1 - score) / answers)
+        return checked(score, at=NOW + DAY, start=NOW, version=version, standard_error=error)
+
+    def is_taken_back(accuracy: float) -> bool:
+        baseline = window(0.8, "1")
+        watch = Watch().promoted("2", previous="1", baseline=baseline, rule=RULE, now=NOW)
+        return any(observe(watch, window(accuracy, "2"), days=1) == "rolled back" for _ in range(looks))
+
+    trials = 300
+    taken_back = sum(is_taken_back(0.8) for _ in range(trials))
+    assert taken_back <= 0.03 * trials
+    assert sum(is_taken_back(0.5) for _ in range(trials)) >= 0.97 * trials
 
 
 def test_what_cannot_be_compared_judges_nothing() -> None:
