@@ -98,11 +98,16 @@ class _Answered:
 
 
 class GroupMonitors:
-    """Checks of feature groups; `ask` is called by one thread, and all else done by one of its own."""
+    """Checks of feature groups; `ask` is called by one thread, and all else done by another.
 
-    def __init__(self, settings: ServingSettings) -> None:
+    Args:
+        settings: where the feature store is, and what is done about missing values.
+        thread: makes the checks, one at a time; one of its own where None.
+    """
+
+    def __init__(self, settings: ServingSettings, thread: ThreadPoolExecutor | None = None) -> None:
         self._settings = settings
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="group-checks")
+        self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="group-checks")
         self._waiting: dict[str, Future[MonitoringReport]] = {}
         self._store: FeatureStore | None = None
         self._answering: _Answering | None = None
