@@ -71,6 +71,9 @@ def serve(
     model: Model,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(envvar="PORT", help="Port.", show_default="8080")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port to also answer gRPC on.", show_default="no gRPC")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name in the routes.", show_default="the model's")] = None,
     digest: Digest = None,
     tracking_uri: TrackingUri = None,
@@ -121,6 +124,7 @@ def serve(
         "model": model,
         "host": host,
         "port": port,
+        "grpc_port": grpc_port,
         "name": name,
         "digest": digest,
         "tracking_uri": tracking_uri,

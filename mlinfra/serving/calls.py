@@ -86,9 +86,7 @@ class Call:
 
     def has_token(self) -> bool:
         """Whether the call carries the token; false where none is set."""
-        token = self._limits.token
-        given = self.headers.get(b"authorization", b"")
-        return token is not None and hmac.compare_digest(given, b"Bearer " + token.encode())
+        return is_token(self.headers.get(b"authorization", b""), self._limits.token)
 
     def number(self, header: bytes) -> int | None:
         """The whole number in a header; None without it.
@@ -144,6 +142,11 @@ class Call:
         return BodyTooLargeError(
             f"the body has {size} bytes or more, and {self._limits.max_body_bytes} are read; send fewer rows"
         )
+
+
+def is_token(authorization: bytes, token: str | None) -> bool:
+    """Whether a header holds the token; false where none is set."""
+    return token is not None and hmac.compare_digest(authorization, b"Bearer " + token.encode())
 
 
 Handler = Callable[[Call], Awaitable[Answer]]

@@ -21,6 +21,9 @@ from mlinfra.serving.tensors import (
 
 MAX_ID_LENGTH = 128
 BINARY_SIZE = "binary_data_size"
+SERVER_NAME = "mlinfra"
+PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = ("binary_tensor_data",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,25 @@ def decode_request(
         )
     request = read_object(body if header_length is None else body[:header_length])
     binary = memoryview(body)[header_length:] if header_length is not None else memoryview(b"")
+    return checked_request(request, binary, inputs, outputs)
+
+
+def checked_request(
+    request: Mapping[str, Any],
+    binary: memoryview,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+) -> InferRequest:
+    """Check a request.
+
+    Args:
+        request: the object of its JSON part.
+        binary: of its binary tensors, one after the other.
+        inputs, outputs: what the model reads and answers.
+
+    Raises:
+        RequestError: it is not what the protocol and the model's schema ask for.
+    """
     parameters = _parameters(request, "the request")
     arrays = _inputs(request.get("inputs"), binary, inputs)
     rows = {array.shape[0] for array in arrays.values() if array.ndim}

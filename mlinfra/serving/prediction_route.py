@@ -13,7 +13,7 @@ from mlinfra.serving.missing import Floats, Known, Replaced, complete
 from mlinfra.serving.observations import Observed, prediction_ids
 from mlinfra.serving.predict_protocol import PredictRequest, decode_predict, prediction_of, told_prediction
 from mlinfra.serving.served_model import ServedModel
-from mlinfra.serving.server import ModelServer, nanoseconds, new_id
+from mlinfra.serving.server import ModelServer, nanoseconds
 from mlinfra.serving.tensors import refuse_no_numbers
 
 
@@ -36,17 +36,14 @@ class Predictions:
         with np.errstate(over="ignore"):
             inputs = {model.inputs[0].name: values.astype(model.inputs[0].dtype)}
         refuse_no_numbers(model.inputs[0], inputs[model.inputs[0].name])
-        outputs = await self._server.infer(model, inputs, len(known))
-        observed = Observed(
-            model=model,
-            id=request.id or new_id(),
-            event_time=self._server.now() if as_of is None else as_of,
-            inputs=inputs,
-            outputs=outputs,
-            rows=len(known),
+        observed = await self._server.predict(
+            model,
+            inputs,
+            len(known),
+            id=request.id,
+            event_time=request.event_time,
             entities=request.entities,
         )
-        self._server.predicted(observed)
         return json_answer(_told(observed, learnt, known, replaced))
 
     def _features_of(self, model: ServedModel, learnt: LearntModel) -> EntityFeatures:

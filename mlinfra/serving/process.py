@@ -7,14 +7,19 @@ import logging
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from mlinfra.errors import MlinfraError
 from mlinfra.serving.connections import connection_protocol
+from mlinfra.serving.errors import InvalidSettingError
 from mlinfra.serving.routes import application
 from mlinfra.serving.server import ModelServer
 from mlinfra.serving.settings import ServingSettings
+
+if TYPE_CHECKING:
+    import grpc
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +32,7 @@ Say = Callable[[str], None]
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn, which on SIGTERM first answers for a while as not ready.
+    """uvicorn, which on SIGTERM first answers for a while as not ready; ``ending`` is set after that.
 
     Args:
         config: of uvicorn.
@@ -40,6 +45,7 @@ class HttpServer(uvicorn.Server):
         self._drain = drain
         self._drain_seconds = drain_seconds
         self._signals = 0
+        self.ending = asyncio.Event()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end; a signal is no failure here, so it is not raised again afterwards."""
@@ -54,6 +60,7 @@ class HttpServer(uvicorn.Server):
     def end(self) -> None:
         """Take no more connections; answer what is there."""
         self.should_exit = True
+        self.ending.set()
 
 
 def serve(settings: ServingSettings, *, say: Say) -> None:
@@ -101,13 +108,13 @@ async def _serve(settings: ServingSettings, say: Say) -> None:
     try:
         socket = config.bind_socket()
     except SystemExit as error:
-        raise PortTakenError(
-            f"port {settings.port} of {settings.host} cannot be listened on: another process has it; "
-            "give another with --port"
-        ) from error
+        raise PortTakenError(_taken(settings.host, settings.port, "--port")) from error
     host, port = socket.getsockname()[:2]
     say(f"listening on http://{host}:{port}")
-    listening = asyncio.create_task(http.serve(sockets=[socket]))
+    serving = [http.serve(sockets=[socket])]
+    if settings.grpc_port is not None:
+        serving.append(_serve_grpc(_bound_grpc(server, settings.grpc_port, say), http.ending))
+    listening = asyncio.gather(*serving)
     loading = asyncio.create_task(_load_and_follow(server, say))
     try:
         # Who follows an alias loads for ever: the server's end must not wait for that.
@@ -120,6 +127,33 @@ async def _serve(settings: ServingSettings, say: Say) -> None:
         http.end()
         await listening
         await server.close()
+
+
+def _bound_grpc(server: ModelServer, port: int, say: Say) -> "grpc.aio.Server":
+    host = server.settings.host
+    try:
+        from mlinfra.serving.grpc_service import grpc_server
+    except ModuleNotFoundError as error:
+        raise InvalidSettingError("gRPC needs the package grpcio: pip install 'mlinfra[grpc]'") from error
+    listening = grpc_server(server, grace_seconds=END_SECONDS)
+    authority = f"[{host}]" if ":" in host else host
+    try:
+        bound = listening.add_insecure_port(f"{authority}:{port}")
+    except RuntimeError as error:
+        raise PortTakenError(_taken(host, port, "--grpc-port")) from error
+    say(f"listening on grpc://{authority}:{bound}")
+    return listening
+
+
+async def _serve_grpc(listening: "grpc.aio.Server", ending: asyncio.Event) -> None:
+    """Answer over gRPC until the server ends."""
+    await listening.start()
+    await ending.wait()
+    await listening.stop(END_SECONDS)
+
+
+def _taken(host: str, port: int, option: str) -> str:
+    return f"port {port} of {host} cannot be listened on: another process has it; give another with {option}"
 
 
 def _drain(server: ModelServer) -> None:

@@ -10,11 +10,17 @@ from mlinfra import __version__
 from mlinfra.serving.calls import BINARY, Answer, Call, Endpoint, Handler, Limits, json_answer
 from mlinfra.serving.errors import ForbiddenError, InvalidRequestError
 from mlinfra.serving.feedback_route import FeedbackRoute
-from mlinfra.serving.infer_protocol import decode_request, encode_answer, read_object
+from mlinfra.serving.infer_protocol import (
+    EXTENSIONS,
+    PLATFORM,
+    SERVER_NAME,
+    decode_request,
+    encode_answer,
+    read_object,
+)
 from mlinfra.serving.monitoring_route import MonitoringRoute
-from mlinfra.serving.observations import Observed
 from mlinfra.serving.prediction_route import Predictions
-from mlinfra.serving.server import ModelServer, nanoseconds, new_id
+from mlinfra.serving.server import ModelServer
 
 HEADER_LENGTH = b"inference-header-content-length"
 MODEL = "/v2/models/{model}"
@@ -69,23 +75,15 @@ class Routes:
         model = self._server.asked_for(call.path)
         body = await call.body()
         request = decode_request(body, call.number(HEADER_LENGTH), model.inputs, model.outputs)
-        outputs = await self._server.infer(model, request.inputs, request.rows)
-        moment = request.event_time
-        observed = Observed(
-            model=model,
-            id=request.id or new_id(),
-            event_time=self._server.now() if moment is None else nanoseconds(moment),
-            inputs=request.inputs,
-            outputs=outputs,
-            rows=request.rows,
+        observed = await self._server.predict(
+            model, request.inputs, request.rows, id=request.id, event_time=request.event_time
         )
-        self._server.predicted(observed)
         head: dict[str, Any] = {
             "model_name": model.file.name,
             "model_version": model.file.version,
             "id": observed.id,
         }
-        content, header_length = encode_answer(head, model.outputs, outputs, request.wanted)
+        content, header_length = encode_answer(head, model.outputs, observed.outputs, request.wanted)
         if header_length is None:
             return Answer(content)
         length = (b"inference-header-content-length", str(header_length).encode())
@@ -113,7 +111,7 @@ class Routes:
             {
                 "name": model.file.name,
                 "versions": [model.file.version],
-                "platform": "onnxruntime_onnx",
+                "platform": PLATFORM,
                 "inputs": [spec.to_wire() for spec in model.inputs],
                 "outputs": [spec.to_wire() for spec in model.outputs],
                 "properties": self._server.told(),
@@ -122,7 +120,7 @@ class Routes:
 
     async def server(self, _: Call) -> Answer:
         """``GET /v2``: what the server is."""
-        return json_answer({"name": "mlinfra", "version": __version__, "extensions": ["binary_tensor_data"]})
+        return json_answer({"name": SERVER_NAME, "version": __version__, "extensions": EXTENSIONS})
 
     async def swap(self, call: Call) -> Answer:
         """``POST .../swap``: ``{"model": "models:/name/3", "digest": "sha256:..."}``."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from mlinfra.serving.errors import (
 from mlinfra.serving.group_monitors import GroupMonitors
 from mlinfra.serving.metrics import ServingMetrics
 from mlinfra.serving.model_source import ModelSource
-from mlinfra.serving.observations import Observed, Observer
+from mlinfra.serving.observations import Key, Observed, Observer
 from mlinfra.serving.observing import Observing, observing_of
 from mlinfra.serving.served_model import ServedModel, refuse_no_answer
 from mlinfra.serving.settings import ServingSettings
@@ -183,18 +183,25 @@ class ModelServer:
                     logger.warning("%s cannot be followed: %s", self.settings.model, error)
                 self.follow_problem = str(error)
 
-    def predicted(self, observed: Observed) -> None:
-        """Count predictions, and leave them to the log and the monitor."""
-        file = observed.model.file
-        self.metrics.predictions.labels(file.name, file.version).inc(observed.rows)
-        self.observer.offer(observed)
+    async def predict(
+        self,
+        model: ServedModel,
+        inputs: Mapping[str, Array],
+        rows: int,
+        *,
+        id: str | None,
+        event_time: datetime | None,
+        entities: Sequence[Key] | None = None,
+    ) -> Observed:
+        """What the model answers, checked; it is counted, and left to the log and the monitors.
 
-    def now(self) -> int:
-        """Nanoseconds since 1970 in UTC."""
-        return time.time_ns()
-
-    async def infer(self, model: ServedModel, inputs: Mapping[str, Array], rows: int) -> list[Array]:
-        """What the model answers, checked.
+        Args:
+            model: which checked the inputs.
+            inputs: array of each tensor that it reads.
+            rows: size of their first axis.
+            id: what the client calls its request; made up where None.
+            event_time: what the predictions are of; now where None.
+            entities: key of each row; None where the client gave the tensors.
 
         Raises:
             QueueFullError: too many requests wait.
@@ -202,7 +209,18 @@ class ModelServer:
         """
         outputs = await self.batcher.submit(model, inputs, rows)
         refuse_no_answer(model, outputs)
-        return outputs
+        observed = Observed(
+            model=model,
+            id=id or new_id(),
+            event_time=time.time_ns() if event_time is None else nanoseconds(event_time),
+            inputs=inputs,
+            outputs=outputs,
+            rows=rows,
+            entities=entities,
+        )
+        self.metrics.predictions.labels(model.file.name, model.file.version).inc(rows)
+        self.observer.offer(observed)
+        return observed
 
     def told(self) -> dict[str, Any]:
         """What the model's metadata say beyond the protocol."""

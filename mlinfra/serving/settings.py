@@ -40,6 +40,7 @@ class ServingSettings(BaseModel):
         name: name of the model in the routes; the registered name, or the file's, by default.
         tracking_uri: MLflow.
         host, port: where the server listens.
+        grpc_port: where it also answers over gRPC; nowhere by default.
         token: bearer token that every call but those of health must carry.
         max_body_bytes: the largest body that is read.
         max_pending: requests that may wait for the model; more are answered with 429.
@@ -75,6 +76,7 @@ class ServingSettings(BaseModel):
     tracking_uri: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    grpc_port: Annotated[int | None, Field(ge=0, le=65535)] = None
     token: Annotated[str | None, Field(min_length=8, repr=False)] = None
     max_body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
     max_pending: Annotated[int, Field(ge=1, le=100_000)] = 512
