@@ -8,6 +8,7 @@ from typing import Literal, cast, get_args
 from mlinfra.errors import InvalidInputError
 from mlinfra.kube.client import WATCH_SILENCE_SECONDS
 from mlinfra.resources.names import FEATURE_STORE_URI_ENV, MONITORING_URI_ENV, PREDICTION_LOG_URI_ENV
+from mlinfra_operator.modelversion.deletion import DEFAULT_PATIENCE
 from mlinfra_operator.modelversion.imports import ImportScope
 
 TRACKING_URI_ENV = "MLFLOW_TRACKING_URI"
@@ -23,7 +24,7 @@ WATCH_SILENCE_ENV = "MLINFRA_WATCH_SILENCE_SECONDS"
 IMPORT_NAMESPACE_ENV = "MLINFRA_IMPORT_NAMESPACE"
 IMPORT_MODELS_ENV = "MLINFRA_IMPORT_MODELS"
 DELETION_PATIENCE_ENV = "MLINFRA_DELETION_PATIENCE_SECONDS"
-DEFAULT_DELETION_PATIENCE_SECONDS = 300.0
+DEFAULT_DELETION_PATIENCE_SECONDS = DEFAULT_PATIENCE.total_seconds()
 LOG_FORMAT_ENV = "MLINFRA_LOG_FORMAT"
 MAX_PORT = 65536
 LEASE_NAME = "mlinfra-operator"

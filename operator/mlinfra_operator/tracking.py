@@ -8,6 +8,8 @@ from mlinfra.resources.promotion import Stage
 
 RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
+END_OF_PHASE: dict[str, FinalStatus] = {"Succeeded": "FINISHED", "Failed": "FAILED"}
+"""How the run of a TrainingJob that came to its end has to end."""
 
 
 @dataclass(frozen=True, slots=True)

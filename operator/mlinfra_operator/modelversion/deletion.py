@@ -24,7 +24,7 @@ from mlinfra_operator.modelversion.plan import (
     Release,
 )
 
-DEFAULT_PATIENCE = timedelta(minutes=5)
+DEFAULT_PATIENCE = timedelta(minutes=30)
 
 
 def is_deleted(obj: Mapping[str, Any]) -> bool:

@@ -36,6 +36,8 @@ MIRROR_SECONDS = 60.0
 """How often MLflow is asked for the stage of a version whose stage it owns."""
 DRIFT_SECONDS = 300.0
 """How often a version in a stage is compared with MLflow."""
+RESYNC_SECONDS = 1800.0
+"""How often any other is: one in Production looks after what else MLflow has there meanwhile."""
 MAX_ALIASES = 32
 
 
@@ -185,7 +187,15 @@ class _Planner:
             Observation("Promoted", "False", reason, message),
             Observation("Approved", "False" if rejected else "Unknown", reason, message),
         )
-        return self._done(facts, "Rejected" if rejected else "PendingApproval", observations)
+        phase: ModelVersionPhase = "Rejected" if rejected else "PendingApproval"
+        return self._kept_out(facts) or self._done(facts, phase, observations, requeue_after=RESYNC_SECONDS)
+
+    def _kept_out(self, facts: "_Facts") -> Plan | None:
+        """The way back where somebody put a version that may not be there into Production in MLflow."""
+        was_there = self._holds("Production") or self.version.status.stage == "Production"
+        if facts.registered.stage != "Production" or was_there:
+            return None
+        return self._next(FollowStage("None"))
 
     def _mirror(self, facts: "_Facts") -> Plan:
         phase: ModelVersionPhase = (
@@ -205,7 +215,7 @@ class _Planner:
             *((promoted,) if stage == "Staging" else ()),
         )
         return self._done(
-            facts, phase, observations, requeue_after=DRIFT_SECONDS if stage == "Staging" else None
+            facts, phase, observations, requeue_after=DRIFT_SECONDS if stage == "Staging" else RESYNC_SECONDS
         )
 
     def _holds(self, stage: Stage) -> bool:
@@ -221,12 +231,12 @@ class _Planner:
             *conditions.stalled(reason, message),
             Observation("Promoted", "False", reason, message),
         )
-        return self._done(
+        return self._kept_out(facts) or self._done(
             facts,
             "GatesFailed" if verdict == "Failed" else "Registered",
             observations,
             # What cannot be read may be there again.
-            requeue_after=MIRROR_SECONDS if verdict == "Error" else None,
+            requeue_after=MIRROR_SECONDS if verdict == "Error" else RESYNC_SECONDS,
         )
 
     def _production(self, facts: "_Facts") -> Plan:
@@ -268,7 +278,7 @@ class _Planner:
             *conditions.ready("Superseded", message),
             Observation("Promoted", "False", "Superseded", message),
         )
-        return self._done(facts, "Archived", observations, claim=own)
+        return self._done(facts, "Archived", observations, claim=own, requeue_after=RESYNC_SECONDS)
 
     def _duplicate(self, elder: str) -> Plan:
         spec = self.version.spec

@@ -27,8 +27,8 @@ from mlinfra_operator.runtime.work_queue import Retry
 MAX_ROUNDS = 16
 """More than a policy may have to start and to delete at once, since a plan deletes all that is surplus."""
 CONFLICT = 409
-FINAL = (400, 403, 422)
-"""Answers that the same request would have again; a later request may fare better."""
+FINAL = (400, 422)
+"""Answers that the same request would have again; a quota or a missing right (403) may be mended any time."""
 CLIENT_ERRORS = range(400, 500)
 
 logger = logging.getLogger(__name__)

@@ -52,6 +52,8 @@ class LeaderElection:
         self._clock = clock
         self._sighting: Sighting | None = None
         self._version: str | None = None
+        self._leads = False
+        self._renewed = clock()
 
     async def acquire(self) -> None:
         """Wait until the lease is ours."""
@@ -70,12 +72,11 @@ class LeaderElection:
         Raises:
             LeaseLostError: it could not be renewed in time, or another replica has it.
         """
-        renewed = self._clock()
         while True:
-            await asyncio.sleep(self._times.retry)
-            if await self._attempt():
-                renewed = self._clock()
-            elif self._is_anothers() or self._clock() - renewed > self._times.renew_deadline:
+            await asyncio.sleep(min(self._times.retry, max(0.0, self._left())))
+            if self._left() > 0 and await self._attempt():
+                continue
+            if self._left() <= 0 or self._is_anothers():
                 raise LeaseLostError(
                     f"{self._identity} lost the lease {self._namespace}/{self._name}: it was not renewed "
                     f"within {self._times.renew_deadline:g} s, or another replica took it"
@@ -100,19 +101,25 @@ class LeaderElection:
         except (ApiError, httpx.HTTPError) as error:
             logger.warning("the lease is not given back, and expires: %s", error)
 
+    def _left(self) -> float:
+        """Seconds until we must have renewed, or stop."""
+        return self._renewed + self._times.renew_deadline - self._clock()
+
     def _is_anothers(self) -> bool:
         return self._sighting is not None and self._sighting.record.holder != self._identity
 
     async def _attempt(self) -> bool:
         """Take or renew the lease; whether it is ours now."""
         try:
-            async with asyncio.timeout(self._times.renew_deadline):
+            # Who leads may not wait beyond what is left: another replica may take over then.
+            async with asyncio.timeout(self._left() if self._leads else self._times.renew_deadline):
                 lease = await self._client.find(LEASES, self._name, self._namespace)
                 if lease is not None:
                     self._sighting = sighted(record_of(lease), self._sighting, self._clock())
                 decision = decide(self._sighting if lease else None, self._identity, self._clock())
                 if decision == "wait":
                     return False
+                asked = self._clock()
                 written = await self._write(lease)
         except (ApiError, httpx.HTTPError, TimeoutError) as error:
             if not (isinstance(error, ApiError) and error.status == CONFLICT):
@@ -120,6 +127,8 @@ class LeaderElection:
             return False
         self._sighting = Sighting(record_of(written), self._clock())
         self._version = written["metadata"]["resourceVersion"]
+        # The lease lives from when the API server wrote it, which may be long before its answer.
+        self._renewed, self._leads = asked, True
         return True
 
     async def _write(self, lease: dict[str, Any] | None) -> dict[str, Any]:

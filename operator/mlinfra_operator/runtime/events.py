@@ -39,9 +39,9 @@ class EventPoster:
         count = self._counts.get(name, 0) + 1
         try:
             if count == 1:
-                await self._create(obj, event, name)
+                count = await self._create(obj, event, name)
             else:
-                await self._count(obj, name, count)
+                count = await self._count(obj, event, name, count)
         except (ApiError, httpx.HTTPError) as error:
             logger.warning("event %s on %s: %s", event.reason, obj["metadata"]["name"], error)
             return
@@ -50,25 +50,30 @@ class EventPoster:
         if len(self._counts) > REMEMBERED:
             self._counts.popitem(last=False)
 
-    async def _create(self, obj: dict[str, Any], event: Event, name: str) -> None:
+    async def _create(self, obj: dict[str, Any], event: Event, name: str) -> int:
+        """Post it as new; its count then."""
         body = event_manifest(obj, event, name=name, now=self._clock())
         try:
             await self._client.create(EVENTS, body, obj["metadata"]["namespace"])
         except ApiError as error:
             if error.status != CONFLICT:
                 raise
-            # Posted before this process started.
-            await self._count(obj, name, 2)
+            # Posted before this process started: the answer to an empty patch tells how often.
+            known = await self._client.merge_patch(EVENTS, name, {}, obj["metadata"]["namespace"])
+            return await self._count(obj, event, name, int(known.get("count") or 1) + 1)
+        return 1
 
-    async def _count(self, obj: dict[str, Any], name: str, count: int) -> None:
+    async def _count(self, obj: dict[str, Any], event: Event, name: str, count: int) -> int:
+        """Tell that it happened again; its count then."""
         patch = {"count": count, "lastTimestamp": timestamp(self._clock())}
         try:
             await self._client.merge_patch(EVENTS, name, patch, obj["metadata"]["namespace"])
         except ApiError as error:
             if error.status != NOT_FOUND:
                 raise
-            # It has outlived its time to live: the next one is posted anew.
-            self._counts.pop(name, None)
+            # It has outlived its time to live.
+            return await self._create(obj, event, name)
+        return count
 
 
 def event_name(obj: dict[str, Any], event: Event) -> str:

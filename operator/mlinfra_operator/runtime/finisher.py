@@ -9,9 +9,7 @@ from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.cache import ObjectCache
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.work_queue import Retry
-from mlinfra_operator.tracking import FinalStatus, Finish, Run
-
-END_OF_PHASE: dict[str, FinalStatus] = {"Succeeded": "FINISHED", "Failed": "FAILED"}
+from mlinfra_operator.tracking import END_OF_PHASE, Finish, Run
 
 logger = logging.getLogger(__name__)
 

@@ -34,9 +34,15 @@ class Health:
         self.awaits: str | None = "the API server has not told yet what there is"
         self.pulses: dict[str, Pulse] = {}
         self._clock = clock
+        self._optional: set[str] = set()
 
-    def pulse(self, resource: str) -> Pulse:
-        """The pulse of the watch of a resource, which has to give signs of life from now on."""
+    def pulse(self, resource: str, *, optional: bool = False) -> Pulse:
+        """The pulse of the watch of a resource, which has to give signs of life from now on.
+
+        One that is optional does not keep the operator unready: it may lack the right to it.
+        """
+        if optional:
+            self._optional.add(resource)
         return self.pulses.setdefault(resource, Pulse(self._clock))
 
     def dead(self) -> list[str]:
@@ -49,6 +55,8 @@ class Health:
             return [self.awaits]
         now, reasons = self._clock(), []
         for resource, pulse in self.pulses.items():
+            if resource in self._optional:
+                continue
             if pulse.trouble is not None:
                 reasons.append(f"watch of {resource}: {pulse.trouble}")
             elif pulse.heard_at is None:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Literal, TypeVar, cast
 from wsgiref.simple_server import WSGIServer
 
@@ -101,6 +102,7 @@ class Operator:
                 prediction_log_uri=settings.prediction_log_uri,
             ),
             enqueue=self._enqueue_version,
+            pulse_of=partial(health.pulse, optional=True),
         )
         self._checks = ModelChecks(self._serving.address_of, self._enqueue_policy)
         self._trainingjobs: trainingjob.TrainingJobController

@@ -8,6 +8,7 @@ from typing import get_args
 
 from mlinfra.kube import ApiError, KubernetesClient
 from mlinfra.kube.informer import ChangeType, Informer
+from mlinfra.kube.pulse import Pulse
 from mlinfra.kube.resource import AUTOSCALERS, DEPLOYMENTS, PODS, SERVICES
 from mlinfra.resources import ModelVersion
 from mlinfra.resources.model_version import ModelVersionStatus
@@ -88,6 +89,7 @@ class ServingController:
         namespace: str | None,
         defaults: ServerDefaults,
         enqueue: Callable[[Key], None],
+        pulse_of: Callable[[str], Pulse] = lambda _: Pulse(),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
@@ -103,9 +105,15 @@ class ServingController:
             namespace=namespace,
             label_selector=selector,
             on_change=self._deployment_changed,
+            pulse=pulse_of(DEPLOYMENTS.plural),
         )
         self.services = Informer(
-            client, SERVICES, namespace=namespace, label_selector=selector, on_change=self._service_changed
+            client,
+            SERVICES,
+            namespace=namespace,
+            label_selector=selector,
+            on_change=self._service_changed,
+            pulse=pulse_of(SERVICES.plural),
         )
 
     def address_of(self, namespace: str, model_name: str) -> str | None:

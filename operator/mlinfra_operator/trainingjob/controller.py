@@ -29,7 +29,7 @@ from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.run_watch import RunWatch
 from mlinfra_operator.runtime.status import StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry
-from mlinfra_operator.tracking import Finish, ModelOwner
+from mlinfra_operator.tracking import END_OF_PHASE, Finish, ModelOwner
 from mlinfra_operator.trainingjob.actions import (
     Action,
     CreateChild,
@@ -121,7 +121,7 @@ class TrainingJobController:
         run_id = (status.get("mlflow") or {}).get("runID")
         if run_id:
             self._context.runs.leave(run_id)
-            self._context.finish(Finish(run_id, "KILLED"))
+            self._context.finish(Finish(run_id, END_OF_PHASE.get(str(status.get("phase")), "KILLED")))
 
     async def _outlive(self, job: TrainingJob) -> float | None:
         """Nothing follows an end but, in time, the deletion."""

@@ -37,8 +37,11 @@ class Recorder:
     async def merge_patch(self, resource: ResourceType, name: str, patch: Object, namespace: str) -> Object:
         assert (resource, namespace) == (EVENTS, "team")
         self._fail()
-        self.counts.append(patch["count"])
-        return patch
+        self.counts += [patch["count"]] if patch else []
+        return patch or {"count": 7}
+
+    def fail_next(self, error: Exception) -> None:
+        self._errors.append(error)
 
     def _fail(self) -> None:
         if self._errors:
@@ -61,8 +64,21 @@ async def test_the_same_event_is_counted_and_another_is_posted() -> None:
 
 async def test_an_event_posted_before_a_restart_is_counted() -> None:
     api = Recorder(ApiError(409, "AlreadyExists", "exists"))
-    await poster(api).post(JOB, STARTED)
-    assert (api.created, api.counts) == ([], [2])
+    events = poster(api)
+    await events.post(JOB, STARTED)
+    await events.post(JOB, STARTED)
+    assert (api.created, api.counts) == ([], [8, 9])
+
+
+async def test_an_event_that_outlived_its_time_to_live_is_posted_anew() -> None:
+    api = Recorder()
+    events = poster(api)
+    await events.post(JOB, STARTED)
+    api.fail_next(ApiError(404, "NotFound", "gone"))
+    for _ in range(2):
+        await events.post(JOB, STARTED)
+    assert [body["count"] for body in api.created] == [1, 1]
+    assert api.counts == [2]
 
 
 @pytest.mark.parametrize("error", [ApiError(403, "Forbidden", "no"), httpx.ConnectError("away")])

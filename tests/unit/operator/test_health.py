@@ -52,6 +52,13 @@ def test_a_watch_that_never_began_is_not_ready_and_in_time_dead(health: Health, 
     assert health.dead() == ["watch of jobs: no sign of life for 31 s"]
 
 
+def test_an_optional_watch_may_be_refused_but_not_silent(health: Health, clock: Clock) -> None:
+    health.pulse("deployments", optional=True)
+    assert health.unready() == []
+    clock.now += 31
+    assert health.dead() == ["watch of deployments: no sign of life for 31 s"]
+
+
 def test_a_watch_that_was_heard_is_ready(health: Health, clock: Clock) -> None:
     health.pulse("jobs").heard()
     clock.now += 30

@@ -15,6 +15,7 @@ from mlinfra_operator.modelversion.observed import Observed, elder_of, stage_is_
 from mlinfra_operator.modelversion.plan import (
     DRIFT_SECONDS,
     MIRROR_SECONDS,
+    RESYNC_SECONDS,
     Action,
     ArchiveSpec,
     FollowStage,
@@ -75,6 +76,34 @@ def condition(told: Plan, type_: str) -> Condition:
 )
 def test_each_state_asks_for_its_next_step(observed: Observed, stage: str, action: Action) -> None:
     assert planned(observed, model_version(stage=stage)).actions == (action,)
+
+
+@pytest.mark.parametrize("spec", [{"gates": GATES}, {"approval": "Rejected"}])
+def test_what_may_not_be_in_production_is_taken_out_of_it_in_mlflow(spec: dict[str, Any]) -> None:
+    observed = known(IN_PRODUCTION, metrics=BAD)
+    put_there = planned(observed, model_version(stage="Production", **spec))
+    assert put_there.actions == (FollowStage("None"),)
+    # One that was there before its spec asked for more stays, as does one that holds its claim.
+    for status in ({"stage": "Production"}, CLAIMED):
+        was_there = model_version(stage="Production", status=status, **spec)
+        assert FollowStage("None") not in planned(observed, was_there).actions
+
+
+@pytest.mark.parametrize(
+    ("observed", "spec"),
+    [
+        (known(registered("1", "Archived")), {"stage": "Archived"}),
+        (known(), {"stage": "None"}),
+        (known(metrics=BAD), {"stage": "Production", "gates": GATES}),
+        (known(), {"stage": "Production", "approval": "PendingManualApproval"}),
+        (known(registered("1", "Archived"), claims=(Claim("model-2", 2, AFTER),)), {"stage": "Production"}),
+    ],
+)
+def test_a_version_in_no_stage_is_compared_with_mlflow_too(observed: Observed, spec: dict[str, Any]) -> None:
+    status = {"productionClaimedAt": claim_timestamp(BEFORE)} if observed.claims else {}
+    decided = planned(observed, model_version(status=status, **spec))
+    assert decided.actions == ()
+    assert decided.requeue_after == RESYNC_SECONDS
 
 
 @pytest.mark.parametrize(("ours", "action"), [(True, ArchiveSpec()), (False, FollowStage("Archived"))])

@@ -1,0 +1,105 @@
+"""A leader stops before its lease can be another's, whatever its requests do."""
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from mlinfra.kube import ApiError
+from mlinfra.kube.resource import ResourceType
+from mlinfra_operator.runtime.election import LeaderElection, LeaseLostError
+from mlinfra_operator.runtime.lease import LeaseTimes
+
+Object = dict[str, Any]
+TIMES = LeaseTimes(duration=1.5, renew_deadline=1.0, retry=0.2)
+
+
+class Leases:
+    """One Lease in memory, behind a network that may fail fast or hang."""
+
+    def __init__(self) -> None:
+        self.lease: Object | None = None
+        self.written_at = 0.0
+        self.answers_late = 0.0
+        self.network = "works"
+
+    async def find(self, resource: ResourceType, name: str, namespace: str) -> Object | None:
+        await self._travel()
+        return self.lease
+
+    async def create(self, resource: ResourceType, body: Object, namespace: str, **_: Any) -> Object:
+        return await self._write(body)
+
+    async def merge_patch(
+        self, resource: ResourceType, name: str, body: Object, namespace: str, **_: Any
+    ) -> Object:
+        if self.lease is not None and body["metadata"]["resourceVersion"] != self._version():
+            raise ApiError(409, "Conflict", "changed")
+        return await self._write(body)
+
+    async def _write(self, body: Object) -> Object:
+        await self._travel()
+        self.written_at = time.monotonic()
+        self.lease = {"spec": body["spec"], "metadata": {"resourceVersion": f"{self.written_at}"}}
+        await asyncio.sleep(self.answers_late)
+        return self.lease
+
+    def _version(self) -> str:
+        assert self.lease is not None
+        return str(self.lease["metadata"]["resourceVersion"])
+
+    async def _travel(self) -> None:
+        if self.network == "fails":
+            raise httpx.ConnectError("away")
+        if self.network == "hangs":
+            await asyncio.Event().wait()
+
+
+def election(leases: Leases) -> LeaderElection:
+    return LeaderElection(
+        leases,  # type: ignore[arg-type]  # the part that is used
+        namespace="n",
+        name="lease",
+        identity="me",
+        times=TIMES,
+    )
+
+
+async def test_a_leader_whose_requests_fail_and_then_hang_stops_before_its_lease_ends() -> None:
+    leases = Leases()
+    leader = election(leases)
+    await leader.acquire()
+    holding = asyncio.create_task(leader.hold())
+    leases.network = "fails"
+    await asyncio.sleep(0.7 * TIMES.renew_deadline)
+    leases.network = "hangs"
+    with pytest.raises(LeaseLostError):
+        await holding
+    assert time.monotonic() - leases.written_at < TIMES.duration
+
+
+async def test_a_lease_lives_from_when_it_was_written_and_not_from_the_answer() -> None:
+    leases = Leases()
+    leader = election(leases)
+    leases.answers_late = 0.5 * TIMES.renew_deadline
+    await leader.acquire()
+    leases.network = "hangs"
+    with pytest.raises(LeaseLostError):
+        await leader.hold()
+    assert time.monotonic() - leases.written_at < TIMES.duration
+
+
+async def test_a_leader_that_renews_goes_on() -> None:
+    leases = Leases()
+    leader = election(leases)
+    await leader.acquire()
+    holding = asyncio.create_task(leader.hold())
+    first = leases.written_at
+    await asyncio.sleep(1.5 * TIMES.renew_deadline)
+    assert not holding.done()
+    assert leases.written_at > first
+    holding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await holding
