@@ -23,6 +23,8 @@ MAX_CATEGORIES = 64
 """Categories with a cell of their own; rarer ones share one."""
 FEW_VALUES = 10
 """A numeric column of at most so many values is counted value by value."""
+BEYOND_THE_ENDS = 0.001
+"""Share of the training rows on each side that no distance is measured to."""
 
 BLOCK_ROWS = 131_072
 """Values that are counted before the next ones are read: what is made of them stays in the cache, and threads
@@ -43,7 +45,11 @@ class NumericReference:
         name: of the column.
         edges: inner edges of the bins, strictly rising, (bins - 1,).
         minimum, maximum: range of the training rows.
-        mean, deviation: of the training rows' values; the deviation is that of a population.
+        mean: of the training rows' values.
+        ends: where the outer bins end for scores that measure distances: as little of the training rows lies
+            beyond them as one value far off may move.
+        deviation: of the training rows' values within the ends, those beyond put on them (winsorised); that
+            of a population.
         counts: training rows by cell, int64 (bins + 3,).
     """
 
@@ -55,6 +61,7 @@ class NumericReference:
     maximum: float
     mean: float
     deviation: float
+    ends: tuple[float, float]
     counts: Cells
 
     @property
@@ -131,6 +138,7 @@ class NumericReference:
             "maximum": self.maximum,
             "mean": self.mean,
             "deviation": self.deviation,
+            "ends": list(self.ends),
             "counts": self.counts.tolist(),
         }
 
@@ -274,13 +282,15 @@ def reference_of(name: str, values: Column, *, bins: int = BINS) -> Reference:
         return _counted(CategoricalReference(name, categories, empty), values)
     edges = np.unique(np.quantile(finite, np.linspace(0, 1, bins + 1)[1:-1]))
     edges = edges[edges > finite.min()]
+    low, high = np.quantile(finite, [BEYOND_THE_ENDS, 1 - BEYOND_THE_ENDS])
     reference = NumericReference(
         name=name,
         edges=edges,
         minimum=float(finite.min()),
         maximum=float(finite.max()),
         mean=float(finite.mean()),
-        deviation=float(finite.std()),
+        deviation=float(np.clip(finite, low, high).std()),
+        ends=(float(low), float(high)),
         counts=np.zeros(len(edges) + 4, np.int64),
     )
     return _counted(reference, numbers)
@@ -297,6 +307,7 @@ def reference_of_wire(wire: Mapping[str, Any]) -> Reference:
     if wire["kind"] == "categorical":
         reference = CategoricalReference(str(wire["name"]), tuple(wire["categories"]), counts)
     elif wire["kind"] == "numeric":
+        low, high = wire.get("ends", (wire["minimum"], wire["maximum"]))
         reference = NumericReference(
             name=str(wire["name"]),
             edges=np.asarray(wire["edges"], dtype=np.float64),
@@ -304,6 +315,8 @@ def reference_of_wire(wire: Mapping[str, Any]) -> Reference:
             maximum=float(wire["maximum"]),
             mean=float(wire["mean"]),
             deviation=float(wire["deviation"]),
+            # Profiles of older trainings have none.
+            ends=(float(low), float(high)),
             counts=counts,
         )
         if not (np.diff(reference.edges) > 0).all():

@@ -73,10 +73,11 @@ def chi_squared(reference: NDArray[Any], current: NDArray[Any]) -> Numbers:
 def wasserstein(reference: NumericReference, current: NDArray[Any]) -> Numbers:
     """Area between the two cumulative distributions, in standard deviations of the training rows.
 
-    The distributions are straight between the edges of the bins. Rows beyond the range count at its ends;
-    rows without a value do not count.
+    The distributions are straight between the edges of the bins, and end at the reference's ends: neither
+    in training nor later a single value moves the score by its distance. Rows without a value do not count.
     """
-    bounds = np.concatenate([[reference.minimum], reference.edges, [reference.maximum]])
+    low, high = reference.ends
+    bounds = np.clip(np.concatenate([[low], reference.edges, [high]]), low, high)
     expected = _smoothed(reference.distribution(reference.counts)[:-1], 0.0).cumsum()
     found = _smoothed(np.asarray(current)[..., :-1], 0.0).cumsum(axis=-1)
     height = np.abs(found - expected)

@@ -93,6 +93,30 @@ def test_scores_are_finite_and_not_negative(method: DriftMethod, current: np.nda
     assert score >= -1e-12
 
 
+@pytest.mark.parametrize(
+    ("training", "later", "at_most"),
+    [
+        (RANDOM.normal(size=20_000), RANDOM.normal(0.3, 1.0, 20_000), 1.1),
+        # Long tails: the outer bins are wide, and within a bin the distributions are taken for straight.
+        (RANDOM.lognormal(size=20_000), 1.3 * RANDOM.lognormal(size=20_000), 1.7),
+        (RANDOM.standard_t(2, 20_000), RANDOM.standard_t(2, 20_000) + 0.3, 1.7),
+    ],
+    ids=["normal", "lognormal", "t"],
+)
+def test_twenty_bins_are_near_what_scipy_finds_in_the_values(
+    training: np.ndarray, later: np.ndarray, at_most: float
+) -> None:
+    reference = reference_of("x", training)
+    counts = reference.distribution(reference.count(later))
+    assert isinstance(reference, NumericReference)
+    assert drift_score(reference, counts, "KolmogorovSmirnov") == pytest.approx(
+        ks_2samp(training, later).statistic, abs=0.01
+    )
+    clipped = [np.clip(values, *reference.ends) for values in (training, later)]
+    truth = wasserstein_distance(*clipped) / reference.deviation
+    assert 0.95 * truth < drift_score(reference, counts, "Wasserstein") < at_most * truth
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_one_value_far_off_moves_no_score(method: DriftMethod) -> None:
     training = RANDOM.normal(size=20_000)
@@ -102,6 +126,17 @@ def test_one_value_far_off_moves_no_score(method: DriftMethod) -> None:
     plain, moved = (
         float(drift_score(reference, reference.distribution(reference.count(values)), method))
         for values in (later, spoilt)
+    )
+    assert moved == pytest.approx(plain, rel=0.01)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_training_value_far_off_moves_no_score(method: DriftMethod) -> None:
+    training = RANDOM.normal(size=20_000)
+    later = RANDOM.normal(0.3, 1.0, size=20_000)
+    plain, moved = (
+        float(drift_score(reference, reference.distribution(reference.count(later)), method))
+        for reference in (reference_of("x", training), reference_of("x", np.append(training[:-1], 1e4)))
     )
     assert moved == pytest.approx(plain, rel=0.01)
 
