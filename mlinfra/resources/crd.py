@@ -103,6 +103,7 @@ CUSTOM_RESOURCES = (
             PrinterColumn("Accuracy", '.status.metrics[?(@.name=="test_accuracy")].value'),
             AGE,
             PrinterColumn("Serving", '.status.conditions[?(@.type=="Serving")].status', wide=True),
+            PrinterColumn("Canary", ".status.canary.percent", "integer", wide=True),
             PrinterColumn("Endpoint", ".status.endpoint", wide=True),
             PrinterColumn("Aliases", ".status.aliases", wide=True),
             PrinterColumn("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),

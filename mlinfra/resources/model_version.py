@@ -15,7 +15,7 @@ from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.monitor_status import Evidence
 from mlinfra.resources.promotion import Approval, Challenger, DeletionPolicy, GateList, Stage
 from mlinfra.resources.retraining_policy_status import Trigger
-from mlinfra.resources.serving import Serving
+from mlinfra.resources.serving import CanaryStatus, Serving
 from mlinfra.resources.training_job_status import MAX_DIGEST_LENGTH, MAX_SNAPSHOT_LENGTH, MetricList
 
 __all__ = ["ModelVersion", "ModelVersionSource", "ModelVersionSpec", "ModelVersionStatus", "Stage"]
@@ -197,6 +197,17 @@ class ModelVersionStatus(ResourceModel):
     endpoint: Annotated[
         str | None,
         Field(max_length=512, description="Where the version is served: the address of its Service."),
+    ] = None
+    canary: Annotated[
+        CanaryStatus | None,
+        Field(description="Its share of Production's requests while another version answers beside it."),
+    ] = None
+    took_over_at: Annotated[
+        str | None,
+        Field(
+            description="When it first had all of Production's requests: it never is a canary again.",
+            json_schema_extra={"format": "date-time"},
+        ),
     ] = None
     metrics: MetricList = Field(default_factory=list)
     gates: Annotated[

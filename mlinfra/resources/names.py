@@ -9,6 +9,9 @@ MODEL_LABEL = "mlinfra.io/model"
 """On a ModelVersion: the slug of its model's name."""
 MODEL_VERSION_LABEL = "mlinfra.io/model-version"
 """On a Deployment of a served version and its pods: the version's number in MLflow's registry."""
+BESIDE_LABEL_PREFIX = "mlinfra.io/beside-"
+"""On pods of a served version, with its number and with that of the version beside which it is a canary: a
+Service that selects by it leads to both."""
 
 RETRAINING_POLICY_LABEL = "mlinfra.io/retraining-policy"
 """On a TrainingJob: the name of the RetrainingPolicy that created it."""

@@ -19,6 +19,7 @@ from mlinfra.resources.pod import (
 ServedStage = Literal["Production", "Staging"]
 MORE_REPLICAS_AT_LEAST = "minReplicas must not be above maxReplicas"
 UNKNOWN_SERVING_VOLUME = "every volumeMount of serving needs the volume it names"
+CANARY_IN_PRODUCTION = "a canary is of Production: it needs Production among the stages"
 
 
 def _production() -> list[ServedStage]:
@@ -55,6 +56,46 @@ class Autoscaling(ResourceModel):
         return self
 
 
+class Canary(ResourceModel):
+    """How a version first takes a share of Production's requests, beside the version before it."""
+
+    percent: Annotated[
+        Integer,
+        Field(
+            ge=1,
+            le=99,
+            description="Share of the requests, as near as whole pods allow: of the Service's pods so many "
+            "are the new version's, one at least and replicas at most.",
+        ),
+    ]
+    seconds: Annotated[
+        Integer,
+        Field(ge=1, le=31536000, description="For how long; then the version takes all requests."),
+    ] = 3600
+
+
+class CanaryStatus(ResourceModel):
+    """A version's share of Production's requests while another one answers beside it."""
+
+    previous: Annotated[str, Field(max_length=18, description="The version that answers beside it.")]
+    percent: Annotated[
+        Integer, Field(description="Share of the Service's ready pods that are the version's, rounded.")
+    ]
+    pods: Annotated[Integer, Field(description="Its own pods that are ready.")]
+    previous_pods: Annotated[Integer, Field(description="Ready pods of the version beside it.")]
+    since: Annotated[
+        str | None,
+        Field(description="Since when they share.", json_schema_extra={"format": "date-time"}),
+    ] = None
+    until: Annotated[
+        str | None,
+        Field(
+            description="When the version takes all requests, once all its pods are ready.",
+            json_schema_extra={"format": "date-time"},
+        ),
+    ] = None
+
+
 class Serving(ResourceModel):
     """How a version is served while it has one of the stages."""
 
@@ -65,7 +106,12 @@ class Serving(ResourceModel):
                     "rule": "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
                     " && self.volumes.exists(v, v.name == m.name))",
                     "message": UNKNOWN_SERVING_VOLUME,
-                }
+                },
+                {
+                    "rule": "!has(self.canary) || !has(self.stages)"
+                    " || self.stages.exists(s, s == 'Production')",
+                    "message": CANARY_IN_PRODUCTION,
+                },
             ]
         }
     )
@@ -85,6 +131,13 @@ class Serving(ResourceModel):
     ] = 1
     autoscaling: Annotated[
         Autoscaling | None, Field(description="Let the number of pods follow their load.")
+    ] = None
+    canary: Annotated[
+        Canary | None,
+        Field(
+            description="Take a share of Production's requests for a while before all of them; all at once "
+            "where absent, where no version is served before it, and where it has had all of them before."
+        ),
     ] = None
     rollback_window_seconds: Annotated[
         Integer,
@@ -180,6 +233,12 @@ class Serving(ResourceModel):
     def _stages_differ(self) -> "Serving":
         if len(set(self.stages)) != len(self.stages):
             raise ValueError("stages must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _canary_is_in_production(self) -> "Serving":
+        if self.canary is not None and "Production" not in self.stages:
+            raise ValueError(CANARY_IN_PRODUCTION)
         return self
 
     @model_validator(mode="after")

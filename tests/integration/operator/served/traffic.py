@@ -13,7 +13,7 @@ import httpx
 Object = dict[str, Any]
 
 SERVER = """
-import http.server, json, os, signal, sys, threading
+import http.server, json, os, signal, sys, threading, time
 if os.environ.get("CRASHES"):
     sys.exit("this version cannot start")
 NAME = os.environ["MLINFRA_SERVED_MODEL"]
@@ -29,6 +29,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        if leaves.is_set():
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
     do_GET = do_POST = answer
@@ -36,7 +38,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 address = (os.environ["MLINFRA_SERVING_HOST"], int(os.environ["PORT"]))
 server = http.server.ThreadingHTTPServer(address, Handler)
-signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+leaves = threading.Event()
+def leave():
+    # Who keeps a connection is told so with the next answer, and not by its end.
+    leaves.set()
+    time.sleep(1)
+    server.shutdown()
+signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=leave).start())
 server.serve_forever()
 """
 
