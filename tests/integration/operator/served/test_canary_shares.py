@@ -10,6 +10,7 @@ from integration.operator.served.versions import register, serving, version
 from mlinfra.kube.resource import DEPLOYMENTS, MODEL_VERSIONS, PODS, RETRAINING_POLICIES, SERVICES
 
 Object = dict[str, Any]
+ANSWERS = 200
 LONG = {"percent": 25, "seconds": 3600}
 
 
@@ -37,13 +38,13 @@ async def says(world: Any, eventually: Any, name: str, message: str) -> None:
 
 
 async def share_of_version_2(seen: Traffic, model: str, eventually: Any) -> float:
-    """Of the next 400 answers to clients that connect anew each time."""
+    """Of the next answers to a client that connects anew each time."""
     seen.answers.clear()
 
     async def enough() -> bool:
-        return len(seen.answers) >= 400
+        return len(seen.answers) >= ANSWERS
 
-    await eventually(enough, "400 answers", seconds=60)
+    await eventually(enough, f"{ANSWERS} answers", seconds=60)
     found = Counter(seen.answers)
     assert set(found) <= {f"models:/{model}/1", f"models:/{model}/2"}
     return found[f"models:/{model}/2"] / found.total()

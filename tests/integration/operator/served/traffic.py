@@ -85,12 +85,9 @@ async def keep_asking(question: Question, seen: Traffic, *, clients: int = 4) ->
         await asyncio.sleep(0.005)
 
     async def go_on(*, keep: bool) -> None:
-        if keep:
-            async with httpx.AsyncClient(trust_env=False) as client:
-                while True:
-                    await ask(client)
-        while True:
-            async with httpx.AsyncClient(trust_env=False) as client:
+        limits = httpx.Limits(max_keepalive_connections=1 if keep else 0)
+        async with httpx.AsyncClient(trust_env=False, limits=limits) as client:
+            while True:
                 await ask(client)
 
     asking = [asyncio.create_task(go_on(keep=number % 2 == 1)) for number in range(clients)]
