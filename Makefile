@@ -18,6 +18,10 @@ help: ## List what can be done
 demo: install ## Cluster, MLflow and operator on this machine, and one model from data to Production
 	@$(BIN)/mlinfra demo
 
+.PHONY: demo-drift
+demo-drift: install ## After that: a served model goes wrong, and its policy mends it; nine years in minutes
+	@$(BIN)/mlinfra demo-drift
+
 .PHONY: up
 up: install ## Start the embedded cluster, MLflow and the operator
 	@$(BIN)/mlinfra up

@@ -7,6 +7,7 @@ import typer
 
 from mlinfra.cli import cluster, datasets, drift, features, lifecycle, retraining, runs, serving
 from mlinfra.cli.demo import demo
+from mlinfra.cli.demo_drift import demo_drift
 from mlinfra.cli.logs import logs
 from mlinfra.cli.train import EXAMPLES, train
 from mlinfra.cli.tree import tree
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 cluster.register(app)
 app.command()(demo)
+app.command()(demo_drift)
 lifecycle.register(app)
 for command in (logs, tree, watch):
     app.command()(command)

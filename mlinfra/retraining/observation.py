@@ -124,7 +124,9 @@ class Watch:
     ) -> "tuple[Watch, Rollback | None]":
         """After a check of the version on trial.
 
-        It is judged by measured performance against measured, by estimated only against estimated.
+        It is judged by measured performance against measured, by estimated only against estimated. Its
+        trial is over by the clock, or by event time once it was judged: in a replay of old events years pass
+        in minutes.
 
         Args:
             performance: the newest check; of another version, or of too few samples, it judges nothing.
@@ -147,7 +149,8 @@ class Watch:
             )
             breaker = Breaker(now, trial.version, message)
             return Watch(breaker=breaker), Rollback(trial.version, trial.previous, message)
-        return (self if now < trial.until else replace(self, trial=None)), None
+        over = now >= trial.until or (loss is not None and _reaches(performance, trial, rule))
+        return (replace(self, trial=None) if over else self), None
 
     def allowed(self, requests: Sequence[Request]) -> tuple[Request, ...]:
         """The requests that may be served: none of a monitor while the breaker is open."""
@@ -176,6 +179,11 @@ def _loss(trial: Trial, performance: MonitorResult | None, *, higher_is_better: 
     difference = baseline.score - performance.score
     chance = CONTROL_LIMIT * math.hypot(baseline.standard_error or 0.0, performance.standard_error or 0.0)
     return (difference if higher_is_better else -difference) - chance
+
+
+def _reaches(performance: MonitorResult | None, trial: Trial, rule: ObservationRule) -> bool:
+    """Whether a check looks as far beyond the last one of the version before as a trial is long."""
+    return performance is not None and performance.window_end >= trial.baseline.window_end + rule.length
 
 
 def _is_of(performance: MonitorResult, trial: Trial) -> bool:

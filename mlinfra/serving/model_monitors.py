@@ -47,6 +47,9 @@ class ModelMonitors:
         folder: of the counters; they are in memory alone where None.
         replica: name of this server among those of the model.
         kept: predictions and labels of before; None where they are not logged.
+        before_keep: logs what is counted: of a prediction that is counted and not logged, nobody would know
+            after the server was killed that it counts already.
+        keep_seconds: how often counts are kept.
         clock: seconds.
     """
 
@@ -56,13 +59,17 @@ class ModelMonitors:
         *,
         replica: str,
         kept: KeptRows | None,
+        before_keep: Callable[[], None] = lambda: None,
+        keep_seconds: float = KEEP_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._replica = replica
         self._kept = kept
         self._clock = clock
-        self._due = clock() + KEEP_SECONDS
+        self._before_keep = before_keep
+        self._keep_seconds = keep_seconds
+        self._due = clock() + keep_seconds
         self._monitors: dict[str, ModelMonitor] = {}
         self._positions: dict[str, dict[str, int]] = {}
         self._problems: dict[str, str] = {}
@@ -80,7 +87,7 @@ class ModelMonitors:
     def tick(self) -> None:
         """Keep the counts, where it is time."""
         if self._clock() >= self._due:
-            self._due = self._clock() + KEEP_SECONDS
+            self._due = self._clock() + self._keep_seconds
             self._keep()
 
     def close(self) -> None:
@@ -181,6 +188,7 @@ class ModelMonitors:
         position[ROWS] = fresh[-1].sequence
 
     def _keep(self) -> None:
+        self._before_keep()
         for version, monitor in self._monitors.items():
             try:
                 monitor.keep(self._positions[version])

@@ -38,10 +38,8 @@ class MonitoringRoute:
         if group is not None:
             check = server.group_monitors.ask(model, GroupCheck(group, drift, performance, now))
             return json_answer((await asyncio.shield(asyncio.wrap_future(check))).to_wire())
-        monitors = server.observing.monitors
-        counted = server.observer.call(lambda: monitors.check(model, drift, performance, now))
         try:
-            report = await asyncio.wrap_future(counted)
+            report = await asyncio.wrap_future(server.observing.check(model, drift, performance, now))
         except RequestError:
             raise
         except MlinfraError as error:

@@ -3,25 +3,50 @@
 import os
 import socket
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import datetime
 
 from mlinfra.features import get_feature_store
+from mlinfra.monitoring.monitor import MonitoringReport
+from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
 from mlinfra.serving.kept_rows import KeptRows
 from mlinfra.serving.label_book import LABELS_PREFIX, LabelBook
 from mlinfra.serving.log_rows import log_group
 from mlinfra.serving.metrics import ServingMetrics
-from mlinfra.serving.model_monitors import ModelMonitors, monitoring_folder
+from mlinfra.serving.model_monitors import KEEP_SECONDS, ModelMonitors, monitoring_folder
 from mlinfra.serving.observations import Observer, Sink
 from mlinfra.serving.prediction_log import GROUP_PREFIX, PredictionLog
+from mlinfra.serving.served_model import ServedModel
 from mlinfra.serving.settings import ServingSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Observing:
-    """The queue, and the monitors behind it, which are called by its thread alone."""
+    """The queue, and what is behind it and called by its thread alone: the monitors, and the log."""
 
     observer: Observer
     monitors: ModelMonitors
+    log: PredictionLog | None = None
+
+    def check(
+        self,
+        model: ServedModel,
+        drift: DriftPolicy | None,
+        performance: PerformancePolicy | None,
+        now: datetime | None,
+    ) -> "Future[MonitoringReport]":
+        """What the monitors say of all that came before; it is logged first.
+
+        Whoever acts on a check acts on what a killed server still knows when it is back.
+        """
+
+        def logged_and_checked() -> MonitoringReport:
+            if self.log is not None:
+                self.log.flush()
+            return self.monitors.check(model, drift, performance, now)
+
+        return self.observer.call(logged_and_checked)
 
 
 def observing_of(settings: ServingSettings, model_name: str, metrics: ServingMetrics) -> Observing:
@@ -45,9 +70,6 @@ def observing_of(settings: ServingSettings, model_name: str, metrics: ServingMet
         return Observing(observer, monitors)
     store = get_feature_store(settings.prediction_log_uri)
     predictions, labels = log_group(GROUP_PREFIX, model_name), log_group(LABELS_PREFIX, model_name)
-    monitors = ModelMonitors(
-        folder, replica=replica, kept=KeptRows(store, predictions=predictions, labels=labels)
-    )
     log = PredictionLog(
         store,
         predictions,
@@ -56,6 +78,13 @@ def observing_of(settings: ServingSettings, model_name: str, metrics: ServingMet
         seconds=settings.log_seconds,
         max_rows=settings.log_buffer_rows,
         count=lambda outcome, rows: metrics.log_rows.labels(outcome).inc(rows),
+    )
+    monitors = ModelMonitors(
+        folder,
+        replica=replica,
+        kept=KeptRows(store, predictions=predictions, labels=labels),
+        before_keep=log.flush,
+        keep_seconds=max(KEEP_SECONDS, settings.log_seconds),
     )
     book = LabelBook(
         store,
@@ -68,7 +97,7 @@ def observing_of(settings: ServingSettings, model_name: str, metrics: ServingMet
     # The book first tells what is new; the monitors count again what the log held before it gets more.
     sinks: list[Sink] = [book, monitors, log]
     observer = Observer(sinks, book.keep, max_rows=settings.log_buffer_rows, on_drop=dropped)
-    return Observing(observer, monitors)
+    return Observing(observer, monitors, log)
 
 
 def replica_name(environ: Mapping[str, str], port: int) -> str:

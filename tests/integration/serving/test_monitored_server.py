@@ -91,6 +91,23 @@ def test_kill_loses_no_count_and_counts_none_twice(start: Started, tmp_path: Pat
     assert report["performance"]["result"]["outcome"] == "ok"
 
 
+def test_what_a_check_told_of_is_known_after_a_kill(start: Started) -> None:
+    seldom = {"MLINFRA_SERVING_LOG_SECONDS": "3600"}
+    server = start(**seldom)
+    values = infer(server, normal(ROWS, 3), id="told")
+    assert check(server)["rows"] == ROWS
+    infer(server, normal(ROWS, 4), id="not told", hour=1)
+    server.stop(signal.SIGKILL)
+    server = start(**seldom)
+    assert check(server)["rows"] == ROWS
+    infer(server, normal(ROWS, 3), id="told")
+    assert label(server, "told", values, off=0.1)["accepted"] == ROWS
+    assert label(server, "not told", values, off=0.1)["unknown"]
+    infer(server, normal(ROWS, 4), id="not told", hour=1)
+    report = check(server)
+    assert (report["rows"], report["labelled"]) == (2 * ROWS, ROWS)
+
+
 def test_replicas_add_up_and_take_each_others_labels(start: Started, tmp_path: Path) -> None:
     one = start()
     values = infer(one, normal(ROWS, 3), id="one")

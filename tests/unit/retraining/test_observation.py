@@ -1,6 +1,7 @@
 """The observation window after a promotion and the circuit breaker, as a state machine."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -81,6 +82,15 @@ def test_of_two_versions_that_are_as_good_chance_takes_hardly_any_back() -> None
     taken_back = sum(is_taken_back(0.8) for _ in range(trials))
     assert taken_back <= 0.03 * trials
     assert sum(is_taken_back(0.5) for _ in range(trials)) >= 0.97 * trials
+
+
+def test_a_trial_is_over_in_event_time_too() -> None:
+    old = replace(BASELINE, window_end=datetime(2005, 1, 1, tzinfo=UTC))
+    trial = Watch().promoted("2", previous="1", baseline=old, rule=RULE, now=NOW)
+    assert observe(trial, checked(0.75, at=old.window_end + 9 * DAY), days=0) == "on trial"
+    assert observe(trial, checked(0.75, at=old.window_end + 10 * DAY), days=0) == "passed"
+    assert observe(trial, checked(0.6, at=old.window_end + 10 * DAY), days=0) == "rolled back"
+    assert observe(trial, checked(None, at=old.window_end + 10 * DAY), days=0) == "on trial"
 
 
 def test_what_cannot_be_compared_judges_nothing() -> None:
