@@ -185,7 +185,8 @@ class ModelMonitors:
         rows = [each.rows for each in fresh]
         times = np.repeat(np.array([each.event_time for each in fresh], np.int64), rows)
         monitor.observe(feature_matrix(model.learnt, fresh), output_matrix(model, fresh), times)
-        position[ROWS] = fresh[-1].sequence
+        # The log numbers each row of a request.
+        position[ROWS] = fresh[-1].sequence + fresh[-1].rows - 1
 
     def _keep(self) -> None:
         self._before_keep()

@@ -91,6 +91,14 @@ def test_kill_loses_no_count_and_counts_none_twice(start: Started, tmp_path: Pat
     assert report["performance"]["result"]["outcome"] == "ok"
 
 
+def test_rows_of_one_request_are_not_counted_again_after_an_orderly_end(start: Started) -> None:
+    server = start()
+    infer(server, normal(ROWS, 3), id="before")
+    assert server.stop() == 0
+    server = start()
+    assert check(server)["rows"] == ROWS
+
+
 def test_what_a_check_told_of_is_known_after_a_kill(start: Started) -> None:
     seldom = {"MLINFRA_SERVING_LOG_SECONDS": "3600"}
     server = start(**seldom)
