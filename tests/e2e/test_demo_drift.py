@@ -16,6 +16,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         platform.mlinfra("down", "--delete")
 
 
+@pytest.mark.timeout(900)
 def test_the_served_model_goes_wrong_and_its_policy_mends_it(fresh: Platform) -> None:
     plot = fresh.state / "drift.svg"
     text = fresh.mlinfra("demo-drift", "--until", "2005-08-31", "--plot", str(plot))
