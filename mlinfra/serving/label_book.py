@@ -2,7 +2,9 @@
 
 A label belongs to a prediction that this server remembers, or that the prediction log has: of another
 replica, or from before a restart. It is stored in ``labels_<model>`` under the prediction's ID and event
-time, so that the same label again, here or at another replica, is the same row.
+time, so that the same label again, here or at another replica, is the same row. Labels that others write
+to a feature group are taken from there and kept in the same way. Replicas keep labels one after the other,
+so that one that several hear of counts at one of them.
 """
 
 import logging
@@ -15,12 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlinfra.errors import MlinfraError
 from mlinfra.features import FeatureStore, UnknownFeatureGroup
+from mlinfra.features.files import storage_errors
+from mlinfra.features.timerange import TimeRange
 from mlinfra.models.learnt import LearntModel
 from mlinfra.serving.errors import UnusableValueError
+from mlinfra.serving.label_rows import LabelKey, LabelRows
 from mlinfra.serving.log_rows import (
+    ENTITY_COLUMN,
     ID_COLUMN,
     LABEL_COLUMN,
     OUTPUT_PREFIX,
@@ -53,12 +60,14 @@ class Remembered:
         event_time: nanoseconds since 1970 in UTC.
         version: of the model.
         outputs: what it answered, as bytes of 32-bit numbers.
+        entity: whose features were read; None where the client gave them.
         label: what turned out to be true; None while that is not known.
     """
 
     event_time: int
     version: str
     outputs: bytes
+    entity: str | None = None
     label: Any = None
 
 
@@ -88,7 +97,12 @@ class LabelBook:
         replica: which server takes the labels.
         max_predictions: how many are remembered; the label of an older one is unknown.
         on_labels: told of new labels, once they are kept.
+        sources: groups that others write labels to.
+        seconds: how often these are read.
+        learnt: what the served model learnt, which their labels are checked by.
+        count: told what became of them, as the outcome of feedback is told.
         clock: numbers that are higher after a restart than before it.
+        seconds_now: seconds.
     """
 
     def __init__(
@@ -100,7 +114,12 @@ class LabelBook:
         replica: str,
         max_predictions: int,
         on_labels: Callable[[Sequence[Labelled]], None],
+        sources: Sequence[LabelRows] = (),
+        seconds: float = 5.0,
+        learnt: Callable[[], LearntModel | None] = lambda: None,
+        count: Callable[[str, int], None] = lambda _outcome, _labels: None,
         clock: Callable[[], int] = time.time_ns,
+        seconds_now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._log = log
@@ -113,6 +132,17 @@ class LabelBook:
         self._known: OrderedDict[str, Remembered] = OrderedDict()
         self._opened = False
         self._marks: dict[str, CommitMark] = {}
+        self._sources = sources
+        self._seconds = seconds
+        self._seconds_now = seconds_now
+        self._due = seconds_now() + seconds
+        self._learnt = learnt
+        self._count = count
+        self._told: OrderedDict[LabelKey, Any] = OrderedDict()
+        self._by_entity: dict[LabelKey, list[str]] = {}
+        self._matched: dict[str, Any] = {}
+        self._unchecked: tuple[int, int] | None = None
+        self._problem: str | None = None
 
     def observe(self, batch: Sequence[Observed]) -> None:
         """Remember predictions; of one ID the first one stays, and the others are marked."""
@@ -123,10 +153,21 @@ class LabelBook:
             matrix = output_matrix(each.model, [each]).astype(np.float32)
             version = each.model.file.version
             for row, one in enumerate(prediction_ids(each.id, each.rows)):
-                self._remember(one, Remembered(each.event_time, version, matrix[row].tobytes()))
+                entity = None if each.entities is None else str(each.entities[row])
+                self._remember(one, Remembered(each.event_time, version, matrix[row].tobytes(), entity))
 
     def tick(self) -> None:
-        """Nothing is due."""
+        """Keep the labels that others wrote, where it is time."""
+        if not self._sources or self._seconds_now() < self._due:
+            return
+        self._due = self._seconds_now() + self._seconds
+        try:
+            self._keep_told()
+            self._problem = None
+        except MlinfraError as error:
+            if str(error) != self._problem:
+                logger.warning("labels of feature groups wait: %s", error)
+            self._problem = str(error)
 
     def close(self) -> None:
         """All labels are kept already."""
@@ -137,19 +178,51 @@ class LabelBook:
         Raises:
             FeatureStoreUnavailable, CorruptFeatures: they cannot be kept; none counts.
         """
-        self._read_labels()
         wanted = {each.id for labels in calls for each in labels}
         if not wanted <= self._known.keys():
             self._read_predictions()
-            self._read_labels()
         fresh: dict[str, Labelled] = {}
-        results = [self._sorted(labels, fresh) for labels in calls]
+        # Another replica may hear of the same label at the same time.
+        with storage_errors(self._store.uri), self._store.storage.exclusive(f"_locks/{self.group}"):
+            self._read_labels()
+            results = [self._sorted(labels, fresh) for labels in calls]
+            if fresh:
+                self._write(list(fresh.values()))
         if fresh:
-            self._write(list(fresh.values()))
             for each in fresh.values():
                 self._known[each.id].label = each.label
             self._on_labels(list(fresh.values()))
         return results
+
+    def _keep_told(self) -> None:
+        """Keep what others wrote of predictions that are known."""
+        if not self._opened:
+            self._open()
+        for source in self._sources:
+            for key, label in source.new():
+                self._told[key] = label
+                self._told.move_to_end(key)
+                for one in [key] if isinstance(key, str) else self._by_entity.get(key, ()):
+                    if one in self._known:
+                        self._matched[one] = label
+        if self._told:
+            self._read_predictions()
+        while len(self._told) > self._max:
+            self._told.popitem(last=False)
+        learnt, usable, refused = self._learnt(), [], []
+        for one, label in self._matched.items():
+            try:
+                usable.append(Label(one, checked_label(one, label, learnt)))
+            except UnusableValueError as error:
+                refused.append(str(error))
+        if usable:
+            result = self.keep([usable])[0]
+            self._count("accepted", result.accepted)
+            self._count("conflicting", len(result.conflicting))
+        if refused:
+            self._count("refused", len(refused))
+            logger.warning("%d labels of feature groups are refused: %s", len(refused), refused[0])
+        self._matched.clear()
 
     def _sorted(self, labels: Sequence[Label], fresh: dict[str, Labelled]) -> FeedbackResult:
         """What becomes of one call's labels; the new ones are added to ``fresh``."""
@@ -203,17 +276,50 @@ class LabelBook:
         if one in self._known:
             return
         self._known[one] = prediction
+        keys: list[LabelKey] = [one]
+        if self._sources and prediction.entity is not None:
+            keys.append(_entity_key(prediction))
+            self._by_entity.setdefault(keys[-1], []).append(one)
+        for key in keys:
+            if key in self._told:
+                self._matched[one] = self._told[key]
         if len(self._known) > self._max:
-            self._known.popitem(last=False)
+            self._forget()
+
+    def _forget(self) -> None:
+        one, prediction = self._known.popitem(last=False)
+        if self._sources and prediction.entity is not None:
+            key = _entity_key(prediction)
+            self._by_entity[key].remove(one)
+            if not self._by_entity[key]:
+                del self._by_entity[key]
 
     def _read_labels(self) -> None:
-        """Labels that this or another replica kept since the last time."""
-        for batch in self._since(self.group, [ID_COLUMN, LABEL_COLUMN]):
-            for one, label in zip(
-                batch.column(ID_COLUMN).to_pylist(), batch.column(LABEL_COLUMN).to_pylist(), strict=True
-            ):
-                if one in self._known and self._known[one].label is None:
-                    self._known[one].label = label
+        """Labels that this or another replica kept since the last time, or of predictions not known then."""
+        try:
+            if REPLICA_COLUMN not in self._store.get_feature_group(self.group).columns:
+                return
+        except UnknownFeatureGroup:
+            return
+        columns = [ID_COLUMN, LABEL_COLUMN, REPLICA_COLUMN]
+        for batch in self._since(self.group, columns):
+            self._know_labels(batch)
+        if self._unchecked is not None:
+            files, _ = self._store.offline_files_since(self.group, None)
+            first, last = (np.datetime64(moment // MICROSECONDS, "us") for moment in self._unchecked)
+            period = TimeRange(first, last + np.timedelta64(1, "us"), files.group.time_type)
+            for _, batch in files.within(period).batches(columns):
+                self._know_labels(batch)
+            self._unchecked = None
+
+    def _know_labels(self, batch: pa.RecordBatch) -> None:
+        # Those without a replica were written by others, and count nowhere yet.
+        kept = batch.filter(pc.is_valid(batch.column(REPLICA_COLUMN)))
+        for one, label in zip(
+            kept.column(ID_COLUMN).to_pylist(), kept.column(LABEL_COLUMN).to_pylist(), strict=True
+        ):
+            if one in self._known and self._known[one].label is None:
+                self._known[one].label = label
 
     def _open(self) -> None:
         """Know what was predicted before a restart: the same request again is no new one."""
@@ -225,7 +331,6 @@ class LabelBook:
 
     def _read_predictions(self) -> None:
         """Predictions that another replica, or this one before a restart, logged since the last time."""
-        before = len(self._known)
         for batch in self._since(self._log, None):
             names = output_columns(batch.schema.names) or [PREDICTION_COLUMN]
             outputs = np.column_stack(
@@ -235,13 +340,17 @@ class LabelBook:
                 batch.column(ID_COLUMN).to_pylist(),
                 batch.column(TIME_COLUMN).cast(pa.int64()).to_pylist(),
                 batch.column(VERSION_COLUMN).to_pylist(),
+                batch.column(ENTITY_COLUMN).to_pylist(),
                 strict=True,
             )
-            for row, (one, moment, version) in enumerate(rows):
-                self._remember(one, Remembered(moment * MICROSECONDS, version, outputs[row].tobytes()))
-        if len(self._known) > before:
-            # Labels of what was not known were passed over.
-            self._marks.pop(self.group, None)
+            for row, (one, moment, version, entity) in enumerate(rows):
+                if one in self._known:
+                    continue
+                event_time = moment * MICROSECONDS
+                self._remember(one, Remembered(event_time, version, outputs[row].tobytes(), entity))
+                # Its label may have been passed over.
+                first, last = self._unchecked or (event_time, event_time)
+                self._unchecked = min(first, event_time), max(last, event_time)
 
     def _since(self, name: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """Rows of a group that were written since the last time; none where there is no such group."""
@@ -277,6 +386,10 @@ def checked_label(one: Any, label: Any, learnt: LearntModel | None) -> Any:
     if type(label) not in (int, float) or not math.isfinite(label):
         raise UnusableValueError(f"label {label!r:.80} of {one!r:.80} is no number")
     return float(label)
+
+
+def _entity_key(prediction: Remembered) -> LabelKey:
+    return prediction.entity or "", prediction.event_time // MICROSECONDS
 
 
 def _label_type(labels: Sequence[Labelled]) -> pa.DataType:

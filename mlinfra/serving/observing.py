@@ -2,17 +2,20 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 
-from mlinfra.features import get_feature_store
+from mlinfra.features import FeatureStore, get_feature_store
+from mlinfra.models.learnt import LearntModel
 from mlinfra.monitoring.monitor import MonitoringReport
 from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
+from mlinfra.serving.errors import InvalidSettingError
 from mlinfra.serving.kept_rows import KeptRows
 from mlinfra.serving.label_book import LABELS_PREFIX, LabelBook
-from mlinfra.serving.log_rows import log_group
+from mlinfra.serving.label_rows import LabelRows
+from mlinfra.serving.log_rows import LABEL_COLUMN, log_group
 from mlinfra.serving.metrics import ServingMetrics
 from mlinfra.serving.model_monitors import KEEP_SECONDS, ModelMonitors, monitoring_folder
 from mlinfra.serving.observations import Observer, Sink
@@ -49,22 +52,33 @@ class Observing:
         return self.observer.call(logged_and_checked)
 
 
-def observing_of(settings: ServingSettings, model_name: str, metrics: ServingMetrics) -> Observing:
+def observing_of(
+    settings: ServingSettings,
+    model_name: str,
+    metrics: ServingMetrics,
+    learnt: Callable[[], LearntModel | None],
+) -> Observing:
     """What observes a server.
 
     Args:
         settings: whether, where and how much is logged.
         model_name: whose predictions.
-        metrics: told what became of predictions.
+        metrics: told what became of predictions and labels.
+        learnt: what the model learnt that is served now.
 
     Raises:
         FeatureStoreUnavailable: the URI of the prediction log is of a kind that is not supported.
-        InvalidSettingError: that of monitoring is.
+        InvalidSettingError: that of monitoring is, or labels are to be read without a prediction log.
     """
     replica = settings.replica or replica_name(os.environ, settings.port)
     folder = monitoring_folder(settings.monitoring_uri)
     dropped = metrics.log_rows.labels("dropped").inc
     if settings.prediction_log_uri is None:
+        if settings.label_group is not None:
+            raise InvalidSettingError(
+                "labels of a feature group are kept beside the prediction log: set "
+                "MLINFRA_PREDICTION_LOG_URI as well as MLINFRA_SERVING_LABEL_GROUP"
+            )
         monitors = ModelMonitors(folder, replica=replica, kept=None)
         observer = Observer([monitors], None, max_rows=settings.log_buffer_rows, on_drop=dropped)
         return Observing(observer, monitors)
@@ -93,11 +107,25 @@ def observing_of(settings: ServingSettings, model_name: str, metrics: ServingMet
         replica=replica,
         max_predictions=settings.remembered_predictions,
         on_labels=monitors.label,
+        sources=_label_sources(settings, store, labels),
+        seconds=settings.log_seconds,
+        learnt=learnt,
+        count=lambda outcome, number: metrics.labels.labels(outcome).inc(number),
     )
     # The book first tells what is new; the monitors count again what the log held before it gets more.
     sinks: list[Sink] = [book, monitors, log]
     observer = Observer(sinks, book.keep, max_rows=settings.log_buffer_rows, on_drop=dropped)
     return Observing(observer, monitors, log)
+
+
+def _label_sources(settings: ServingSettings, log_store: FeatureStore, labels: str) -> list[LabelRows]:
+    """Where others write labels: to the group that the server keeps them in, and to one of their own."""
+    sources = [LabelRows(log_store, labels, LABEL_COLUMN)]
+    if settings.label_group is not None:
+        uri = settings.feature_store_uri
+        store = log_store if uri is None else get_feature_store(uri)
+        sources.append(LabelRows(store, settings.label_group, settings.label_column))
+    return sources
 
 
 def replica_name(environ: Mapping[str, str], port: int) -> str:

@@ -133,7 +133,9 @@ class ModelServer:
             MlinfraError: it cannot be served.
         """
         model = await asyncio.to_thread(self._loaded, self._source, self.settings.digest)
-        self._observing = await asyncio.to_thread(observing_of, self.settings, model.file.name, self.metrics)
+        self._observing = await asyncio.to_thread(
+            observing_of, self.settings, model.file.name, self.metrics, lambda: (self._model or model).learnt
+        )
         self._serve(model)
 
     async def swap(self, uri: str, *, digest: str | None = None, other_schema: bool = False) -> Swapped:

@@ -64,6 +64,9 @@ class ServingSettings(BaseModel):
         log_buffer_rows: predictions that may wait to be logged; more are dropped and counted.
         log_seconds: how often they are written.
         remembered_predictions: predictions whose labels are waited for; the label of an older one is unknown.
+        label_group: feature group that others write labels to, in ``feature_store_uri`` where that is given
+            and otherwise where predictions are logged.
+        label_column: its column with the labels.
         replica: name of this server among those of the model; by default the pod's, or machine and port.
         monitoring_uri: folder that keeps the counters of monitoring, and labels.
     """
@@ -98,6 +101,8 @@ class ServingSettings(BaseModel):
     log_buffer_rows: Annotated[int, Field(ge=1)] = 100_000
     log_seconds: Annotated[float, Field(gt=0)] = 5.0
     remembered_predictions: Annotated[int, Field(ge=1)] = 200_000
+    label_group: Annotated[str | None, Field(min_length=1)] = None
+    label_column: Annotated[str, Field(min_length=1)] = "label"
     replica: Annotated[str | None, Field(min_length=1, max_length=253)] = None
     monitoring_uri: str | None = None
 
