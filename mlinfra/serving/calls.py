@@ -12,6 +12,7 @@ from prometheus_client import Histogram
 from starlette.types import Message, Receive, Scope, Send
 
 from mlinfra.serving.errors import (
+    BodiesFullError,
     BodyTooLargeError,
     InvalidRequestError,
     RequestError,
@@ -51,17 +52,39 @@ def json_answer(value: object, status: int = 200) -> Answer:
     return Answer(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS), status)
 
 
+class Arriving:
+    """The bytes of all bodies that are not whole yet, at most so many."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """More of a body is there; raises `BodiesFullError`."""
+        if self._bytes + size > self._limit:
+            raise BodiesFullError(
+                f"bodies of {self._limit} bytes arrive already; try again later, send less, or add replicas"
+            )
+        self._bytes += size
+
+    def remove(self, size: int) -> None:
+        """A body is whole, or is given up."""
+        self._bytes -= size
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one call may take.
 
     Attributes:
         max_body_bytes: of the body.
+        arriving: what bodies take together until they are whole.
         body_seconds: for the body to arrive.
         token: that calls must carry; None where they need none.
     """
 
     max_body_bytes: int
+    arriving: Arriving
     body_seconds: float
     token: str | None
 
@@ -122,13 +145,18 @@ class Call:
     async def _read(self) -> bytes:
         parts: list[bytes] = []
         size, more = 0, True
-        while more:
-            message = await self._received(self._receive)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._limits.max_body_bytes:
-                raise self._too_large(size)
-            more = message.get("more_body", False)
+        try:
+            while more:
+                message = await self._received(self._receive)
+                part = message.get("body", b"")
+                if size + len(part) > self._limits.max_body_bytes:
+                    raise self._too_large(size + len(part))
+                self._limits.arriving.add(len(part))
+                size += len(part)
+                parts.append(part)
+                more = message.get("more_body", False)
+        finally:
+            self._limits.arriving.remove(size)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     @staticmethod
@@ -223,7 +251,7 @@ def error_answer(error: RequestError) -> Answer:
         answer.headers.append((b"retry-after", str(error.retry_after).encode()))
     if isinstance(error, UnauthorizedError):
         answer.headers.append((b"www-authenticate", b"Bearer"))
-    if isinstance(error, (BodyTooLargeError, SlowRequestError)):
+    if isinstance(error, (BodyTooLargeError, BodiesFullError, SlowRequestError)):
         # The rest of the body is not waited for.
         answer.headers.append((b"connection", b"close"))
     return answer

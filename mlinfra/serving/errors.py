@@ -121,6 +121,12 @@ class QueueFullError(RequestError):
     retry_after = 1
 
 
+class BodiesFullError(QueueFullError):
+    """As many bytes of bodies wait to be whole as may wait."""
+
+    reason = "BodiesFull"
+
+
 class ModelFailedError(RequestError):
     """The model's graph failed, or answered with what is no number."""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol
 
+from mlinfra.serving.errors import QueueFullError
 from mlinfra.serving.served_model import ServedModel
 from mlinfra.serving.tensors import Array
 
@@ -128,7 +129,7 @@ class Observer:
     Args:
         sinks: take predictions, in order.
         keep_labels: None where no labels can be taken.
-        max_rows: predictions that may wait; more are dropped.
+        max_rows: predictions that may wait, more are dropped; and labels that may, more are refused.
         on_drop: told how many were dropped.
         clock: numbers that are higher after a restart than before it.
     """
@@ -148,6 +149,7 @@ class Observer:
         self._on_drop = on_drop
         self._queue: deque[Item] = deque()
         self._rows = 0
+        self._labels = 0
         self._clock = clock
         self._sequence = 0
         self._lock = threading.Lock()
@@ -176,9 +178,18 @@ class Observer:
             self._on_drop(observed.rows)
 
     def feedback(self, labels: Sequence[Label]) -> "Future[FeedbackResult]":
-        """Take labels; the result comes when they are kept."""
+        """Take labels; the result comes when they are kept.
+
+        Raises:
+            QueueFullError: too many wait.
+        """
         given = Feedback(labels)
-        self._put(given)
+        with self._lock:
+            if self._labels and self._labels + len(labels) > self._max_rows:
+                raise QueueFullError(f"{self._labels} labels wait already; try again later")
+            self._labels += len(labels)
+            self._queue.append(given)
+        self._wake.set()
         return given.result
 
     def call(self, work: Callable[[], Any]) -> "Future[Any]":
@@ -213,7 +224,7 @@ class Observer:
         with self._lock:
             taken = list(self._queue)
             self._queue.clear()
-            self._rows = 0
+            self._rows = self._labels = 0
         for run in _runs(taken):
             if isinstance(run[0], Feedback):
                 self._keep([each for each in run if isinstance(each, Feedback)])

@@ -8,7 +8,7 @@ import numpy as np
 from mlinfra.models.learnt import LearntModel
 from mlinfra.serving.calls import Answer, Call, json_answer
 from mlinfra.serving.entity_features import EntityFeatures
-from mlinfra.serving.errors import UnsupportedError
+from mlinfra.serving.errors import QueueFullError, UnsupportedError
 from mlinfra.serving.missing import Floats, Known, Replaced, complete
 from mlinfra.serving.observations import Observed, prediction_ids
 from mlinfra.serving.predict_protocol import PredictRequest, decode_predict, prediction_of, told_prediction
@@ -23,6 +23,7 @@ class Predictions:
     def __init__(self, server: ModelServer) -> None:
         self._server = server
         self._features: tuple[ServedModel, EntityFeatures] | None = None
+        self._reading = 0
 
     async def predict(self, call: Call) -> Answer:
         """``POST .../predict``: predictions for entities, with what was done about missing features."""
@@ -31,7 +32,7 @@ class Predictions:
         request = decode_predict(await call.body(), learnt)
         as_of = None if request.event_time is None else nanoseconds(request.event_time)
         features = self._features_of(model, learnt)
-        known = await asyncio.to_thread(features.read, request.entities, request.features, as_of=as_of)
+        known = await self._read(features, request, as_of)
         values, replaced = self._completed(known, learnt, request)
         with np.errstate(over="ignore"):
             inputs = {model.inputs[0].name: values.astype(model.inputs[0].dtype)}
@@ -45,6 +46,18 @@ class Predictions:
             entities=request.entities,
         )
         return json_answer(_told(observed, learnt, known, replaced))
+
+    async def _read(
+        self, features: EntityFeatures, request: PredictRequest, as_of: int | None
+    ) -> list[Known]:
+        limit = self._server.settings.max_pending
+        if self._reading >= limit:
+            raise QueueFullError(f"{limit} requests read features already; try again later, or add replicas")
+        self._reading += 1
+        try:
+            return await asyncio.to_thread(features.read, request.entities, request.features, as_of=as_of)
+        finally:
+            self._reading -= 1
 
     def _features_of(self, model: ServedModel, learnt: LearntModel) -> EntityFeatures:
         if self._features is None or self._features[0] is not model:

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.routing import Route, Router
 
 from mlinfra import __version__
-from mlinfra.serving.calls import BINARY, Answer, Call, Endpoint, Handler, Limits, json_answer
+from mlinfra.serving.calls import BINARY, Answer, Arriving, Call, Endpoint, Handler, Limits, json_answer
 from mlinfra.serving.errors import ForbiddenError, InvalidRequestError
 from mlinfra.serving.feedback_route import FeedbackRoute
 from mlinfra.serving.infer_protocol import (
@@ -22,6 +22,8 @@ from mlinfra.serving.monitoring_route import MonitoringRoute
 from mlinfra.serving.prediction_route import Predictions
 from mlinfra.serving.server import ModelServer
 
+BODIES_AT_ONCE = 16
+"""As many of the largest bodies may arrive at once; small ones by the thousand."""
 HEADER_LENGTH = b"inference-header-content-length"
 MODEL = "/v2/models/{model}"
 VERSION = MODEL + "/versions/{version}"
@@ -30,7 +32,8 @@ VERSION = MODEL + "/versions/{version}"
 def application(server: ModelServer) -> Router:
     """The ASGI application of a server."""
     settings = server.settings
-    limits = Limits(settings.max_body_bytes, settings.body_seconds, settings.token)
+    arriving = Arriving(BODIES_AT_ONCE * settings.max_body_bytes)
+    limits = Limits(settings.max_body_bytes, arriving, settings.body_seconds, settings.token)
     routes, predictions = Routes(server), Predictions(server)
 
     def route(path: str, name: str, handle: Handler, *methods: str, guarded: bool = True) -> Route:
