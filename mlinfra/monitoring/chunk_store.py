@@ -75,14 +75,16 @@ class ChunkStore:
         Raises:
             MonitoringStoreError: the folder cannot be read.
         """
-        try:
-            files = sorted(self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []
-        except OSError as error:
-            raise MonitoringStoreError(f"{self._folder}: {error.strerror}") from error
-        others = [file for file in files if file != self._own and not file.name.startswith(".")]
-        # Replicas of the past never change again.
-        self._read_before = {file: known for file, known in self._read_before.items() if file in others}
-        return [self._read(file) for file in others]
+        return [self._read(file) for file in self._others()]
+
+    def all_with(self, own: Kept) -> list[Kept]:
+        """What all replicas kept, and what this one has now, in the order of their names: the same for each.
+
+        Raises:
+            MonitoringStoreError: the folder cannot be read.
+        """
+        files = sorted([*self._others(), self._own])
+        return [own if file == self._own else self._read(file) for file in files]
 
     def keep(self, kept: Kept) -> None:
         """Replace what this replica kept before.
@@ -102,6 +104,16 @@ class ChunkStore:
             replace_file(self._own, content.encode())
         except OSError as error:
             raise MonitoringStoreError(f"{self._own}: {error.strerror}") from error
+
+    def _others(self) -> list[Path]:
+        try:
+            files = sorted(self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []
+        except OSError as error:
+            raise MonitoringStoreError(f"{self._folder}: {error.strerror}") from error
+        others = [file for file in files if file != self._own and not file.name.startswith(".")]
+        # Replicas of the past never change again.
+        self._read_before = {file: known for file, known in self._read_before.items() if file in others}
+        return others
 
     def _text(self, chunk: Chunk) -> tuple[Chunk, str]:
         """Its JSON, with the chunk itself, so that nothing else has its identity meanwhile.

@@ -11,27 +11,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlinfra.errors import InvalidInputError
+from mlinfra.monitoring.coarsening import SECOND, coarsened
 from mlinfra.monitoring.counts import Counts
 from mlinfra.resources.monitoring import MonitoringWindow
 
 DEFAULT_WINDOW = MonitoringWindow(rows=1000)
-SECOND = 1_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class WindowTooLongError(InvalidInputError):
+    """A window is longer than what is kept can be."""
+
+    reason = "WindowTooLong"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """How finely counts are kept; the newest ``max_chunks`` of a version are.
+    """How finely counts are kept.
 
     Attributes:
-        rows: a chunk is closed when it has as many rows,
-        least_seconds: and spans as much event time, so that heavy traffic does not push out the past.
-        most_seconds: event time that no chunk spans; a multiple of it is its start.
-        max_chunks: chunks that are kept.
+        rows: a chunk is closed when it has as many rows.
+        most_seconds: event time that no chunk spans when it is made; a multiple of it is its start.
+        max_chunks: chunks that are kept; where there are more, older ones are merged.
     """
 
     rows: int = 50
-    least_seconds: int = 0
     most_seconds: int = 3600
     max_chunks: int = 2000
 
@@ -144,7 +149,9 @@ def added(
         else:
             start = newest.start + newest.counts.rows if newest is not None else 0
             found.append(Chunk(stretch.first, stretch.last, start, counts))
-    return tuple(found[-chunking.max_chunks :])
+            if len(found) > chunking.max_chunks:
+                found = list(coarsened(found, chunking.max_chunks))
+    return tuple(found)
 
 
 def with_labels(chunks: Sequence[Chunk], counts: Counts, borders: Chunk) -> tuple[Chunk, ...]:
@@ -176,7 +183,7 @@ def whole_windows(
 
     Windows of rows follow one another from the first row on; those of seconds begin at multiples of their
     length since 1970. A chunk belongs to the window that it begins in, so a window never is finer than its
-    chunks. The oldest one may lack rows that are no longer kept, and is left out then.
+    chunks. One that may lack rows, as a replica no longer keeps them, is left out.
 
     Args:
         replicas: chunks of each replica of one version, in the order in which they were begun.
@@ -184,30 +191,39 @@ def whole_windows(
         now: in event time; a window of seconds has come to its end by then.
         newest: how many of them, the newest ones, at least 1; all where None.
         labelled: where a window has as many labels, those after it wait for theirs and are left out.
+
+    Raises:
+        WindowTooLongError: rows were forgotten, and those that are kept are fewer than a window has.
     """
     window = window or DEFAULT_WINDOW
     each_replica = [chunks for chunks in replicas if chunks]
     chunks = sorted((each for chunks in each_replica for each in chunks), key=lambda each: each.first)
     if not chunks:
         return []
+    forgetful = [own[0] for own in each_replica if own[0].start > 0]
+    forgotten, since = (
+        sum(each.start for each in forgetful),
+        max((each.first for each in forgetful), default=0),
+    )
     if window.seconds is not None:
         length = window.seconds * SECOND
         numbers = np.array([each.first for each in chunks]) // length
         end = nanoseconds(now) // length
-        partly = numbers[0] if any(own[0].start > 0 for own in each_replica) else None
+        least = since // length + 1 if forgetful else numbers[0]
     else:
         size = int(window.rows or 1)
-        forgotten = sum(own[0].start for own in each_replica)
         seen = forgotten + np.cumsum([0, *(each.counts.rows for each in chunks)])
         numbers, end = seen[:-1] // size, seen[-1] // size
-        partly = forgotten // size if forgotten % size else None
+        least = -(-forgotten // size)
     # Numbers never fall: the chunks of a window follow one another.
     borders = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(chunks)]
     whole = [
         chunks[low:high]
         for low, high in pairwise(borders)
-        if numbers[low] < end and (partly is None or numbers[low] != partly)
+        if least <= numbers[low] < end and (not forgetful or chunks[low].first >= since)
     ]
+    if not whole and forgetful:
+        _check_that_it_fits(window, chunks, since)
     if labelled:
         enough = [sum(each.counts.labelled for each in own) >= labelled for own in whole]
         whole = whole[: len(whole) - enough[::-1].index(True)] if True in enough else whole
@@ -226,8 +242,7 @@ def moment(time: int) -> datetime:
 
 def _closed(newest: Stretch, first: int, last: int, chunking: Chunking) -> bool:
     longest = chunking.most_seconds * SECOND
-    spans = newest.last - newest.first >= chunking.least_seconds * SECOND
-    full = newest.rows >= chunking.rows and spans
+    full = newest.rows >= chunking.rows
     return full or {newest.first // longest, newest.last // longest} != {first // longest, last // longest}
 
 
@@ -237,6 +252,24 @@ def _stretch(chunk: Chunk) -> Stretch:
 
 def _joined(one: Stretch, other: Stretch) -> Stretch:
     return Stretch(min(one.first, other.first), max(one.last, other.last), one.rows + other.rows)
+
+
+def _check_that_it_fits(window: MonitoringWindow, chunks: Sequence[Chunk], since: int) -> None:
+    kept = f"predictions are kept from {moment(since):%Y-%m-%d %H:%M} on"
+    if window.rows is not None:
+        rows = sum(each.counts.rows for each in chunks if each.first >= since)
+        if rows < window.rows:
+            raise WindowTooLongError(
+                f"window.rows: {kept}, {rows:,} of them, and no window of {window.rows:,} fits: choose a "
+                "shorter one"
+            )
+    elif window.seconds is not None:
+        seconds = (max(each.last for each in chunks) - since) // SECOND
+        if seconds < window.seconds:
+            raise WindowTooLongError(
+                f"window.seconds: {kept}, {seconds:,} s, and no window of {window.seconds:,} s fits: choose "
+                "a shorter one"
+            )
 
 
 def _window(chunks: Sequence[Chunk]) -> CountedWindow:

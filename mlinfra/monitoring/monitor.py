@@ -15,6 +15,7 @@ from mlinfra.monitoring.chunks import (
     Chunk,
     Chunking,
     CountedWindow,
+    WindowTooLongError,
     added,
     chunk_at,
     moment,
@@ -22,11 +23,13 @@ from mlinfra.monitoring.chunks import (
     whole_windows,
     with_labels,
 )
+from mlinfra.monitoring.coarsening import coarsened
 from mlinfra.monitoring.counts import Counts
 from mlinfra.monitoring.drift import DriftReport, check_drift
 from mlinfra.monitoring.performance import PerformanceReport, judge_performance
 from mlinfra.monitoring.profile import ReferenceProfile
 from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy, WindowedCheck
+from mlinfra.retraining.triggers import MonitorOutcome, MonitorResult, RetrainingTrigger
 from mlinfra.retraining.windows import windows_looked_at
 
 logger = logging.getLogger(__name__)
@@ -142,7 +145,7 @@ class ModelMonitor:
 
     def label(
         self, outputs: NDArray[np.floating[Any]], labels: Sequence[Any], event_times: NDArray[np.int64]
-    ) -> int:
+    ) -> NDArray[np.bool_]:
         """Count labels of rows that were observed, each once: who calls this tells repeated ones apart.
 
         Args:
@@ -151,41 +154,39 @@ class ModelMonitor:
             event_times: of the rows, nanoseconds since 1970 in UTC, (rows,).
 
         Returns:
-            How many were counted; the rows of the others are too old to be kept, here or at another replica.
+            Which were counted, (rows,); the rows of the others are not kept, here or at another replica.
 
         Raises:
             ProfileError: a label is none that the model can be measured by; none is counted.
         """
         places = [chunk_at(self._chunks, int(time)) for time in event_times]
-        chunks, counted = list(self._chunks), 0
+        chunks = list(self._chunks)
         for place in sorted({each for each in places if each is not None}):
             own = np.array([each == place for each in places])
             known = [label for label, mine in zip(labels, own, strict=True) if mine]
             counts = self.profile.count_labels(outputs[own], known)
             chunks[place] = replace(chunks[place], counts=chunks[place].counts + counts)
-            counted += int(own.sum())
         self._chunks = tuple(chunks)
-        self._changed = self._changed or counted > 0
-        elsewhere = np.array([each is None for each in places], np.bool_)
-        if not elsewhere.any():
-            return counted
-        late = [label for label, mine in zip(labels, elsewhere, strict=True) if mine]
-        return counted + self._label_elsewhere(outputs[elsewhere], late, event_times[elsewhere])
+        counted = np.array([each is not None for each in places], np.bool_)
+        self._changed = self._changed or bool(counted.any())
+        if not counted.all():
+            late = [label for label, here in zip(labels, counted, strict=True) if not here]
+            counted[~counted] = self._label_elsewhere(outputs[~counted], late, event_times[~counted])
+        return counted
 
     def _label_elsewhere(
         self, outputs: NDArray[np.floating[Any]], labels: Sequence[Any], event_times: NDArray[np.int64]
-    ) -> int:
+    ) -> NDArray[np.bool_]:
         """Count labels of rows that other replicas counted, such as those that are no more."""
         theirs = [each for kept in (self._store.others() if self._store else ()) for each in kept.chunks]
-        counted = 0
+        counted = np.zeros(len(event_times), np.bool_)
         for row, time in enumerate(event_times.tolist()):
             place = chunk_at(theirs, time)
             if place is not None:
                 counts = self.profile.count_labels(outputs[row : row + 1], labels[row : row + 1])
                 late = with_labels(self._late, counts, theirs[place])
-                self._late = late[-self._chunking.max_chunks :]
-                self._changed = True
-                counted += 1
+                self._late = coarsened(late, self._chunking.max_chunks)
+                self._changed = counted[row] = True
         return counted
 
     def keep(self, position: Mapping[str, int] | None = None) -> None:
@@ -220,10 +221,10 @@ class ModelMonitor:
         Raises:
             MonitoringStoreError: the counts of other replicas cannot be read.
         """
-        others = self._store.others() if self._store is not None else []
+        own = Kept(self._chunks, self._late)
+        kept = self._store.all_with(own) if self._store is not None else [own]
         # Labels alone come first: of chunks with the same borders they belong to the window of the rows.
-        late = [self._late, *(each.late for each in others)]
-        replicas = [*late, self._chunks, *(each.chunks for each in others)]
+        replicas = [*(each.late for each in kept), *(each.chunks for each in kept)]
         newest = max((each.last for chunks in replicas for each in chunks), default=None)
         time = now or (moment(newest) if newest is not None else datetime.now(UTC))
 
@@ -276,13 +277,28 @@ def report_on_windows(
     """
     drifted = performed = None
     if drift is not None:
-        drifted = check_drift(profile, windows_of(drift), drift, now=now)
+        try:
+            drifted = check_drift(profile, windows_of(drift), drift, now=now)
+        except WindowTooLongError as error:
+            result = _refused(RetrainingTrigger.DRIFT, drift.method, error, now)
+            drifted = DriftReport(drift.method, (), result)
         drifted = replace(drifted, result=replace(drifted.result, model_version=model_version))
     if performance is not None:
-        answers = [answer_window(profile, each) for each in windows_of(performance)]
-        performed = judge_performance(answers, profile.expected, performance, now=now)
+        try:
+            answers = [answer_window(profile, each) for each in windows_of(performance)]
+            performed = judge_performance(answers, profile.expected, performance, now=now)
+        except WindowTooLongError as error:
+            metric = performance.metric
+            result = _refused(RetrainingTrigger.PERFORMANCE, metric, error, now)
+            performed = PerformanceReport(metric, profile.expected.get(metric), None, (), result)
         performed = replace(performed, result=replace(performed.result, model_version=model_version))
     return MonitoringReport(model_name, model_version, profile.id, rows, labelled, drifted, performed)
+
+
+def _refused(
+    trigger: RetrainingTrigger, metric: str, error: WindowTooLongError, now: datetime
+) -> MonitorResult:
+    return MonitorResult(trigger, MonitorOutcome.ERROR, now, message=str(error), metric=metric)
 
 
 def counts_of(chunks: Sequence[Chunk], profile: ReferenceProfile) -> Counts:

@@ -66,6 +66,7 @@ def feedback_answer(result: FeedbackResult) -> Answer:
         "repeated": result.repeated,
         "conflicting": result.conflicting,
         "unknown": result.unknown,
+        "uncounted": result.uncounted,
     }
     if not (result.accepted or result.repeated or result.conflicting):
         told |= {"error": "no such prediction is known, or none any longer", "reason": "UnknownPrediction"}
@@ -85,4 +86,5 @@ def _counts(result: FeedbackResult) -> dict[str, int]:
         "repeated": len(result.repeated),
         "conflicting": len(result.conflicting),
         "unknown": len(result.unknown),
+        "uncounted": len(result.uncounted),
     }

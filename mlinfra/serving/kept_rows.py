@@ -23,7 +23,7 @@ from mlinfra.serving.log_rows import (
 
 MICROSECONDS = 1000
 MAX_ROWS = 1_000_000
-"""Of one reading: the newest count, as the monitor keeps no more either."""
+"""Of one reading: the newest count."""
 
 
 @dataclass(frozen=True, slots=True)

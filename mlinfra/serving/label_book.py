@@ -11,8 +11,8 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,7 +96,7 @@ class LabelBook:
         log: name of the group of the prediction log.
         replica: which server takes the labels.
         max_predictions: how many are remembered; the label of an older one is unknown.
-        on_labels: told of new labels, once they are kept.
+        on_labels: told of new labels, once they are kept; tells the IDs of those that no monitor counts.
         sources: groups that others write labels to.
         seconds: how often these are read.
         learnt: what the served model learnt, which their labels are checked by.
@@ -113,7 +113,7 @@ class LabelBook:
         log: str,
         replica: str,
         max_predictions: int,
-        on_labels: Callable[[Sequence[Labelled]], None],
+        on_labels: Callable[[Sequence[Labelled]], Set[str]],
         sources: Sequence[LabelRows] = (),
         seconds: float = 5.0,
         learnt: Callable[[], LearntModel | None] = lambda: None,
@@ -191,7 +191,8 @@ class LabelBook:
         if fresh:
             for each in fresh.values():
                 self._known[each.id].label = each.label
-            self._on_labels(list(fresh.values()))
+            uncounted = self._on_labels(list(fresh.values()))
+            results = [_with_uncounted(*each, uncounted) for each in zip(calls, results, strict=True)]
         return results
 
     def _keep_told(self) -> None:
@@ -219,6 +220,8 @@ class LabelBook:
             result = self.keep([usable])[0]
             self._count("accepted", result.accepted)
             self._count("conflicting", len(result.conflicting))
+            if result.uncounted:
+                self._count("uncounted", len(result.uncounted))
         if refused:
             self._count("refused", len(refused))
             logger.warning("%d labels of feature groups are refused: %s", len(refused), refused[0])
@@ -390,6 +393,11 @@ def checked_label(one: Any, label: Any, learnt: LearntModel | None) -> Any:
 
 def _entity_key(prediction: Remembered) -> LabelKey:
     return prediction.entity or "", prediction.event_time // MICROSECONDS
+
+
+def _with_uncounted(labels: Sequence[Label], result: FeedbackResult, uncounted: Set[str]) -> FeedbackResult:
+    own = tuple(dict.fromkeys(each.id for each in labels if each.id in uncounted))
+    return replace(result, uncounted=own)
 
 
 def _label_type(labels: Sequence[Labelled]) -> pa.DataType:

@@ -73,6 +73,7 @@ class ModelMonitors:
         self._monitors: dict[str, ModelMonitor] = {}
         self._positions: dict[str, dict[str, int]] = {}
         self._problems: dict[str, str] = {}
+        self._profiles: dict[str, bytes | None] = {}
 
     def observe(self, batch: Sequence[Observed]) -> None:
         """Count predictions."""
@@ -94,19 +95,26 @@ class ModelMonitors:
         """Keep the counts."""
         self._keep()
 
-    def label(self, labels: Sequence[Labelled]) -> None:
-        """Count labels that were never counted before."""
+    def label(self, labels: Sequence[Labelled]) -> set[str]:
+        """Count labels that were never counted before.
+
+        Returns:
+            IDs of predictions that the counts no longer hold: their labels count nowhere.
+        """
+        uncounted: set[str] = set()
         for version in dict.fromkeys(each.version for each in labels):
             monitor = self._monitors.get(version)
             if monitor is None:
                 continue
             own = [each for each in labels if each.version == version]
-            monitor.label(
+            counted = monitor.label(
                 np.stack([each.outputs for each in own]),
                 [each.label for each in own],
                 np.array([each.event_time for each in own], np.int64),
             )
+            uncounted |= {each.id for each, known in zip(own, counted, strict=True) if not known}
             self._positions[version][LABELS] = max(each.sequence for each in own)
+        return uncounted
 
     def check(
         self,
@@ -129,6 +137,9 @@ class ModelMonitors:
     def monitor(self, model: ServedModel) -> ModelMonitor | None:
         """The monitor of a model; None where it has no reference profile that can be used."""
         version = model.file.version
+        # Models that are files have one version, whatever their content.
+        if self._profiles.setdefault(version, model.file.profile) != model.file.profile:
+            self._replace_profile(model)
         if version not in self._monitors and version not in self._problems:
             try:
                 self._monitors[version] = self._opened(model)
@@ -136,6 +147,14 @@ class ModelMonitors:
                 self._problems[version] = f"version {version} of {model.file.name} is not watched: {error}"
                 logger.warning("%s", self._problems[version])
         return self._monitors.get(version)
+
+    def _replace_profile(self, model: ServedModel) -> None:
+        """Keep and forget the monitor beside the profile before; what it counted counts for no other."""
+        version = model.file.version
+        self._keep()
+        self._monitors.pop(version, None)
+        self._problems.pop(version, None)
+        self._profiles[version] = model.file.profile
 
     def _opened(self, model: ServedModel) -> ModelMonitor:
         file = model.file
@@ -152,7 +171,13 @@ class ModelMonitors:
             )
         self._forget()
         monitor = ModelMonitor(profile, model_name=file.name, model_version=file.version, store=store)
-        self._positions[file.version] = dict(monitor.position)
+        before = self._positions.get(file.version, {})
+        self._positions[file.version] = {
+            name: max(before.get(name, 0), monitor.position.get(name, 0)) for name in (ROWS, LABELS)
+        }
+        if before:
+            # What the log holds until here counts beside the profile before, after a restart as well.
+            monitor.keep(self._positions[file.version])
         if store is not None and self._kept is not None:
             self._count_again(monitor, self._kept, model)
         return monitor
@@ -201,7 +226,7 @@ class ModelMonitors:
         if len(self._monitors) >= VERSIONS_KEPT:
             self._keep()
             oldest = next(iter(self._monitors))
-            del self._monitors[oldest], self._positions[oldest]
+            del self._monitors[oldest], self._positions[oldest], self._profiles[oldest]
 
 
 def profile_of(file: ModelFile) -> tuple[ReferenceProfile, LearntModel]:

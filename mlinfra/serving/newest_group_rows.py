@@ -16,7 +16,8 @@ import pyarrow as pa
 from mlinfra.errors import InvalidInputError
 from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.timerange import NANOSECONDS, TimeRange
-from mlinfra.monitoring.chunks import DEFAULT_WINDOW, SECOND, moment, nanoseconds
+from mlinfra.monitoring.chunks import DEFAULT_WINDOW, moment, nanoseconds
+from mlinfra.monitoring.coarsening import SECOND
 from mlinfra.monitoring.monitor import labels_waited_for
 from mlinfra.resources.monitoring import MonitoringWindow, WindowedCheck
 from mlinfra.retraining.windows import LOOK_BACK, windows_looked_at

@@ -79,12 +79,14 @@ class FeedbackResult:
         repeated: IDs that had the same label before; they do not count again.
         conflicting: IDs that had another label before; the first one stays.
         unknown: IDs of predictions that the server does not know, or no longer.
+        uncounted: IDs whose label is kept, and counts in no window: the prediction is too old.
     """
 
     accepted: int
     repeated: tuple[str, ...] = ()
     conflicting: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    uncounted: tuple[str, ...] = ()
 
 
 class Sink(Protocol):

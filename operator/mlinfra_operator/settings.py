@@ -98,7 +98,7 @@ class Settings:
             tracking_uri=tracking_uri.rstrip("/"),
             trainer_image=environ.get(TRAINER_IMAGE_ENV) or DEFAULT_TRAINER_IMAGE,
             server_image=environ.get(SERVER_IMAGE_ENV) or DEFAULT_SERVER_IMAGE,
-            monitoring_uri=environ.get(MONITORING_URI_ENV) or None,
+            monitoring_uri=_folder(environ, MONITORING_URI_ENV),
             prediction_log_uri=environ.get(PREDICTION_LOG_URI_ENV) or None,
             feature_store_uri=environ.get(FEATURE_STORE_URI_ENV) or None,
             watch_namespace=environ.get(WATCH_NAMESPACE_ENV) or None,
@@ -112,6 +112,16 @@ class Settings:
             identity=environ.get(POD_NAME_ENV) or None,
             lease_namespace=environ.get(POD_NAMESPACE_ENV) or None,
         )
+
+
+def _folder(environ: Mapping[str, str], name: str) -> str | None:
+    uri = environ.get(name)
+    if uri and not uri.startswith(("/", "file:///", "file://localhost/")):
+        raise SettingsError(
+            f"{name} is {uri!r}: model servers keep counters in a folder of a volume that their pods share; "
+            "write file:///path"
+        )
+    return uri or None
 
 
 def _import_scope(environ: Mapping[str, str]) -> ImportScope | None:

@@ -18,9 +18,9 @@ def normal(rows: int, seed: int, mean: float = 0.0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).normal(mean, size=(rows, 2)).astype(np.float32)
 
 
-def adder_profile() -> ReferenceProfile:
+def adder_profile(mean: float = 0.0) -> ReferenceProfile:
     """Of the model, learnt from `normal` rows; its answers were 0.1 less than the labels."""
-    learnt, held_out = normal(2000, 1), normal(500, 2)
+    learnt, held_out = normal(2000, 1, mean), normal(500, 2, mean)
     outputs = held_out.sum(axis=1, keepdims=True)
     columns = [columns_of(FEATURES, rows) for rows in (learnt, held_out)]
     right = HeldOut(columns[1], outputs, outputs[:, 0] + 0.1)

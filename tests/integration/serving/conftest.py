@@ -47,10 +47,14 @@ def start(start_server: Start, tmp_path: Path) -> Started:
 
     def started(**environment: str) -> ModelServer:
         return start_server(
-            MLINFRA_SERVED_MODEL=str(model),
-            MLINFRA_PREDICTION_LOG_URI=str(tmp_path / "log"),
-            MLINFRA_MONITORING_URI=(tmp_path / "monitoring").as_uri(),
-            **{"MLINFRA_SERVING_LOG_SECONDS": "0.1", "POD_NAME": "one"} | environment,
+            **{
+                "MLINFRA_SERVED_MODEL": str(model),
+                "MLINFRA_PREDICTION_LOG_URI": str(tmp_path / "log"),
+                "MLINFRA_MONITORING_URI": (tmp_path / "monitoring").as_uri(),
+                "MLINFRA_SERVING_LOG_SECONDS": "0.1",
+                "POD_NAME": "one",
+            }
+            | environment
         )
 
     return started

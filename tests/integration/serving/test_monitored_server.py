@@ -8,13 +8,21 @@ from typing import Any
 
 import httpx
 import pytest
-from integration.serving.adder_traffic import FEATURES, MODEL, ROWS, infer, label_at, normal
+from integration.serving.adder_traffic import (
+    FEATURES,
+    MODEL,
+    ROWS,
+    adder_profile,
+    infer,
+    label_at,
+    normal,
+)
 from integration.serving.conftest import Started
 from prometheus_client.parser import text_string_to_metric_families
-from servers.model_server import ModelServer
+from servers.model_server import ModelServer, learnt_metadata, linear_model
 
 from mlinfra.features import FeatureStore
-from mlinfra.monitoring.profile import PROFILE_FILE
+from mlinfra.monitoring.profile import PROFILE_FILE, ReferenceProfile
 
 DRIFT = {"method": "PSI", "threshold": 0.3, "window": {"rows": 400}, "breachedWindows": 1, "ofWindows": 1}
 PERFORMANCE = {
@@ -126,6 +134,84 @@ def test_replicas_add_up_and_take_each_others_labels(start: Started, tmp_path: P
     report = check(other, performance=PERFORMANCE)
     assert (report["rows"], report["labelled"]) == (2 * ROWS, ROWS)
     assert report["performance"]["result"]["outcome"] == "ok"
+
+
+def test_live_replicas_add_up_and_take_each_others_labels(start: Started, tmp_path: Path) -> None:
+    one, other = start(), start(POD_NAME="other")
+    mine = infer(one, normal(ROWS, 3), id="one")
+    theirs = infer(other, normal(ROWS, 4), id="other")
+    logged(tmp_path, 2 * ROWS)
+    # The counts of the other one are read from where it keeps them every few seconds.
+    wait_for_rows(one, 2 * ROWS)
+    wait_for_rows(other, 2 * ROWS)
+    told = [label(other, "one", mine, off=0.1), label(one, "other", theirs, off=0.1)]
+    assert [(each["accepted"], each["uncounted"]) for each in told] == [(ROWS, [])] * 2
+    wait_for_rows(one, 2 * ROWS, labelled=2 * ROWS)
+    wait_for_rows(other, 2 * ROWS, labelled=2 * ROWS)
+    reports = [check(each, drift=DRIFT, performance=PERFORMANCE) for each in (one, other)]
+    assert reports[0] == reports[1]
+    assert reports[0]["performance"]["result"]["outcome"] == "ok"
+
+
+def wait_for_rows(server: ModelServer, rows: int, *, labelled: int = 0) -> None:
+    deadline = time.monotonic() + 30
+    while (found := check(server)) and (found["rows"], found["labelled"]) != (rows, labelled):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+def test_a_label_of_a_prediction_that_is_no_longer_counted_is_told(start: Started, tmp_path: Path) -> None:
+    gone = start()
+    values = infer(gone, normal(ROWS, 3), id="gone")
+    assert gone.stop() == 0
+    server = start(POD_NAME="other", MLINFRA_MONITORING_URI=str(tmp_path / "empty"))
+    infer(server, normal(ROWS, 4), id="own", hour=1)
+    told = label(server, "gone", values, off=0.1)
+    assert (told["accepted"], len(told["uncounted"])) == (ROWS, ROWS)
+    assert check(server)["labelled"] == 0
+    text = httpx.get(f"{server.url}/metrics").text
+    assert f'mlinfra_serving_feedback_labels_total{{outcome="uncounted"}} {float(ROWS)}' in text
+
+
+def test_the_moment_of_the_request_finds_its_label_after_a_restart(start: Started, tmp_path: Path) -> None:
+    server = start()
+    tensor = {"name": "features", "datatype": "FP32", "shape": [1, 1, 2], "data": [1.0, 2.0]}
+    body = {"inputs": [tensor], "id": "now"}
+    assert httpx.post(f"{server.url}{MODEL}/infer", json=body).status_code == 200
+    logged(tmp_path, 1)
+    assert server.stop() == 0
+    server = start()
+    check(server)
+    answer = httpx.post(f"{server.url}{MODEL}/feedback", json=[{"id": "now", "label": 3.0}], timeout=30)
+    assert (answer.json()["accepted"], answer.json()["uncounted"]) == (1, [])
+    assert check(server)["labelled"] == 1
+
+
+def test_a_swap_counts_beside_the_profile_of_the_new_model(start: Started, tmp_path: Path) -> None:
+    server = start()
+    infer(server, normal(ROWS, 3), id="old")
+    before = check(server, drift=DRIFT)
+    (tmp_path / "new").mkdir()
+    model = linear_model(
+        tmp_path / "new" / "adder.onnx", bias=1, features=2, window=1, metadata=learnt_metadata(FEATURES)
+    )
+    other = adder_profile(mean=3.0)
+    (tmp_path / "new" / PROFILE_FILE).write_bytes(other.to_json())
+    assert httpx.post(f"{server.url}{MODEL}/swap", json={"model": str(model)}, timeout=30).json()["changed"]
+    infer(server, normal(ROWS, 4, mean=3.0), id="new", hour=1)
+    after = check(server, drift=DRIFT)
+    first = ReferenceProfile.of_json((tmp_path / PROFILE_FILE).read_bytes())
+    assert [(each["profile"], each["rows"]) for each in (before, after)] == [
+        (first.id, ROWS),
+        (other.id, ROWS),
+    ]
+    # Of the old profile's rows these would be far off.
+    assert [each["drift"]["result"]["outcome"] for each in (before, after)] == ["ok", "ok"]
+    logged(tmp_path, 2 * ROWS)
+    server.stop(signal.SIGKILL)
+    server = start(MLINFRA_SERVED_MODEL=str(model))
+    found = check(server)
+    assert (found["profile"], found["rows"]) == (other.id, ROWS)
 
 
 def test_a_profile_of_another_release_is_told(start: Started, tmp_path: Path) -> None:

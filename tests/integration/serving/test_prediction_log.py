@@ -117,7 +117,13 @@ def test_labels_are_told_apart(start: Callable[..., ModelServer], store: Feature
     one, two = infer(server, [1, 2]), infer(server, [3, 4])
     assert label(server, (one, 3.5), (two, 7)).json()["accepted"] == 2
     again = label(server, (one, 3.5), (two, 8), ("nobody", 1)).json()
-    assert again == {"accepted": 0, "repeated": [one], "conflicting": [two], "unknown": ["nobody"]}
+    assert again == {
+        "accepted": 0,
+        "repeated": [one],
+        "conflicting": [two],
+        "unknown": ["nobody"],
+        "uncounted": [],
+    }
     assert label(server, ("nobody", 1)).status_code == 404
     rows = store.read_offline_features(LABELS)
     assert dict(zip(rows["prediction_id"], rows["label"], strict=True)) == {one: 3.5, two: 7.0}
@@ -156,7 +162,7 @@ def test_kill_loses_no_label_that_was_acknowledged(
     server.stop(signal.SIGKILL)
     server = start()
     answer = label(server, *((one, number) for number, one in enumerate(ids))).json()
-    assert answer == {"accepted": 5, "repeated": ids[:5], "conflicting": [], "unknown": []}
+    assert answer == {"accepted": 5, "repeated": ids[:5], "conflicting": [], "unknown": [], "uncounted": []}
     rows = store.read_offline_features(LABELS).set_index("prediction_id")["label"]
     assert rows.to_dict() == {one: float(number) for number, one in enumerate(ids)}
 

@@ -54,6 +54,15 @@ def test_others_are_read_again_where_they_changed(tmp_path: Path) -> None:
     assert own.others()[0].chunks[0].counts.rows == 4
 
 
+def test_each_replica_has_all_of_them_in_the_same_order(tmp_path: Path) -> None:
+    replicas = {name: Kept((chunk(rows),)) for rows, name in enumerate("cab", 1)}
+    for name, kept in replicas.items():
+        store(tmp_path, name).keep(kept)
+    for name, kept in replicas.items():
+        found = store(tmp_path, name).all_with(kept)
+        assert [wires(each) for each in found] == [wires(replicas[each]) for each in "abc"]
+
+
 def test_counts_beside_another_profile_are_not_read(tmp_path: Path) -> None:
     store(tmp_path, "b", profile="q").keep(Kept((chunk(2),)))
     assert store(tmp_path, "a").others() == []

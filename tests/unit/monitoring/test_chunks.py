@@ -6,15 +6,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlinfra.monitoring.chunks import (
-    SECOND,
     Chunk,
     Chunking,
     CountedWindow,
     Stretch,
+    WindowTooLongError,
     added,
     chunk_at,
     moment,
@@ -22,6 +23,7 @@ from mlinfra.monitoring.chunks import (
     stretches_of,
     whole_windows,
 )
+from mlinfra.monitoring.coarsening import SECOND
 from mlinfra.monitoring.counts import Counts, cell_layout
 from mlinfra.resources.monitoring import MonitoringWindow
 
@@ -67,17 +69,17 @@ def test_no_row_is_lost_and_no_chunk_spans_a_border(batches: list[tuple[int, int
 
 
 @given(BATCHES, st.integers(1, 5))
-def test_the_number_of_chunks_is_bounded_and_the_newest_stay(
+def test_the_number_of_chunks_is_bounded_and_the_newest_stays(
     batches: list[tuple[int, int]], most: int
 ) -> None:
     kept = chunks_of(batches, Chunking(rows=10, max_chunks=most))
     everything = chunks_of(batches, Chunking(rows=10))
-    assert kept == everything[-most:]
-
-
-def test_heavy_traffic_makes_chunks_of_a_least_length() -> None:
-    chunks = chunks_of([(1, 1000)] * 300, Chunking(rows=10, least_seconds=60))
-    assert len(chunks) == 5
+    assert len(kept) <= most
+    assert kept[-1:] == everything[-1:]
+    # What is no longer kept is told by the first one.
+    assert sum(each.counts.rows for each in (*kept,)) + (kept[0].start if kept else 0) == sum(
+        rows for _, rows in batches
+    )
 
 
 @given(BATCHES, st.integers(1, 100))
@@ -112,10 +114,30 @@ def test_forgetting_the_oldest_rows_moves_no_window(
     batches: list[tuple[int, int]], most: int, size: int
 ) -> None:
     window = MonitoringWindow(rows=size)
-    everything = whole_windows([chunks_of(batches, Chunking(rows=1))], window, now=at(10**9))
-    kept = whole_windows([chunks_of(batches, Chunking(rows=1, max_chunks=most))], window, now=at(10**9))
+    chunks = chunks_of(batches, Chunking(rows=1))
+    everything = whole_windows([chunks], window, now=at(10**9))
+    try:
+        kept = whole_windows([chunks[-most:]], window, now=at(10**9))
+    except WindowTooLongError:
+        assert sum(each.counts.rows for each in chunks[-most:]) < size
+        return
     ends = [(each.first, each.last, each.counts.rows) for each in everything]
     assert all((each.first, each.last, each.counts.rows) in ends for each in kept)
+
+
+def test_a_window_that_does_not_fit_what_is_kept_is_told() -> None:
+    chunks = chunks_of([(1, 10)] * 6, Chunking(rows=10))[-3:]
+    with pytest.raises(WindowTooLongError, match=r"window.rows: .* from 1970-01-01 00:00 on, 30 of them"):
+        whole_windows([chunks], MonitoringWindow(rows=31), now=at(HOUR))
+    with pytest.raises(WindowTooLongError, match=r"window.seconds: .* 2 s, and no window of 3 s fits"):
+        whole_windows([chunks], MonitoringWindow(seconds=3), now=at(2))
+    assert whole_windows([chunks], MonitoringWindow(rows=25), now=at(HOUR)) == []
+
+
+def test_a_window_of_which_one_replica_forgot_rows_is_left_out() -> None:
+    one = chunks_of([(0, 10), (HOUR, 10), (HOUR, 10), (HOUR, 10)], Chunking(rows=10))
+    windows = whole_windows([one, one[-2:]], MonitoringWindow(seconds=HOUR), now=at(4 * HOUR))
+    assert [each.first for each in windows] == [at(3 * HOUR)]
 
 
 def test_windows_of_seconds_begin_at_multiples_and_end_in_time() -> None:
@@ -151,7 +173,7 @@ def test_chunks_are_the_same_however_rows_come(
     batches: list[tuple[int, int]], size: int, data: st.DataObject
 ) -> None:
     times = np.cumsum([pause for pause, _ in batches]).repeat([rows for _, rows in batches]) * SECOND
-    chunking = Chunking(rows=size, least_seconds=data.draw(st.sampled_from([0, 60, 5000])))
+    chunking = Chunking(rows=size, max_chunks=data.draw(st.sampled_from([1, 3, 20, 2000])))
     cut = data.draw(st.integers(0, len(times)))
     cuts: list[tuple[tuple[int, int, int], ...]] = []
     for parts in ([times], [times[:cut], times[cut:]], np.split(times, len(times))):

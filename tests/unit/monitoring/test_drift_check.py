@@ -1,6 +1,7 @@
 """When windows are judged to drift, and how often they are although nothing did."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,7 +13,7 @@ from mlinfra.monitoring.calibration import benjamini_hochberg
 from mlinfra.monitoring.chunks import CountedWindow
 from mlinfra.monitoring.drift import DriftReport, check_drift
 from mlinfra.monitoring.profile import HeldOut, ReferenceProfile, build_profile
-from mlinfra.resources.monitoring import DriftPolicy
+from mlinfra.resources.monitoring import DriftMethod, DriftPolicy
 from mlinfra.retraining.triggers import MonitorOutcome
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -135,6 +136,65 @@ def test_windows_without_drift_breach_about_as_often_as_allowed() -> None:
     alarms = sum(check_drift(PROFILE, [window], policy, now=START).result.breached for window in windows)
     # Of 400 windows 20 may; four standard deviations of that more are no chance.
     assert alarms <= 20 + 4 * np.sqrt(20)
+
+
+@pytest.mark.parametrize(
+    "method", ["PSI", "JensenShannon", "KolmogorovSmirnov", "Wasserstein", "ChiSquared", "LInfinity"]
+)
+def test_each_method_raises_no_more_alarms_than_allowed_and_sees_drift(method: DriftMethod) -> None:
+    generator = np.random.default_rng(8)
+    policy = DriftPolicy(method=method, false_alarm_rate=0.1, breached_windows=1, of_windows=1)
+
+    def alarms(shift: float, number: int) -> int:
+        windows = windows_of(PROFILE, [rows_of(generator, ROWS, shift) for _ in range(number)])
+        return sum(check_drift(PROFILE, [each], policy, now=START).result.breached for each in windows)
+
+    # Of 200 windows 20 may; thresholds that are never reached would hide drift.
+    assert alarms(0.0, 200) <= 20 + 4 * np.sqrt(20)
+    assert alarms(0.5, 20) == 20
+
+
+def mixed(generator: np.random.Generator, rows: int, categories: Sequence[str]) -> dict[str, np.ndarray]:
+    return {
+        "f0": generator.normal(size=rows),
+        "kind": generator.choice(np.array(list(categories), object), rows),
+    }
+
+
+def test_new_categories_make_a_column_drift() -> None:
+    generator = np.random.default_rng(9)
+    columns = mixed(generator, 5000, "abc")
+    outputs = np.full((5000, 2), 0.5)
+    held_out = HeldOut(columns, outputs, np.arange(5000) % 2)
+    profile = build_profile(columns, held_out, classes=(0, 1))
+    parts = [mixed(generator, ROWS, categories) for categories in ("abc", "abcxy")]
+    results = []
+    for part in parts:
+        counts = profile.count(part, np.full((ROWS, 2), 0.5))
+        window = CountedWindow(START, START + timedelta(days=1), counts)
+        results.append(
+            check_drift(profile, [window], DriftPolicy(breached_windows=1, of_windows=1), now=START)
+        )
+    usual, new = (each.windows[0].features for each in results)
+    assert [each.drifted for each in usual] == [False, False]
+    assert {each.name: each.drifted for each in new} == {"f0": False, "kind": True}
+    (kind,) = (each for each in new if each.name == "kind")
+    assert kind.unusual == pytest.approx(0.4, abs=0.1)
+
+
+def test_labels_of_other_shares_are_told() -> None:
+    generator = np.random.default_rng(10)
+    scores = []
+    for positive in (0.5, 0.95):
+        (window,) = windows_of(PROFILE, [rows_of(generator, ROWS)])
+        labels = (generator.random(ROWS) < positive).astype(int).tolist()
+        labelled = PROFILE.count_labels(np.tile([0.4, 0.6], (ROWS, 1)), labels)
+        window = replace(window, counts=window.counts + labelled)
+        label = check_drift(PROFILE, [window], DriftPolicy(), now=START).windows[0].label
+        assert label is not None
+        scores.append(label.score)
+    assert scores[0] < 0.05
+    assert scores[1] > 0.5
 
 
 def test_rows_that_resemble_the_ones_before_them_raise_no_more_alarms_than_allowed() -> None:

@@ -20,7 +20,7 @@ def test_every_setting_is_read() -> None:
             "MLINFRA_TRAINER_IMAGE": "trainer:2",
             "MLINFRA_SERVER_IMAGE": "server:2",
             "MLINFRA_FEATURE_STORE_URI": "s3://features",
-            "MLINFRA_MONITORING_URI": "s3://monitoring",
+            "MLINFRA_MONITORING_URI": "file:///monitoring",
             "MLINFRA_PREDICTION_LOG_URI": "s3://predictions",
             "MLINFRA_WATCH_NAMESPACE": "team",
             "MLINFRA_HEALTH_ADDRESS": "0.0.0.0:8080",
@@ -39,7 +39,7 @@ def test_every_setting_is_read() -> None:
         trainer_image="trainer:2",
         server_image="server:2",
         feature_store_uri="s3://features",
-        monitoring_uri="s3://monitoring",
+        monitoring_uri="file:///monitoring",
         prediction_log_uri="s3://predictions",
         watch_namespace="team",
         health_address="0.0.0.0:8080",
@@ -66,6 +66,12 @@ def test_an_import_that_could_not_work_is_refused_at_the_start(
 ) -> None:
     with pytest.raises(SettingsError, match=told):
         Settings.of({"MLFLOW_TRACKING_URI": "http://mlflow", **environment})
+
+
+@pytest.mark.parametrize("uri", ["s3://monitoring", "monitoring", "file://other/monitoring"])
+def test_counters_that_no_server_could_keep_are_refused_at_the_start(uri: str) -> None:
+    with pytest.raises(SettingsError, match=f"MLINFRA_MONITORING_URI is '{uri}': .* write file:///path"):
+        Settings.of({"MLFLOW_TRACKING_URI": "http://mlflow", "MLINFRA_MONITORING_URI": uri})
 
 
 def test_operators_of_different_scopes_have_leases_of_their_own() -> None:

@@ -37,11 +37,15 @@ class Replica:
             log=LOG,
             replica=self.name,
             max_predictions=self.remembered,
-            on_labels=self.counted.extend,
+            on_labels=self.label,
             sources=[LabelRows(self.store, LABELS, "label"), LabelRows(self.store, TRUTH, self.column)],
             seconds=0,
             count=self.count,
         )
+
+    def label(self, labels: Sequence[Labelled]) -> set[str]:
+        self.counted.extend(labels)
+        return set()
 
     def count(self, outcome: str, labels: int) -> None:
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + labels

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlinfra.features import FeatureStore
-from mlinfra.monitoring.chunks import SECOND, moment
+from mlinfra.monitoring.chunks import moment
+from mlinfra.monitoring.coarsening import SECOND
 from mlinfra.resources.monitoring import DriftPolicy, MonitoringWindow, PerformancePolicy, WindowedCheck
 from mlinfra.retraining.windows import LOOK_BACK
 from mlinfra.serving import newest_group_rows
