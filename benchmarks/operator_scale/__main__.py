@@ -147,9 +147,9 @@ async def _measure_size(there: World, size: int, found: Findings) -> None:
 
 async def _measure_rest(there: World, count: int, found: Findings) -> None:
     title = f"{count} TrainingJobs at rest"
-    async with at_rest(there, count) as namespace:
-        found.add(title, [], limits_of_rest(count, await idle(there, namespace)))
-        found.add(title, [], limits_of_restart(count, await restart(there, namespace)))
+    namespace = await at_rest(there, count)
+    found.add(title, [], limits_of_rest(count, await idle(there, namespace)))
+    found.add(title, [], limits_of_restart(count, await restart(there, namespace)))
 
 
 def compared(work: str, ours: tuple[float, ...], other: str, floor: tuple[float, ...]) -> list[Comparison]:

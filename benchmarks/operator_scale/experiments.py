@@ -2,30 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from benchmarks.operator_scale.load import (
     MODEL_NAME,
     POLL_SECONDS,
     create_all,
-    manifests,
+    create_namespace,
+    names,
     own_namespace,
+    plain_job,
     training_job,
     until,
     watching,
 )
 from benchmarks.operator_scale.usage import Usage, operator_writes, writes
-from benchmarks.operator_scale.world import POD_SECONDS, World
+from benchmarks.operator_scale.world import World
 from mlinfra.kube import KubernetesClient
+from mlinfra.kube.informer import Informer, running
 from mlinfra.kube.resource import JOBS, TRAINING_JOBS
+from mlinfra.local.simulated_nodes import ENDLESS_IMAGE
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 
 IDLE_SECONDS = 30.0
 QUIET_SECONDS = 3.0
-"""So long no write may be told before the operator counts as idle."""
+"""So long nothing may change before the operator counts as idle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ async def plain_jobs(world: World, count: int) -> tuple[float, ...]:
     async with own_namespace(world.client, "plain", world.step) as namespace:
         with world.step(f"{count} plain Jobs"):
             async with watching(world.client, JOBS, namespace) as sightings:
-                objects = manifests(JOBS, count, namespace)
+                objects = [plain_job(name, namespace) for name in names(count)]
                 await create_all(world.client, JOBS, objects, namespace, sightings)
                 await until(lambda: len(sightings.pods), count, "Jobs with a pod")
                 await until(lambda: len(sightings.ended), count, "Jobs that ended")
@@ -98,7 +100,7 @@ async def training_jobs(world: World, count: int, *, tracked: bool) -> Trained:
         before, used = await writes(world.config), Usage.of(world.operator_pid())
         with world.step(f"{count} TrainingJobs {kind}"):
             async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
-                objects = manifests(TRAINING_JOBS, count, namespace)
+                objects = [training_job(name) for name in names(count)]
                 await create_all(world.client, TRAINING_JOBS, objects, namespace, sightings)
                 await until(lambda: len(sightings.pods), count, "TrainingJobs with a pod")
                 await until(lambda: len(sightings.ended), count, "TrainingJobs that ended")
@@ -131,22 +133,18 @@ async def bare_calls(world: World, count: int) -> tuple[float, ...]:
         await mlflow.aclose()
 
 
-@asynccontextmanager
-async def at_rest(world: World, count: int) -> AsyncIterator[str]:
-    """The namespace of so many TrainingJobs whose pods run on, without MLflow."""
+async def at_rest(world: World, count: int) -> str:
+    """The namespace of so many TrainingJobs whose pods run on, without MLflow; it stays."""
     world.stop_operator()
-    await world.pods_end(None)
     await world.start_operator(tracked=False)
-    async with own_namespace(world.client, "rest", world.step) as namespace:
-        with world.step(f"{count} TrainingJobs that run"):
-            async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
-                objects = manifests(TRAINING_JOBS, count, namespace)
-                await create_all(world.client, TRAINING_JOBS, objects, namespace, sightings)
-                await until(lambda: len(sightings.running), count, "TrainingJobs that run")
-        yield namespace
-        # Thousands of pods go with the namespace.
-        world.stop_operator()
-    await world.pods_end(POD_SECONDS)
+    namespace = "rest"
+    await create_namespace(world.client, namespace)
+    with world.step(f"{count} TrainingJobs that run"):
+        async with watching(world.client, TRAINING_JOBS, namespace) as sightings:
+            objects = [training_job(name, image=ENDLESS_IMAGE) for name in names(count)]
+            await create_all(world.client, TRAINING_JOBS, objects, namespace, sightings)
+            await until(lambda: len(sightings.running), count, "TrainingJobs that run")
+    return namespace
 
 
 async def idle(world: World, namespace: str) -> Idle:
@@ -182,20 +180,19 @@ async def restart(world: World, namespace: str) -> Restarted:
 
 async def _versions_at_rest(client: KubernetesClient, namespace: str) -> dict[tuple[str, str], str]:
     """The resourceVersion of each TrainingJob and its Job, once none changes any more."""
-    last = await _versions(client, namespace)
-    since = time.monotonic()
-    while time.monotonic() - since < QUIET_SECONDS:
-        await asyncio.sleep(POLL_SECONDS)
-        now = await _versions(client, namespace)
-        if now != last:
-            last, since = now, time.monotonic()
-    return last
+    changed = time.monotonic()
 
+    def note(*_: object) -> None:
+        nonlocal changed
+        changed = time.monotonic()
 
-async def _versions(client: KubernetesClient, namespace: str) -> dict[tuple[str, str], str]:
-    found = {}
-    for resource in (TRAINING_JOBS, JOBS):
-        objects, _ = await client.list(resource, namespace)
-        for obj in objects:
-            found[resource.plural, obj["metadata"]["name"]] = obj["metadata"]["resourceVersion"]
-    return found
+    resources = (TRAINING_JOBS, JOBS)
+    informers = [Informer(client, each, namespace=namespace, on_change=note) for each in resources]
+    async with running(*informers):
+        while time.monotonic() - changed < QUIET_SECONDS:
+            await asyncio.sleep(POLL_SECONDS)
+    return {
+        (resource.plural, name): obj["metadata"]["resourceVersion"]
+        for resource, informer in zip(resources, informers, strict=True)
+        for (_, name), obj in informer.objects.items()
+    }

@@ -10,7 +10,7 @@ from typing import Any
 from mlinfra.errors import MlinfraError
 from mlinfra.kube import KubernetesClient
 from mlinfra.kube.informer import ChangeType, Informer
-from mlinfra.kube.resource import JOBS, NAMESPACES, PODS, TRAINING_JOBS, ResourceType
+from mlinfra.kube.resource import NAMESPACES, PODS, ResourceType
 from mlinfra.local.cluster import Step
 from mlinfra.resources import TrainingJob
 from mlinfra.resources.base import API_VERSION
@@ -109,13 +109,16 @@ async def until(count: Callable[[], int], wanted: int, what: str) -> None:
             raise MlinfraError(f"{what}: {last} of {wanted} after {STALL_SECONDS:.0f} s without another")
 
 
+async def create_namespace(client: KubernetesClient, name: str) -> None:
+    """A namespace that stays."""
+    manifest = {"apiVersion": NAMESPACES.api_version, "kind": NAMESPACES.kind, "metadata": {"name": name}}
+    await client.create(NAMESPACES, manifest)
+
+
 @asynccontextmanager
 async def own_namespace(client: KubernetesClient, name: str, step: Step) -> AsyncIterator[str]:
     """A namespace for the block; it is gone with all it held when the block ends well."""
-    await client.create(
-        NAMESPACES,
-        {"apiVersion": NAMESPACES.api_version, "kind": NAMESPACES.kind, "metadata": {"name": name}},
-    )
+    await create_namespace(client, name)
     yield name
     with step(f"namespace {name} goes"):
         await client.delete(NAMESPACES, name)
@@ -123,9 +126,9 @@ async def own_namespace(client: KubernetesClient, name: str, step: Step) -> Asyn
             await asyncio.sleep(POLL_SECONDS)
 
 
-def training_job(name: str) -> Object:
+def training_job(name: str, *, image: str = "image") -> Object:
     """A TrainingJob of an own image; nothing of it is executed."""
-    spec = {"modelName": MODEL_NAME, "image": "image", "backoffLimit": 0}
+    spec = {"modelName": MODEL_NAME, "image": image, "backoffLimit": 0}
     return {"apiVersion": API_VERSION, "kind": "TrainingJob", "metadata": {"name": name}, "spec": spec}
 
 
@@ -140,14 +143,9 @@ def plain_job(name: str, namespace: str) -> Object:
     return manifest
 
 
-def manifests(resource: ResourceType, count: int, namespace: str) -> list[Object]:
-    """So many Jobs or TrainingJobs."""
-    names = [f"scale-{number:05}" for number in range(count)]
-    if resource == TRAINING_JOBS:
-        return [training_job(name) for name in names]
-    if resource == JOBS:
-        return [plain_job(name, namespace) for name in names]
-    raise ValueError(f"no load of {resource.plural}")
+def names(count: int) -> list[str]:
+    """So many names."""
+    return [f"scale-{number:05}" for number in range(count)]
 
 
 def _conditions(obj: Object) -> list[Object]:

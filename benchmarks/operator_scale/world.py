@@ -37,10 +37,6 @@ class World:
     def tracking_uri(self) -> str:
         return self.platform.mlflow_url
 
-    async def pods_end(self, after: float | None) -> None:
-        """From now on pods end well after so many seconds, or never."""
-        await start_kwok(self.platform.cluster, lambda _: None, pods_end_after=after)
-
     def stop_operator(self) -> None:
         """End the operator, if it runs."""
         processes = self.platform.cluster.processes

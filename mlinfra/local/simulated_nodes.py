@@ -22,6 +22,8 @@ Object = dict[str, Any]
 
 SIMULATED_LABEL = "mlinfra.io/simulated"
 LEASE_SECONDS = 40
+ENDLESS_IMAGE = "endless"
+"""Pods whose first container has this image run for ever."""
 CAPACITY = {"cpu": "64", "memory": "256Gi", "pods": "1000"}
 READY = """
 {{ $now := Now }}
@@ -97,7 +99,8 @@ async def start_kwok(
     Args:
         cluster: a cluster that is up.
         report: told what is done, since kwok may have to be built.
-        pods_end_after: seconds that pods run before they end well; for ever where absent.
+        pods_end_after: seconds that pods run before they end well; for ever where absent, and those of
+            `ENDLESS_IMAGE`.
         sources: where kwok comes from.
 
     Raises:
@@ -143,6 +146,9 @@ def stages_of(*, pods_end_after: float | None) -> str:
     if pods_end_after is not None:
         ends = _pod_stage(
             "pod-ends", deleted=False, phases=["Running"], then={"statusTemplate": ENDED % COMPLETED}
+        )
+        ends["spec"]["selector"]["matchExpressions"].append(
+            {"key": ".spec.containers.[0].image", "operator": "NotIn", "values": [ENDLESS_IMAGE]}
         )
         ends["spec"]["delay"] = {"durationMilliseconds": round(pods_end_after * 1000)}
         stages.append(ends)

@@ -6,9 +6,8 @@ import pytest
 
 from benchmarks.operator_scale.__main__ import Limit, compared, limits_of
 from benchmarks.operator_scale.experiments import Trained
-from benchmarks.operator_scale.load import manifests
+from benchmarks.operator_scale.load import plain_job, training_job
 from benchmarks.operator_scale.usage import operator_writes, writes_in
-from mlinfra.kube.resource import JOBS, TRAINING_JOBS
 from mlinfra.resources import TrainingJob
 
 SAMPLES = [
@@ -61,7 +60,7 @@ def test_without_a_limit_the_cpu_is_only_told() -> None:
 
 
 def test_a_plain_job_is_the_training_jobs_own_and_nobodys() -> None:
-    (job,), (training,) = manifests(JOBS, 1, "n"), manifests(TRAINING_JOBS, 1, "n")
+    job, training = plain_job("a", "n"), training_job("a")
     assert job["metadata"] == {"name": training["metadata"]["name"]}
     assert job["spec"]["template"]["spec"]["containers"][0]["image"] == training["spec"]["image"]
     assert TrainingJob.model_validate(training).spec.backoff_limit == job["spec"]["backoffLimit"]
