@@ -37,7 +37,7 @@ TABLE_HEAD = ("Field", "Type", "Default", "Required", "Change", "Description")
 
 SAME = re.compile(r"\bself((?:\.\w+)+) == oldSelf\1(?!\w|\.)")
 """In a rule: a field that has to stay as it was."""
-WHILE_SUSPENDED = "oldSelf.spec.suspend ||"
+WHILE_SUSPENDED = "|| oldSelf.spec.suspend"
 CHANGE_IN_WORDS = {
     "yes": "where it may change at any time",
     "no": "where it may not change",
@@ -101,7 +101,7 @@ def transitions(schema: Schema, path: str) -> dict[str, str]:
         names = SAME.findall(rule["rule"])
         if not names:
             raise ValueError(f"{path}: cannot tell which field may not change by {rule['rule']!r}")
-        change = "suspended" if rule["rule"].startswith(WHILE_SUSPENDED) else "no"
+        change = "suspended" if rule["rule"].endswith(WHILE_SUSPENDED) else "no"
         found |= {f"{path}{name}": change for name in names}
     return found
 
