@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
-
-import httpx
 
 from mlinfra.kube.config import ClusterConfig
 from mlinfra.kube.pulse import Pulse
 from mlinfra.kube.resource import PODS, ResourceType, type_of
-from mlinfra.kube.transport import AiohttpTransport
+from mlinfra.kube.transport import Connections, Request
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON."""
@@ -21,7 +19,7 @@ WATCH_TIMEOUT_SECONDS = 300
 """After so long the server ends a watch and we ask again, so that a dead connection is noticed."""
 WATCH_SILENCE_SECONDS = 90.0
 """Bookmarks come about once a minute: a longer silence means that the connection is dead."""
-TOO_MANY_REQUESTS = 429
+FIRST_ERROR, TOO_MANY_REQUESTS = 400, 429
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 THROTTLED_SECONDS = 60.0
@@ -92,12 +90,12 @@ class KubernetesClient:
     ) -> None:
         self.config = config
         self._watch_silence = watch_silence
-        self._http = httpx.AsyncClient(
-            base_url=config.server,
-            transport=AiohttpTransport(config.ssl_context, max_connections=max_connections),
-            timeout=REQUEST_TIMEOUT_SECONDS,
-            headers={"User-Agent": user_agent, "Accept": "application/json"},
-            trust_env=False,
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
+        self._connections = Connections(
+            config.server,
+            config.ssl_context,
+            max_connections=max_connections,
+            connect_seconds=REQUEST_TIMEOUT_SECONDS,
         )
 
     async def __aenter__(self) -> Self:
@@ -107,7 +105,7 @@ class KubernetesClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        await self._connections.aclose()
 
     async def get(
         self, resource: ResourceType, name: str, namespace: str | None = None, subresource: str | None = None
@@ -141,13 +139,19 @@ class KubernetesClient:
         label_selector: str | None = None,
         field_selector: str | None = None,
         page_size: int = 500,
+        keep: Callable[[Object], Object] | None = None,
     ) -> tuple[list[Object], str]:
-        """All objects, read in pages, and the resourceVersion to watch from."""
+        """All objects, read in pages, and the resourceVersion to watch from.
+
+        Args:
+            keep: what is kept of each object, before the next page is read.
+        """
         items: list[Object] = []
         params = _selectors(label_selector, field_selector) | {"limit": str(page_size)}
         while True:
             page = await self._json("GET", resource.path(namespace), params=params)
-            items += page.get("items") or []
+            found = page.get("items") or []
+            items += map(keep, found) if keep is not None else found
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
                 return items, metadata.get("resourceVersion", "")
@@ -178,17 +182,15 @@ class KubernetesClient:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(WATCH_TIMEOUT_SECONDS),
         }
-        timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=self._watch_silence)
-        async with self._http.stream(
-            "GET", resource.path(namespace), params=params, headers=self._authorization(), timeout=timeout
-        ) as response:
-            if response.status_code >= 400:
-                raise ApiError.of(
-                    response.status_code, await response.aread(), retry_after=retry_after(response.headers)
-                )
+        request = Request(
+            "GET", resource.path(namespace), params, self._sent_headers(), silence=self._watch_silence
+        )
+        async with self._connections.stream(request) as stream:
+            if stream.status >= FIRST_ERROR:
+                raise ApiError.of(stream.status, await stream.read(), retry_after=retry_after(stream.headers))
             if pulse is not None:
                 pulse.heard()
-            async for line in response.aiter_lines():
+            async for line in stream.lines():
                 if not line:
                     continue
                 if pulse is not None:
@@ -225,15 +227,15 @@ class KubernetesClient:
         if tail_lines is not None:
             params["tailLines"] = str(tail_lines)
         # A program may be silent for as long as it likes.
-        timeout = httpx.Timeout(REQUEST_TIMEOUT_SECONDS, read=None if follow else REQUEST_TIMEOUT_SECONDS)
-        headers = self._authorization() | {"Accept": "*/*"}
-        async with self._http.stream(
-            "GET", PODS.path(namespace, pod, "log"), params=params, headers=headers, timeout=timeout
-        ) as response:
-            if response.status_code >= 400:
-                raise ApiError.of(response.status_code, await response.aread())
-            async for line in response.aiter_lines():
-                yield line
+        silence = None if follow else REQUEST_TIMEOUT_SECONDS
+        headers = self._sent_headers() | {"Accept": "*/*"}
+        request = Request("GET", PODS.path(namespace, pod, "log"), params, headers, silence=silence)
+        async with self._connections.stream(request) as stream:
+            if stream.status >= FIRST_ERROR:
+                raise ApiError.of(stream.status, await stream.read())
+            async for line in stream.lines():
+                for part in line.decode(errors="replace").splitlines() or ("",):
+                    yield part
 
     async def create(
         self,
@@ -327,23 +329,25 @@ class KubernetesClient:
         content = json.dumps(body).encode() if body is not None else None
         waited = 0.0
         while True:
-            headers = self._authorization()
+            headers = self._sent_headers()
             if content is not None:
                 headers["Content-Type"] = content_type
-            response = await self._http.request(method, path, params=params, content=content, headers=headers)
-            if response.status_code < 400:
-                return response.content
-            wanted = retry_after(response.headers)
+            answer = await self._connections.ask(
+                Request(method, path, params or {}, headers, content, REQUEST_TIMEOUT_SECONDS)
+            )
+            if answer.status < FIRST_ERROR:
+                return answer.content
+            wanted = retry_after(answer.headers)
             delay = min(wanted or DEFAULT_RETRY_AFTER_SECONDS, LONGEST_RETRY_AFTER_SECONDS)
             waited += delay
-            if response.status_code != TOO_MANY_REQUESTS or waited > THROTTLED_SECONDS:
-                raise ApiError.of(response.status_code, response.content, retry_after=wanted)
+            if answer.status != TOO_MANY_REQUESTS or waited > THROTTLED_SECONDS:
+                raise ApiError.of(answer.status, answer.content, retry_after=wanted)
             # The server has not carried it out: it may be asked again, whatever it asks for.
             await asyncio.sleep(delay)
 
-    def _authorization(self) -> dict[str, str]:
+    def _sent_headers(self) -> dict[str, str]:
         token = self.config.token()
-        return {"Authorization": f"Bearer {token}"} if token else {}
+        return self._headers | {"Authorization": f"Bearer {token}"} if token else dict(self._headers)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

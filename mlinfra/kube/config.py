@@ -27,12 +27,18 @@ class ClusterConfig:
     token_file: Path | None = None
     static_token: str | None = field(default=None, repr=False)
     namespace: str = "default"
+    _last_read: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def token(self) -> str | None:
-        """The bearer token, read anew: a kubelet replaces the file before its token expires."""
-        if self.token_file is not None:
-            return self.token_file.read_text().strip()
-        return self.static_token
+        """The bearer token of now: a kubelet replaces the file before its token expires."""
+        if self.token_file is None:
+            return self.static_token
+        found = self.token_file.stat()
+        version = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if self._last_read.get("version") != version:
+            self._last_read.update(version=version, token=self.token_file.read_text().strip())
+        token: str = self._last_read["token"]
+        return token
 
     @classmethod
     def load(cls, environ: Callable[[str], str | None] = os.environ.get) -> "ClusterConfig":
