@@ -35,6 +35,9 @@ class Informer:
 
     `objects` is complete once `synced` is set. Failures of the connection are logged and retried with
     a growing delay; only cancellation ends `run`. `pulse` tells when the server was last heard.
+
+    With ``keep``, what it makes of an object takes the object's place everywhere; it has the object's
+    name, namespace, UID and resourceVersion at least.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Informer:
         label_selector: str | None = None,
         field_selector: str | None = None,
         pulse: Pulse | None = None,
+        keep: Callable[[Object], Object] | None = None,
     ) -> None:
         self.objects: dict[Key, Object] = {}
         self.synced = asyncio.Event()
@@ -57,6 +61,7 @@ class Informer:
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
+        self._keep = keep
 
     async def run(self) -> None:
         failures = 0
@@ -96,6 +101,7 @@ class Informer:
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
+            keep=self._keep,
         )
         found = {key_of(item): item for item in items}
         for key in [key for key in self.objects if key not in found]:
@@ -118,11 +124,14 @@ class Informer:
                 pulse=self.pulse,
             ):
                 version = event.object["metadata"]["resourceVersion"]
+                if event.type == "BOOKMARK":
+                    continue
+                obj = self._keep(event.object) if self._keep is not None else event.object
                 if event.type == "DELETED":
-                    self.objects[key_of(event.object)] = event.object
-                    self._forget(key_of(event.object))
-                elif event.type != "BOOKMARK":
-                    self._remember(event.object)
+                    self.objects[key_of(obj)] = obj
+                    self._forget(key_of(obj))
+                else:
+                    self._remember(obj)
             if time.monotonic() - began < SHORTEST_WATCH_SECONDS:
                 # The server ended it at once: it is not asked as fast as it answers.
                 await asyncio.sleep(SHORTEST_WATCH_SECONDS)

@@ -1,21 +1,51 @@
 """The latest known state of our own objects, never older than what the operator itself has written."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 Object = dict[str, Any]
 Key = tuple[str, str]
 """Namespace and name."""
+LONGEST_SHARED = 32
+"""Characters; longer strings are hardly ever those of another object too."""
 
 
 def key_of(obj: Object) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
-class ObjectCache:
-    """Objects of one type by namespace and name; an older version never replaces a newer one."""
+def lean(obj: Object) -> Object:
+    """The object without the history of its fields, and with each of its short strings held only once."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    shared: Object = _shared({**obj, "metadata": metadata})
+    return shared
 
-    def __init__(self, on_change: Callable[[Object], None], on_delete: Callable[[Object], None]) -> None:
+
+def _shared(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {sys.intern(name): _shared(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_shared(item) for item in value]
+    return sys.intern(value) if isinstance(value, str) and len(value) <= LONGEST_SHARED else value
+
+
+class ObjectCache:
+    """Objects of one type by namespace and name; an older version never replaces a newer one.
+
+    Args:
+        on_change, on_delete: called with each object that is new or changed, or gone.
+        keep: what is kept of an object.
+    """
+
+    def __init__(
+        self,
+        on_change: Callable[[Object], None],
+        on_delete: Callable[[Object], None],
+        *,
+        keep: Callable[[Object], Object] = dict,
+    ) -> None:
+        self.keep = keep
         self._objects: dict[Key, Object] = {}
         self._on_change = on_change
         self._on_delete = on_delete
@@ -34,8 +64,8 @@ class ObjectCache:
             return
         if old is not None and old["metadata"]["uid"] != obj["metadata"]["uid"]:
             self._on_delete(old)
-        self._objects[key] = obj
-        self._on_change(obj)
+        kept = self._objects[key] = self.keep(obj)
+        self._on_change(kept)
 
     def wrote(self, obj: Object) -> None:
         """An object as the answer to our own write tells of it; one deleted meanwhile stays deleted.
@@ -46,9 +76,9 @@ class ObjectCache:
         key = key_of(obj)
         old = self._objects.get(key)
         if old is not None and old["metadata"]["uid"] == obj["metadata"]["uid"] and _is_newer(obj, old):
-            self._objects[key] = obj
-            if _asked_for(obj) != _asked_for(old):
-                self._on_change(obj)
+            kept = self._objects[key] = self.keep(obj)
+            if _asked_for(kept) != _asked_for(old):
+                self._on_change(kept)
 
     def forget(self, obj: Object) -> None:
         """An object that a watch tells is deleted."""

@@ -26,7 +26,7 @@ from mlinfra.kube.resource import (
 )
 from mlinfra_operator.modelversion import controller as modelversion
 from mlinfra_operator.retrainingpolicy import controller as retrainingpolicy
-from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
+from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of, lean
 from mlinfra_operator.runtime.child_jobs import ChildJobs
 from mlinfra_operator.runtime.election import LeaderElection
 from mlinfra_operator.runtime.events import EventPoster
@@ -82,7 +82,7 @@ class Operator:
         self._missed = asyncio.Event()
         self._election = _election(settings, client) if settings.leader_election else None
         self._queue: WorkQueue[WorkKey] = WorkQueue(self._reconcile)
-        self.jobs = ObjectCache(self._job_changed, self._job_deleted)
+        self.jobs = ObjectCache(self._job_changed, self._job_deleted, keep=lean)
         self.versions = ObjectCache(self._version_changed, self._version_deleted)
         self.policies = ObjectCache(self._policy_changed, self._policy_deleted)
         self._children = ChildJobs(
@@ -314,7 +314,9 @@ class Operator:
             (RETRAINING_POLICIES, self.policies),
         ):
             try:
-                objects, version = await self._client.list(resource, self._settings.watch_namespace)
+                objects, version = await self._client.list(
+                    resource, self._settings.watch_namespace, keep=cache.keep
+                )
             except ApiError as error:
                 if error.status == NOT_FOUND:
                     what = f"{resource.plural}.{resource.group} is not served: apply the CRDs (crds/)"

@@ -150,8 +150,7 @@ class TrainingJobController:
 
     def _observe(self, job: TrainingJob) -> Observed:
         context, metadata = self._context, job.metadata
-        found = context.children.get((metadata.namespace, metadata.name))
-        child = child_job(found) if found else None
+        child = context.children.get((metadata.namespace, metadata.name))
         run_id = child.run_id if child is not None and is_mine(job, child) else None
         if run_id is None and job.status.mlflow is not None:
             run_id = job.status.mlflow.run_id

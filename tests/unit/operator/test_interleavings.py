@@ -34,6 +34,7 @@ from mlinfra_operator.runtime.work_queue import Retry
 from mlinfra_operator.tracking import Finish
 from mlinfra_operator.trainingjob import controller as trainingjob
 from mlinfra_operator.trainingjob.job_builder import PodDefaults
+from mlinfra_operator.trainingjob.observed import ChildJob, child_job
 
 Object = dict[str, Any]
 Objects = list[Object]
@@ -371,8 +372,9 @@ class Children:
     def __init__(self) -> None:
         self.jobs: dict[tuple[str, str], Object] = {}
 
-    def get(self, key: tuple[str, str]) -> Object | None:
-        return self.jobs.get(key)
+    def get(self, key: tuple[str, str]) -> ChildJob | None:
+        found = self.jobs.get(key)
+        return child_job(found) if found is not None else None
 
     def created(self, obj: Object) -> None:
         self.jobs[key_of(obj)] = obj
