@@ -1,0 +1,46 @@
+"""The pod of a training on the real API server: admitted where pods must be restricted, and tried again."""
+
+from typing import Any
+
+from integration.operator.manifests import condition, training_job
+
+from mlinfra.kube.resource import JOBS, NAMESPACES
+
+Object = dict[str, Any]
+
+
+async def test_a_namespace_of_restricted_pod_security_admits_the_pod(
+    world, operator, unique, eventually
+) -> None:
+    enforced = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    await world.kube.merge_patch(NAMESPACES, world.namespace, enforced)
+    await world.apply(training_job(unique))
+    pod = await world.pod(unique)
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+
+    # The same namespace refuses a pod that asks for more, so the label is in force.
+    privileged = f"{unique}-root"
+    await world.apply(training_job(privileged, podSecurityContext={"runAsNonRoot": False}))
+
+    async def refused() -> bool:
+        job = await world.kube.find(JOBS, privileged, world.namespace)
+        events = await world.events(privileged) if job else []
+        return any('violates PodSecurity "restricted' in event["message"] for event in events)
+
+    await eventually(refused, "the pod that may be root is refused")
+
+
+async def test_a_training_that_fails_once_is_tried_again(
+    world, operator, tracking, unique, eventually
+) -> None:
+    await world.apply(training_job(unique, backoffLimit=1))
+    await world.run_pod(unique)
+    assert (await world.phase(unique, "Running"))["status"]["attempts"] == 1
+    await world.end_pod(unique, exit_code=1, message="out of memory")
+
+    # The Job waits about 10 s before its second pod.
+    await world.train(tracking, unique, 0.9)
+    succeeded = await world.phase(unique, "Succeeded")
+    assert succeeded["status"]["attempts"] == 2
+    assert condition(succeeded, "Ready")["status"] == "True"
+    assert (await world.job_complete(unique))["status"]["failed"] == 1
