@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 from integration.operator.manifests import condition, training_job
 
-from mlinfra.kube.resource import JOBS, PODS, TRAINING_JOBS
+from mlinfra.kube.resource import JOBS, PODS, TRAINING_JOBS, ResourceType
 from mlinfra.kube.resource import NODES as NODE
 from mlinfra.local.simulated_nodes import SimulatedNode, add_nodes, remove_nodes, start_kwok
 from mlinfra.resources.names import TRAINING_JOB_LABEL
 
 Object = dict[str, Any]
+PRIORITY_CLASSES = ResourceType(
+    "scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False
+)
+RUNTIME_CLASSES = ResourceType("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", namespaced=False)
 GPU = "nvidia.com/gpu"
 TAINT = {"key": GPU, "value": "present", "effect": "NoSchedule"}
 
@@ -115,3 +119,41 @@ async def test_a_disruption_costs_no_retry_and_the_training_goes_on_elsewhere(
 
     await eventually(next_attempt, "the second attempt is counted")
     assert (await world.training_job(unique))["status"]["phase"] == "Running"
+
+
+@pytest.fixture
+async def urgent_class(kube: Any, unique: str) -> AsyncIterator[str]:
+    """A PriorityClass above the default, and a RuntimeClass, both of this name."""
+    named = {"metadata": {"name": unique}}
+    manifests = {
+        PRIORITY_CLASSES: {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1000},
+        RUNTIME_CLASSES: {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "nvidia"},
+    }
+    for type_, manifest in manifests.items():
+        await kube.create(type_, manifest | named)
+    yield unique
+    for type_ in manifests:
+        await kube.delete(type_, unique)
+
+
+async def test_a_preemption_by_a_higher_priority_costs_no_retry(
+    world, operator, gpu_nodes, unique, eventually, urgent_class
+) -> None:
+    usual, urgent = f"{unique}-usual", f"{unique}-urgent"
+    await world.apply(gpu_job(usual, 4, gpu_nodes, backoffLimit=0))
+    (preempted,) = await runs_on(world, eventually, usual, nodes=1)
+    await world.phase(usual, "Running")
+    classes = {"priorityClassName": urgent_class, "runtimeClassName": urgent_class}
+    await world.apply(gpu_job(urgent, 4, gpu_nodes, numNodes=2, **classes))
+    for pod in await runs_on(world, eventually, urgent, nodes=2):
+        assert pod["spec"]["priority"] == 1000
+        assert {name: pod["spec"][name] for name in classes} == classes
+    await world.kube.delete(TRAINING_JOBS, urgent, world.namespace)
+    await runs_on(world, eventually, usual, nodes=1, other_than=preempted["metadata"]["uid"])
+
+    async def next_attempt() -> bool:
+        return bool((await world.training_job(usual))["status"]["attempts"] == 2)
+
+    await eventually(next_attempt, "the second attempt is counted")
+    child = await world.kube.get(JOBS, usual, world.namespace)
+    assert child["status"].get("failed", 0) == 0
