@@ -35,7 +35,7 @@ from mlinfra_operator.trainingjob.observed import CONTAINER
 SHARED_MEMORY_VOLUME = "mlinfra-shm"
 SHARED_MEMORY_PATH = "/dev/shm"
 BUILT_IN_COMMAND = ["python", "-m", "mlinfra.training"]
-TORCHRUN_COMMAND = ["python", "-m", "torch.distributed.run", "-m", "mlinfra.training"]
+TORCHRUN_COMMAND = ["python", "-m", "mlinfra.training.torchrun", "-m", "mlinfra.training"]
 CONTRACT_ENVIRONMENT = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_EXPERIMENT_NAME",
@@ -188,7 +188,7 @@ def _built_in_command(job: TrainingJob) -> list[str]:
     processes = job.spec.num_proc_per_node
     if job.spec.num_nodes > 1 or not isinstance(processes, int):
         return TORCHRUN_COMMAND
-    # Without torchrun, whose exit code is always 1, the Job sees that bad input needs no retry.
+    # Without torchrun, which starts its processes anew before it tells that the input is bad.
     return [*BUILT_IN_COMMAND, "--processes", str(processes)] if processes > 1 else BUILT_IN_COMMAND
 
 

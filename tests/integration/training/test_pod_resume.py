@@ -133,7 +133,8 @@ def test_stopped_and_killed_pods_end_with_the_bits_of_one_left_alone(
     assert run.data.metrics["test_log_loss"] == other.data.metrics["test_log_loss"]
 
 
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mlinfra.training"]
+ENTRY = ["-m", "mlinfra.training.torchrun"]
+TORCHRUN = [*ENTRY, "--standalone", "--nproc-per-node=2", "-m", "mlinfra.training"]
 
 
 @pytest.mark.parametrize(

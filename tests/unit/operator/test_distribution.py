@@ -43,7 +43,7 @@ def test_a_training_of_one_process_knows_nothing_of_torchrun() -> None:
     ("processes", "command"),
     [
         (2, ["python", "-m", "mlinfra.training", "--processes", "2"]),
-        ("auto", ["python", "-m", "torch.distributed.run", "-m", "mlinfra.training"]),
+        ("auto", ["python", "-m", "mlinfra.training.torchrun", "-m", "mlinfra.training"]),
     ],
 )
 def test_processes_of_one_pod_meet_on_their_own(processes: int | str, command: list[str]) -> None:
