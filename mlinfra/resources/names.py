@@ -44,6 +44,19 @@ MONITORING_URI_ENV = "MLINFRA_MONITORING_URI"
 PREDICTION_LOG_URI_ENV = "MLINFRA_PREDICTION_LOG_URI"
 TERMINATION_LOG_ENV = "MLINFRA_TERMINATION_LOG"
 """Where the training process writes its termination message (the container's terminationMessagePath)."""
+CONTRACT_ENVIRONMENT = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_RUN_ID",
+    TRAINING_JOB_ENV,
+    FEATURE_STORE_URI_ENV,
+    TERMINATION_LOG_ENV,
+)
+"""Set by the operator on every training container."""
+SCRATCH_VOLUME = "mlinfra-scratch"
+SCRATCH_PATH = "/mlinfra/scratch"
+"""The one folder of a pod of ours that can be written to."""
+SHARED_MEMORY_VOLUME = "mlinfra-shm"
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """On a child Job: the LocalQueue of Kueue that it waits in."""

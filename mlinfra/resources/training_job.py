@@ -23,6 +23,12 @@ from mlinfra.resources.built_in_training import (
     Validation,
 )
 from mlinfra.resources.model_name import ModelName
+from mlinfra.resources.names import (
+    CONTRACT_ENVIRONMENT,
+    SCRATCH_PATH,
+    SCRATCH_VOLUME,
+    SHARED_MEMORY_VOLUME,
+)
 from mlinfra.resources.pod import (
     EnvFromSource,
     EnvVar,
@@ -87,6 +93,10 @@ WEIGHTS_WITHOUT_CLASSES = "training.classWeights weigh classes: leave them out w
 CHECKPOINT_OF_OWN_CODE = "checkpoint belongs to the built-in trainer: give model and data"
 GANG_OF_ONE = "gangScheduling starts several pods together: give numNodes above 1"
 UNKNOWN_VOLUME = "every volumeMount needs the volume it names"
+OWN_VOLUMES = (SCRATCH_VOLUME, SHARED_MEMORY_VOLUME)
+RESERVED_ENVIRONMENT = f"env may not set what the operator sets: {', '.join(CONTRACT_ENVIRONMENT)}"
+RESERVED_VOLUME = f"volumes may not be named {' or '.join(OWN_VOLUMES)}: every pod has these"
+RESERVED_PATH = f"volumeMounts may not mount at {SCRATCH_PATH}: every pod has its scratch volume there"
 
 
 class Promotion(ResourceModel):
@@ -141,6 +151,19 @@ class TrainingJobSpec(ResourceModel):
                     "rule": "!has(self.volumeMounts) || self.volumeMounts.all(m, has(self.volumes)"
                     " && self.volumes.exists(v, v.name == m.name))",
                     "message": UNKNOWN_VOLUME,
+                },
+                {
+                    "rule": f"!has(self.env) || !self.env.exists(e, e.name in {list(CONTRACT_ENVIRONMENT)})",
+                    "message": RESERVED_ENVIRONMENT,
+                },
+                {
+                    "rule": f"!has(self.volumes) || !self.volumes.exists(v, v.name in {list(OWN_VOLUMES)})",
+                    "message": RESERVED_VOLUME,
+                },
+                {
+                    "rule": "!has(self.volumeMounts)"
+                    f" || !self.volumeMounts.exists(m, m.mountPath.matches('^{SCRATCH_PATH}/*$'))",
+                    "message": RESERVED_PATH,
                 },
             ]
         }
@@ -350,6 +373,16 @@ class TrainingJobSpec(ResourceModel):
         volumes = {volume.name for volume in self.volumes or ()}
         if not volumes.issuperset(mount.name for mount in self.volume_mounts or ()):
             raise ValueError(UNKNOWN_VOLUME)
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_the_operator_what_it_sets(self) -> "TrainingJobSpec":
+        if any(variable.name in CONTRACT_ENVIRONMENT for variable in self.env or ()):
+            raise ValueError(RESERVED_ENVIRONMENT)
+        if any(volume.name in OWN_VOLUMES for volume in self.volumes or ()):
+            raise ValueError(RESERVED_VOLUME)
+        if any(mount.mount_path.rstrip("/") == SCRATCH_PATH for mount in self.volume_mounts or ()):
+            raise ValueError(RESERVED_PATH)
         return self
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-SCRATCH_VOLUME = "mlinfra-scratch"
-SCRATCH_PATH = "/mlinfra/scratch"
+from mlinfra.resources.names import SCRATCH_PATH
+
 POD_SECURITY: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 CONTAINER_SECURITY: dict[str, Any] = {
     "allowPrivilegeEscalation": False,

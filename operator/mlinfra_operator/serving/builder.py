@@ -15,6 +15,8 @@ from mlinfra.resources.names import (
     MODEL_VERSION_LABEL,
     MONITORING_URI_ENV,
     PREDICTION_LOG_URI_ENV,
+    SCRATCH_PATH,
+    SCRATCH_VOLUME,
     SERVED_DIGEST_ENV,
     SERVED_MODEL_ENV,
     TERMINATION_LOG_ENV,
@@ -24,8 +26,6 @@ from mlinfra_operator.naming import service_name, slug
 from mlinfra_operator.pod_security import (
     CONTAINER_SECURITY,
     POD_SECURITY,
-    SCRATCH_PATH,
-    SCRATCH_VOLUME,
     TERMINATION_LOG,
     WRITABLE_FOLDERS,
 )

@@ -11,6 +11,9 @@ from mlinfra.resources.names import (
     MANAGED_LABEL,
     QUEUE_LABEL,
     QUEUE_PRIORITY_LABEL,
+    SCRATCH_PATH,
+    SCRATCH_VOLUME,
+    SHARED_MEMORY_VOLUME,
     TERMINATION_LOG_ENV,
     TRAINING_JOB_ENV,
     TRAINING_JOB_LABEL,
@@ -19,8 +22,6 @@ from mlinfra.resources.names import (
 from mlinfra_operator.pod_security import (
     CONTAINER_SECURITY,
     POD_SECURITY,
-    SCRATCH_PATH,
-    SCRATCH_VOLUME,
     TERMINATION_LOG,
     WRITABLE_FOLDERS,
 )
@@ -32,19 +33,9 @@ from mlinfra_operator.trainingjob.distribution import (
 from mlinfra_operator.trainingjob.gang import scheduling_group
 from mlinfra_operator.trainingjob.observed import CONTAINER
 
-SHARED_MEMORY_VOLUME = "mlinfra-shm"
 SHARED_MEMORY_PATH = "/dev/shm"
 BUILT_IN_COMMAND = ["python", "-m", "mlinfra.training"]
 TORCHRUN_COMMAND = ["python", "-m", "mlinfra.training.torchrun", "-m", "mlinfra.training"]
-CONTRACT_ENVIRONMENT = (
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_EXPERIMENT_NAME",
-    "MLFLOW_RUN_ID",
-    TRAINING_JOB_ENV,
-    FEATURE_STORE_URI_ENV,
-    TERMINATION_LOG_ENV,
-)
-"""Set by the operator on every training container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +50,6 @@ class PodDefaults:
     tracking_uri: str
     feature_store_uri: str | None = None
     gang_scheduling: bool = False
-
-
-def reserved_environment(job: TrainingJob) -> list[str]:
-    """Variables that the TrainingJob sets although the operator does."""
-    named = {variable.name for variable in job.spec.env or ()}
-    return [name for name in CONTRACT_ENVIRONMENT if name in named]
 
 
 def build_job(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[str, Any]:

@@ -38,7 +38,6 @@ from mlinfra_operator.trainingjob.failure import Failure, failure_of
 from mlinfra_operator.trainingjob.gang import gang_condition, gang_events
 from mlinfra_operator.trainingjob.gpus import gpus_of
 from mlinfra_operator.trainingjob.held import Hold, hold_of, queue_events
-from mlinfra_operator.trainingjob.job_builder import reserved_environment
 from mlinfra_operator.trainingjob.observed import ChildJob, Observed, Refusal
 from mlinfra_operator.trainingjob.origin import lineage_of
 from mlinfra_operator.trainingjob.progress import attempt_of, final_status, trainer_status
@@ -106,12 +105,6 @@ class _Planner:
     run_url: str | None
 
     def plan(self) -> Plan:
-        reserved = reserved_environment(self.job)
-        if reserved:
-            names = ", ".join(reserved)
-            return self._fail(
-                Failure("ReservedEnvironment", f"spec.env sets {names}; the operator sets it: remove it")
-            )
         child = self.observed.child
         if child is None or not is_mine(self.job, child):
             return self._without_child(child)

@@ -140,6 +140,10 @@ GOOD_JOBS: dict[str, Any] = {
     "queue": own_code(queue={"name": "team"}),
     "queue with a priority, named with a dot": own_code(queue={"name": "team.a", "priorityClass": "p-1"}),
     "toleration of everything": own_code(tolerations=[{"operator": "Exists"}]),
+    "variable much like one of the operator's": env({"name": "MLFLOW_RUN_ID_FILE", "value": "/x"}),
+    "mount beneath the scratch folder": own_code(
+        volumes=[VOLUME], volumeMounts=[{"name": "v", "mountPath": "/mlinfra/scratch/cache"}]
+    ),
 }
 BAD_JOBS: dict[str, Any] = {
     "more labels of a node than fit": built_in(nodeSelector={f"l{i}": "v" for i in range(33)}),
@@ -240,6 +244,16 @@ BAD_JOBS: dict[str, Any] = {
     "empty command": {"modelName": "m", "command": []},
     "null in the command": {"modelName": "m", "command": ["a", None]},
     "mount of no volume": own_code(volumeMounts=[{"name": "v", "mountPath": "/v"}]),
+    "variable of the operator's": env({"name": "MLFLOW_RUN_ID", "value": "1"}),
+    "variable of the operator's from a Secret": env({"name": "MLINFRA_TRAINING_JOB", "valueFrom": SECRET}),
+    "scratch volume of one's own": own_code(volumes=[VOLUME | {"name": "mlinfra-scratch"}]),
+    "shared memory of one's own by our name": own_code(volumes=[VOLUME | {"name": "mlinfra-shm"}]),
+    "mount at the scratch folder": own_code(
+        volumes=[VOLUME], volumeMounts=[{"name": "v", "mountPath": "/mlinfra/scratch"}]
+    ),
+    "mount at the scratch folder with a slash": own_code(
+        volumes=[VOLUME], volumeMounts=[{"name": "v", "mountPath": "/mlinfra/scratch/"}]
+    ),
     "relative mount path": own_code(volumes=[VOLUME], volumeMounts=[{"name": "v", "mountPath": "v"}]),
     "two mounts at one path": own_code(
         volumes=[VOLUME], volumeMounts=[{"name": "v", "mountPath": "/v"}, {"name": "v", "mountPath": "/v"}]
@@ -391,6 +405,10 @@ GOOD_POLICIES: dict[str, Any] = {
     "a schedule that only the operator can refuse": POLICY | {"schedule": "when the sun rises"},
 }
 BAD_POLICIES: dict[str, Any] = {
+    "variable of the operator's in the template": {
+        "modelName": "mine",
+        "trainingJobTemplate": {"spec": OWN_CODE | {"env": [{"name": "MLFLOW_RUN_ID", "value": "1"}]}},
+    },
     "model of another name": POLICY | {"modelName": "other"},
     "no template": {"modelName": "m"},
     "empty schedule": POLICY | {"schedule": ""},

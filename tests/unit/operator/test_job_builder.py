@@ -8,6 +8,7 @@ from unit.operator.objects import NAMESPACE, RUN_ID, UID, training_job
 
 from mlinfra.resources import TrainingJob
 from mlinfra.resources.names import (
+    CONTRACT_ENVIRONMENT,
     EXIT_INVALID_INPUT,
     FEATURE_STORE_URI_ENV,
     MANAGED_LABEL,
@@ -19,7 +20,7 @@ from mlinfra.resources.names import (
     TRAINING_JOB_UID_LABEL,
 )
 from mlinfra.resources.training_job import MAX_NAME_LENGTH
-from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job, reserved_environment
+from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
 from mlinfra_operator.trainingjob.observed import child_job
 
 Object = dict[str, Any]
@@ -274,10 +275,5 @@ def test_scheduling_resources_and_sources_are_passed_on() -> None:
     assert only["args"] == ["--fast"]
 
 
-@pytest.mark.parametrize(
-    ("names", "reserved"),
-    [([], []), (["MINE"], []), (["MINE", "MLFLOW_RUN_ID"], ["MLFLOW_RUN_ID"])],
-)
-def test_variables_of_the_contract_are_reserved(names: list[str], reserved: list[str]) -> None:
-    job = training_job(env=[{"name": name, "value": "x"} for name in names])
-    assert reserved_environment(job) == reserved
+def test_what_the_operator_sets_is_what_a_training_job_may_not() -> None:
+    assert set(CONTRACT_ENVIRONMENT) <= set(environment())

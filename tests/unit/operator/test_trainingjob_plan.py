@@ -222,14 +222,6 @@ def test_what_no_retry_changes_is_a_failure_with_its_reason(
     assert not decided.retry
 
 
-def test_a_variable_that_the_operator_sets_is_refused_before_anything_is_created() -> None:
-    job = training_job(env=[{"name": "MLFLOW_RUN_ID", "value": "x"}, {"name": "MINE", "value": "y"}])
-    decided = planned(Observed(), job)
-    assert condition(decided, "Failed").reason == "ReservedEnvironment"
-    assert "MLFLOW_RUN_ID" in condition(decided, "Failed").message
-    assert decided.finish is None
-
-
 @pytest.mark.parametrize(
     ("observed", "phase", "reason"),
     [

@@ -48,6 +48,8 @@ def test_models_cannot_be_changed() -> None:
         ({"data": None}, "model and data belong together"),
         ({"model": None, "data": None}, "give model and data for the built-in trainer"),
         ({"volumeMounts": [{"name": "v", "mountPath": "/v"}]}, "every volumeMount needs the volume it names"),
+        ({"env": [{"name": "MLFLOW_RUN_ID", "value": "1"}]}, "env may not set what the operator sets"),
+        ({"volumes": [{"name": "mlinfra-shm", "emptyDir": {}}]}, "may not be named mlinfra-scratch"),
         ({"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}, "duplicate name 'A'"),
         ({"training": {"epochs": -1}}, "greater than or equal to 1"),
         ({"training": {"epoch": 1}}, "Extra inputs are not permitted"),
