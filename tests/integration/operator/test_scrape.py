@@ -1,0 +1,37 @@
+"""What Prometheus scrapes from a running operator."""
+
+import httpx
+from integration.operator.manifests import training_job
+from prometheus_client.parser import text_string_to_metric_families
+
+
+async def test_jobs_by_phase_and_time_to_first_pod_are_scraped(
+    world, operator_process, probed_address, unique, eventually
+) -> None:
+    operator_process.environment |= {"MLINFRA_METRICS_ADDRESS": probed_address}
+    operator_process.start()
+    await operator_process.ready()
+    await world.apply(training_job(unique))
+    await world.run_pod(unique)
+    await world.phase(unique, "Running")
+
+    async def scrape() -> dict[str, float]:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            text = (await http.get(f"http://{probed_address}/metrics")).text
+        return {
+            sample.name: sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.labels.get("phase", "Running") == "Running"
+            if sample.labels.get("namespace", world.namespace) == world.namespace
+        }
+
+    async def told() -> dict[str, float] | None:
+        found = await scrape()
+        return found if found.get("mlinfra_trainingjobs") else None
+
+    # The operator hears of its own write of the phase a moment later.
+    scraped = await eventually(told, "the running TrainingJob is scraped")
+    assert scraped["mlinfra_trainingjobs"] == 1
+    assert scraped["mlinfra_trainingjob_first_pod_delay_seconds_count"] == 1
+    assert scraped["mlinfra_leader"] == 1
