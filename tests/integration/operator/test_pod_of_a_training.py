@@ -1,4 +1,4 @@
-"""The pod of a training on the real API server: admitted where pods must be restricted, and tried again."""
+"""The pod of a training on the real API server: where pods must be restricted, tried again, and watched."""
 
 from typing import Any
 
@@ -44,3 +44,22 @@ async def test_a_training_that_fails_once_is_tried_again(
     assert succeeded["status"]["attempts"] == 2
     assert condition(succeeded, "Ready")["status"] == "True"
     assert (await world.job_complete(unique))["status"]["failed"] == 1
+
+
+async def test_progress_of_an_own_script_is_what_it_logs_by_plain_mlflow_calls(
+    world, operator, tracking, unique, eventually
+) -> None:
+    await world.apply(training_job(unique))
+    await world.run_pod(unique)
+    run_id = await world.run_id(unique)
+    tracking.log_param(run_id, "epochs", 10)
+    tracking.log_metric(run_id, "val_accuracy", 0.75, step=3)
+    tracking.log_metric(run_id, "epoch", 3, step=3)
+
+    async def told() -> Object | None:
+        found: Object = (await world.training_job(unique)).get("status", {}).get("trainerStatus") or {}
+        return found if found.get("progressPercentage") else None
+
+    status = await eventually(told, "progress", seconds=60)
+    assert (status["currentEpoch"], status["totalEpochs"], status["progressPercentage"]) == (3, 10, 30)
+    assert {"name": "val_accuracy", "value": "0.75"} in status["metrics"]
