@@ -52,13 +52,12 @@ class LeaderElection:
         self._clock = clock
         self._sighting: Sighting | None = None
         self._version: str | None = None
-        self._leads = False
         self._renewed = clock()
 
     async def acquire(self) -> None:
         """Wait until the lease is ours."""
         told: str | None = None
-        while not await self._attempt():
+        while not await self._attempt(within=self._times.renew_deadline):
             holder = self._sighting.record.holder if self._sighting else None
             if holder != told:
                 logger.info("standby: %s holds the lease %s/%s", holder, self._namespace, self._name)
@@ -74,7 +73,8 @@ class LeaderElection:
         """
         while True:
             await asyncio.sleep(min(self._times.retry, max(0.0, self._left())))
-            if self._left() > 0 and await self._attempt():
+            # Not beyond what is left: another replica may take over then.
+            if self._left() > 0 and await self._attempt(within=self._left()):
                 continue
             if self._left() <= 0 or self._is_anothers():
                 raise LeaseLostError(
@@ -108,11 +108,10 @@ class LeaderElection:
     def _is_anothers(self) -> bool:
         return self._sighting is not None and self._sighting.record.holder != self._identity
 
-    async def _attempt(self) -> bool:
-        """Take or renew the lease; whether it is ours now."""
+    async def _attempt(self, *, within: float) -> bool:
+        """Take or renew the lease within so many seconds; whether it is ours now."""
         try:
-            # Who leads may not wait beyond what is left: another replica may take over then.
-            async with asyncio.timeout(self._left() if self._leads else self._times.renew_deadline):
+            async with asyncio.timeout(within):
                 lease = await self._client.find(LEASES, self._name, self._namespace)
                 if lease is not None:
                     self._sighting = sighted(record_of(lease), self._sighting, self._clock())
@@ -128,7 +127,7 @@ class LeaderElection:
         self._sighting = Sighting(record_of(written), self._clock())
         self._version = written["metadata"]["resourceVersion"]
         # The lease lives from when the API server wrote it, which may be long before its answer.
-        self._renewed, self._leads = asked, True
+        self._renewed = asked
         return True
 
     async def _write(self, lease: dict[str, Any] | None) -> dict[str, Any]:
