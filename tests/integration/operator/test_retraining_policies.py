@@ -4,42 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from integration.operator.manifests import IMAGE_DIGEST, condition, retraining_policy
+from integration.operator.policy_status import ask, only_training, policy, reaches, trainings
 
-from mlinfra.kube.resource import RETRAINING_POLICIES, TRAINING_JOBS
-from mlinfra.resources.names import RETRAIN_ANNOTATION, RETRAINING_POLICY_LABEL
+from mlinfra.kube.resource import RETRAINING_POLICIES
 from mlinfra.tracking.contract import RETRAINING_POLICY_TAG, TRIGGER_TAG
 
 Object = dict[str, Any]
-
-
-async def policy(world: Any, name: str) -> Object:
-    return await world.kube.get(RETRAINING_POLICIES, name, world.namespace)
-
-
-async def ask(world: Any, name: str, value: str) -> None:
-    patch = {"metadata": {"annotations": {RETRAIN_ANNOTATION: value}}}
-    await world.kube.merge_patch(RETRAINING_POLICIES, name, patch, world.namespace)
-
-
-async def trainings(world: Any, name: str) -> list[Object]:
-    found, _ = await world.kube.list(
-        TRAINING_JOBS, world.namespace, label_selector=f"{RETRAINING_POLICY_LABEL}={name}"
-    )
-    return found
-
-
-async def only_training(world: Any, name: str, eventually: Any, *, seconds: float = 30) -> Object:
-    found = await eventually(lambda: trainings(world, name), "a TrainingJob", seconds=seconds)
-    assert len(found) == 1
-    return found[0]
-
-
-async def reaches(world: Any, name: str, phase: str, eventually: Any) -> Object:
-    async def reached() -> Object | None:
-        found = await policy(world, name)
-        return found if (found.get("status") or {}).get("phase") == phase else None
-
-    return await eventually(reached, f"the policy is {phase}")
 
 
 async def test_a_person_asks_and_the_version_tells_why_it_exists(
