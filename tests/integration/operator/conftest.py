@@ -18,6 +18,7 @@ from integration.operator.manifests import IMAGE_DIGEST
 from mlflow import MlflowClient
 from servers.fault_proxy import FaultProxy
 from servers.mlflow_server import MlflowServer, free_port
+from servers.prometheus_server import prometheus_server
 
 from mlinfra.kube import ClusterConfig, KubernetesClient
 from mlinfra.kube.resource import (
@@ -189,6 +190,13 @@ async def proxy(cluster: Any, operator_kubeconfig: Path) -> AsyncIterator[FaultP
         server, authority=pki / "ca.crt", certificate=pki / "apiserver.crt", key=pki / "apiserver.key"
     ) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[str]:
+    """The address of a Prometheus that scrapes nothing."""
+    with prometheus_server(tmp_path, []) as url:
+        yield url
 
 
 @pytest.fixture

@@ -60,3 +60,26 @@ def retraining_policy(name: str, **spec: Any) -> Object:
         "metadata": {"name": name},
         "spec": {"modelName": name, "trainingJobTemplate": {"spec": template}, **spec},
     }
+
+
+def watched_policy(
+    name: str, prometheus: str, *, drift: str, accuracy: str, interval: int = 1, **spec: Any
+) -> Object:
+    """A policy that asks a Prometheus for drift, which is above 0.25, and for accuracy, which is below 0.8.
+
+    Args:
+        name: of policy and model.
+        prometheus: address of the Prometheus.
+        drift, accuracy: queries.
+        interval: seconds between two checks.
+        spec: other fields of the policy.
+    """
+    judged = {"window": {"seconds": 2}, "breachedWindows": 2, "ofWindows": 2}
+    asked = {"serverAddress": prometheus, "drift": {"query": drift}, "performance": {"query": accuracy}}
+    return retraining_policy(
+        name,
+        drift={"threshold": 0.25, **judged},
+        performance={"threshold": 0.8, **judged},
+        monitoring={"intervalSeconds": interval, "prometheus": asked},
+        **spec,
+    )

@@ -1,14 +1,17 @@
 """Two replicas: one works, and where it dies the other goes on within the lease's time, nothing twice."""
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from integration.operator.conftest import OperatorProcess
 from integration.operator.manifests import gated, training_job
+from servers.fault_proxy import Fault, on
 
-from mlinfra.kube.resource import LEASES
+from mlinfra.kube.resource import JOBS, LEASES, MODEL_VERSIONS
 from mlinfra.local.operator_access import NAMESPACE
 
 TAKE_OVER_SECONDS = 25.0
@@ -16,25 +19,40 @@ TAKE_OVER_SECONDS = 25.0
 
 
 @pytest.fixture
-def standby(operator: OperatorProcess, tmp_path: Path) -> Iterator[OperatorProcess]:
-    """A second replica, started after the first one leads."""
+def second(
+    operator_process: OperatorProcess, operator_kubeconfig: Path, tmp_path: Path
+) -> Iterator[OperatorProcess]:
+    """A second replica, not started."""
     second = OperatorProcess(
-        operator.kubeconfig,
-        operator.tracking_uri,
-        operator.namespace,
+        operator_kubeconfig,
+        operator_process.tracking_uri,
+        operator_process.namespace,
         tmp_path / "standby.log",
         identity="second",
     )
     second.log.touch()
-    second.start()
     yield second
     second.kill()
+
+
+@pytest.fixture
+def standby(operator: OperatorProcess, second: OperatorProcess) -> OperatorProcess:
+    """A second replica, started after the first one leads."""
+    second.start()
+    return second
 
 
 async def holder(world: Any) -> str | None:
     lease = await world.kube.get(LEASES, f"mlinfra-operator-{world.namespace}", NAMESPACE)
     found: str | None = lease["spec"].get("holderIdentity")
     return found
+
+
+async def leads(world: Any, identity: str, eventually: Any) -> None:
+    async def followed() -> bool:
+        return await holder(world) == identity
+
+    await eventually(followed, f"{identity} leads", seconds=TAKE_OVER_SECONDS)
 
 
 async def is_standing_by(standby: OperatorProcess, eventually: Any) -> None:
@@ -55,11 +73,7 @@ async def test_a_killed_leader_is_followed_within_the_leases_time_and_nothing_is
     run_id = await world.run_id(unique)
     await world.run_pod(unique)
     operator.kill()
-
-    async def followed() -> bool:
-        return await holder(world) == "second"
-
-    await eventually(followed, "the second replica leads", seconds=TAKE_OVER_SECONDS)
+    await leads(world, "second", eventually)
     await world.train(tracking, unique, 0.9)
     await world.version_phase(f"{unique}-1", "Production")
     assert await world.run_id(unique) == run_id
@@ -87,9 +101,70 @@ async def test_a_leader_that_lost_its_lease_starts_over_and_stands_by(world, ope
 
     await eventually(told, "the operator stands by")
     assert "the operator cannot go on, and starts over" in operator.log.read_text()
-
-    async def leads() -> bool:
-        return await holder(world) == "first"
-
-    await eventually(leads, "the operator leads again", seconds=TAKE_OVER_SECONDS)
+    await leads(world, "first", eventually)
     assert operator.stop() == 0
+
+
+def pausing(operator: OperatorProcess, matches: Callable[[web.Request], bool]) -> Fault:
+    """Stops the operator, as a machine that is frozen does, at the first request of a kind."""
+    stopped = False
+
+    def stop(request: web.Request) -> bool:
+        nonlocal stopped
+        if not stopped and matches(request):
+            assert operator.process is not None
+            operator.process.send_signal(signal.SIGSTOP)
+            stopped = True
+        return False
+
+    return Fault(stop, None)
+
+
+@pytest.mark.parametrize("amid", ["/jobs", "/modelversions"])
+async def test_a_leader_that_was_paused_beyond_its_lease_steps_down_and_does_nothing_twice(
+    amid, world, proxied_operator, second, proxy, tracking, unique, eventually
+) -> None:
+    first, late = proxied_operator, f"{unique}-late"
+    first.environment["MLINFRA_LEADER_ELECTION"] = "true"
+    del first.environment["MLINFRA_WATCH_SILENCE_SECONDS"]
+    first.start()
+    await first.ready()
+    second.start()
+    await is_standing_by(second, eventually)
+    proxy.inject(pausing(first, on("POST", amid)))
+    await world.apply(training_job(unique, **gated(0.8)))
+    if amid == "/modelversions":
+        await world.train(tracking, unique, 0.9)
+    await leads(world, "second", eventually)
+    if amid == "/jobs":
+        await world.train(tracking, unique, 0.9)
+    # What it slept through reaches the first one all at once.
+    await world.apply(training_job(late, **gated(0.8)))
+    await world.train(tracking, late, 0.9)
+    for name in (unique, late):
+        await world.version_phase(f"{name}-1", "Production")
+        await world.phase(name, "Succeeded")
+    jobs, versions = await listed(world, JOBS), await listed(world, MODEL_VERSIONS)
+    since = len(proxy.seen)
+    assert first.process is not None
+    first.process.send_signal(signal.SIGCONT)
+
+    async def stepped_down() -> bool:
+        log = first.log.read_text()
+        return "LeaseLostError" in log and "standby: second holds the lease" in log
+
+    await eventually(stepped_down, "the first replica stands by")
+    assert await holder(world) == "second"
+    assert first.process.poll() is None
+    done = [seen for seen in proxy.seen[since:] if seen.method != "GET" and seen.status < 300]
+    assert done == []
+    assert (await listed(world, JOBS), await listed(world, MODEL_VERSIONS)) == (jobs, versions)
+    for name in (unique, late):
+        experiment = tracking.get_experiment_by_name(name)
+        assert len(tracking.search_runs([experiment.experiment_id])) == 1
+        assert len(tracking.search_model_versions(f"name='{name}'")) == 1
+
+
+async def listed(world: Any, resource: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await world.kube.list(resource, world.namespace))[0]
+    return found

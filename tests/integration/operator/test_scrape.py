@@ -1,8 +1,8 @@
 """What Prometheus scrapes from a running operator."""
 
-import httpx
 from integration.operator.manifests import training_job
-from prometheus_client.parser import text_string_to_metric_families
+from integration.operator.scraping import scrape
+from prometheus_client.samples import Sample
 
 
 async def test_jobs_by_phase_and_time_to_first_pod_are_scraped(
@@ -15,19 +15,14 @@ async def test_jobs_by_phase_and_time_to_first_pod_are_scraped(
     await world.run_pod(unique)
     await world.phase(unique, "Running")
 
-    async def scrape() -> dict[str, float]:
-        async with httpx.AsyncClient(trust_env=False) as http:
-            text = (await http.get(f"http://{probed_address}/metrics")).text
-        return {
-            sample.name: sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.labels.get("phase", "Running") == "Running"
-            if sample.labels.get("namespace", world.namespace) == world.namespace
-        }
+    def is_of_it(sample: Sample) -> bool:
+        return (
+            sample.labels.get("phase", "Running") == "Running"
+            and sample.labels.get("namespace", world.namespace) == world.namespace
+        )
 
     async def told() -> dict[str, float] | None:
-        found = await scrape()
+        found = {sample.name: sample.value for sample in await scrape(probed_address, is_of_it)}
         return found if found.get("mlinfra_trainingjobs") else None
 
     # The operator hears of its own write of the phase a moment later.

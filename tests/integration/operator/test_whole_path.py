@@ -100,26 +100,6 @@ async def test_an_operator_killed_at_any_time_creates_nothing_twice(
     assert len(tracking.search_model_versions(f"name='{unique}'")) == 1
 
 
-async def test_what_is_settled_is_not_written_again(world, operator, tracking, unique) -> None:
-    await world.apply(training_job(unique, **gated(0.8)))
-    await world.train(tracking, unique, 0.9)
-    await world.version_phase(f"{unique}-1", "Production")
-    job, version = await world.phase(unique, "Succeeded"), await world.model_version(f"{unique}-1")
-
-    assert operator.stop() == 0
-    operator.start()
-    await operator.ready()
-    await world.apply(training_job(unique, **gated(0.8)))
-    other = f"{unique}-other"
-    await world.apply(training_job(other))
-    await world.phase(other, "Pending")
-
-    again = await world.training_job(unique)
-    assert again["metadata"]["resourceVersion"] == job["metadata"]["resourceVersion"]
-    again = await world.model_version(f"{unique}-1")
-    assert again["metadata"]["resourceVersion"] == version["metadata"]["resourceVersion"]
-
-
 async def test_a_job_deleted_and_applied_again_trains_anew(
     world, operator, tracking, unique, eventually
 ) -> None:
