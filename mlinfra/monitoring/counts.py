@@ -62,6 +62,12 @@ class Counts:
     leaves: Cells | None = None
 
     @property
+    def with_features(self) -> int:
+        """Of how many rows the features are counted: of some nobody knows them."""
+        own = self.layout.sizes[:1]
+        return int(self.cells[: own[0]].sum()) if own else self.rows
+
+    @property
     def features(self) -> dict[str, Cells]:
         """Rows by cell of each feature, by name."""
         return self.layout.by_name(self.cells)

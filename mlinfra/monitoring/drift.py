@@ -63,7 +63,7 @@ class WindowDrift:
 
     Attributes:
         first, last: event time of its first and last row.
-        rows: how many.
+        rows: how many, of which the features are known.
         features: those that the policy looks at, the one furthest beyond its threshold first.
         prediction: of what was answered; it decides nothing.
         label: of the labels that have come; None where there are none.
@@ -197,9 +197,9 @@ def _judged(
     before: Set[str],
 ) -> WindowDrift:
     counts = window.counts
-    cells = counts.features
-    thresholds = _thresholds(profile, scores, counts.rows, policy)
-    enough = counts.rows >= policy.min_samples
+    cells, rows = counts.features, counts.with_features
+    thresholds = _thresholds(profile, scores, rows, policy)
+    enough = rows >= policy.min_samples
     features = []
     for each in watched:
         threshold = thresholds[each.name]
@@ -214,7 +214,7 @@ def _judged(
     return WindowDrift(
         first=window.first,
         last=window.last,
-        rows=counts.rows,
+        rows=rows,
         features=tuple(features),
         prediction=_column(
             profile.prediction, counts.prediction, _score(profile.prediction, counts.prediction, policy)

@@ -124,7 +124,11 @@ class ModelMonitor:
         return self._chunks
 
     def observe(
-        self, features: NDArray[Any], outputs: NDArray[np.floating[Any]], event_times: NDArray[np.int64]
+        self,
+        features: NDArray[Any],
+        outputs: NDArray[np.floating[Any]],
+        event_times: NDArray[np.int64],
+        known: NDArray[np.bool_] | None = None,
     ) -> None:
         """Count rows that the model answered.
 
@@ -132,6 +136,7 @@ class ModelMonitor:
             features: in the model's order, (rows, features); NaN is no value.
             outputs: what was answered, finite, (rows, outputs).
             event_times: of each row, nanoseconds since 1970 in UTC, (rows,).
+            known: of which rows the features are known, (rows,); all where None.
 
         Raises:
             ProfileError: the rows are not of this model.
@@ -139,7 +144,7 @@ class ModelMonitor:
         if not len(outputs):
             return
         stretches = stretches_of(self._chunks, event_times, self._chunking)
-        counts = self.profile.count_stretches(features, outputs, [each.rows for each in stretches])
+        counts = self.profile.count_stretches(features, outputs, [each.rows for each in stretches], known)
         self._chunks = added(self._chunks, zip(stretches, counts, strict=True), self._chunking)
         self._changed = True
 

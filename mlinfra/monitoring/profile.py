@@ -19,7 +19,6 @@ from mlinfra.monitoring.estimation.calibration import Calibration, fit_calibrati
 from mlinfra.monitoring.estimation.expected_loss import LossTree, fit_loss_tree
 from mlinfra.monitoring.references import (
     CategoricalReference,
-    Cells,
     Column,
     Reference,
     matrix_of,
@@ -147,8 +146,11 @@ class ReferenceProfile:
         """
         self._check_outputs(outputs)
         cells = self.count_features(columns).cells[np.newaxis]
-        matrix = matrix_of(self.feature_names, columns) if self.loss_tree is not None else None
-        return self._counted(cells, matrix, outputs, Stretches.whole(len(outputs)))[0]
+        whole, leaves = Stretches.whole(len(outputs)), None
+        if self.loss_tree is not None:
+            matrix = matrix_of(self.feature_names, columns)
+            leaves = self.loss_tree.tallies(matrix, outputs[:, 0], whole)
+        return self._counted(cells, leaves, outputs, whole)[0]
 
     def count_features(self, columns: Mapping[str, Column]) -> Counts:
         """As `count`, of rows whose answers are not known.
@@ -172,7 +174,11 @@ class ReferenceProfile:
         return self.count_stretches(features, outputs, [len(outputs)])[0]
 
     def count_stretches(
-        self, features: NDArray[Any], outputs: NDArray[np.floating[Any]], sizes: Sequence[int]
+        self,
+        features: NDArray[Any],
+        outputs: NDArray[np.floating[Any]],
+        sizes: Sequence[int],
+        known: NDArray[np.bool_] | None = None,
     ) -> list[Counts]:
         """As `count_matrix`, of each part of the rows; it takes hardly longer than for all together.
 
@@ -180,6 +186,7 @@ class ReferenceProfile:
             features: in the model's order, NaN is no value, (rows, features).
             outputs: what was answered, finite, (rows, outputs).
             sizes: rows of each part, one after another, that add up to all.
+            known: of which rows the features are known, (rows,); of the others the answers alone count.
 
         Raises:
             ProfileError: the rows are not of this model.
@@ -190,30 +197,36 @@ class ReferenceProfile:
                 f"the features of {len(outputs)} answers have the shape {features.shape}, and the reference "
                 f"profile knows {len(self.features)} of them"
             )
-        stretches = Stretches.of_sizes(sizes)
+        stretches = asked = Stretches.of_sizes(sizes)
+        answered = outputs
+        if known is not None and not known.all():
+            asked = Stretches.of_sizes(np.bincount(stretches.part[known], minlength=len(sizes)).tolist())
+            features, answered = features[known], outputs[known]
+        leaves = self.loss_tree.tallies(features, answered[:, 0], asked) if self.loss_tree else None
+        return self._counted(self._cells(features, asked), leaves, outputs, stretches)
+
+    def _cells(self, features: NDArray[Any], stretches: Stretches) -> NDArray[np.int64]:
+        """Rows by cell of all features, of each part, (parts, cells)."""
         if self._row_counter is not None:
-            cells = self._row_counter.count(features, stretches)
-        else:
-            columns = zip(self.features, features.T, strict=True)
-            counted = [stretches.counted(each.places(column), each.cells) for each, column in columns]
-            cells = np.concatenate(counted or [np.zeros((len(sizes), 0), np.int64)], axis=1)
-        return self._counted(cells, features, outputs, stretches)
+            return self._row_counter.count(features, stretches)
+        columns = zip(self.features, features.T, strict=True)
+        counted = [stretches.counted(each.places(column), each.cells) for each, column in columns]
+        return np.concatenate(counted or [np.zeros((stretches.number, 0), np.int64)], axis=1)
 
     def _counted(
         self,
         cells: NDArray[np.int64],
-        matrix: NDArray[Any] | None,
+        leaves: NDArray[np.int64] | None,
         outputs: NDArray[np.floating[Any]],
         stretches: Stretches,
     ) -> list[Counts]:
-        """Counts of each part, whose features are counted: (parts, cells)."""
+        """Counts of each part, of which those by feature, (parts, cells), and by leaf of the `LossTree`,
+        (parts, leaves), are known.
+        """
         prediction = stretches.counted(self.prediction.places(self._answers(outputs)), self.prediction.cells)
         expected: Sequence[ClassTally | None] = [None] * stretches.number
-        leaves: Sequence[Cells | None] = [None] * stretches.number
         if self.calibration is not None and len(outputs):
             expected = self.calibration.tallies(outputs, stretches)
-        if self.loss_tree is not None and matrix is not None:
-            leaves = list(self.loss_tree.tallies(matrix, outputs[:, 0], stretches))
         return [
             Counts(
                 rows=rows,
@@ -222,7 +235,7 @@ class ReferenceProfile:
                 prediction=prediction[part],
                 label=np.zeros(self.label.cells, np.int64),
                 expected=expected[part],
-                leaves=leaves[part],
+                leaves=leaves[part] if leaves is not None else None,
             )
             for part, rows in enumerate(stretches.sizes)
         ]

@@ -16,6 +16,7 @@ from mlinfra.features.event_times import event_times
 from mlinfra.features.file_names import CSV_SUFFIXES, PARQUET_SUFFIXES
 from mlinfra.features.group import TIME_COLUMNS
 from mlinfra.features.timerange import Moment, TimeRange, time_range
+from mlinfra.serving.log_rows import is_log, rows_with_features
 from mlinfra.serving.windows import Floats, Int64s
 
 if TYPE_CHECKING:
@@ -123,6 +124,9 @@ def rows_of_files(
         unit = group.time_type.unit
         period = TimeRange(np.datetime64(first, unit), np.datetime64(last, unit) + 1, group.time_type)
         table = files.within(period).read(list(dict.fromkeys([*keys, *features])))
+        if is_log(group):
+            # Predictions that were logged without what the model read: nothing of it was missing.
+            table = table.filter(pa.array(rows_with_features(table, features)))
         if len(table):
             times = _nanoseconds(table.column(group.time_column).combine_chunks())
             where = f"feature group {group.name!r}"

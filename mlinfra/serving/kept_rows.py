@@ -19,6 +19,7 @@ from mlinfra.serving.log_rows import (
     VERSION_COLUMN,
     feature_column,
     output_columns,
+    rows_with_features,
 )
 
 MICROSECONDS = 1000
@@ -34,12 +35,14 @@ class LoggedRows:
         sequence, event_times: (rows,).
         features: (rows, features).
         outputs: (rows, outputs).
+        known: which rows were logged with their features, (rows,).
     """
 
     sequence: NDArray[np.int64]
     event_times: NDArray[np.int64]
     features: NDArray[np.float32]
     outputs: NDArray[np.float32]
+    known: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,13 @@ class KeptRows:
         table = self._read(self._predictions, replica, version, after)
         if table is None:
             return None
-        columns = [_numbers(table, feature_column(name)) for name in features]
+        columns = [feature_column(name) for name in features]
         return LoggedRows(
             _integers(table, SEQUENCE_COLUMN),
             _integers(table, TIME_COLUMN) * MICROSECONDS,
-            np.column_stack(columns),
+            np.column_stack([_numbers(table, name) for name in columns]),
             _outputs(table),
+            rows_with_features(table, columns),
         )
 
     def labels(self, replica: str, version: str, *, after: int) -> LoggedLabels | None:

@@ -97,6 +97,8 @@ class LabelBook:
         replica: which server takes the labels.
         max_predictions: how many are remembered; the label of an older one is unknown.
         on_labels: told of new labels, once they are kept; tells the IDs of those that no monitor counts.
+        before_keep: logs the predictions: a label that is kept must not be of one that nobody knows after
+            the server was killed.
         sources: groups that others write labels to.
         seconds: how often these are read.
         learnt: what the served model learnt, which their labels are checked by.
@@ -114,6 +116,7 @@ class LabelBook:
         replica: str,
         max_predictions: int,
         on_labels: Callable[[Sequence[Labelled]], Set[str]],
+        before_keep: Callable[[], None] = lambda: None,
         sources: Sequence[LabelRows] = (),
         seconds: float = 5.0,
         learnt: Callable[[], LearntModel | None] = lambda: None,
@@ -129,6 +132,7 @@ class LabelBook:
         self._sequence = 0
         self._max = max_predictions
         self._on_labels = on_labels
+        self._before_keep = before_keep
         self._known: OrderedDict[str, Remembered] = OrderedDict()
         self._opened = False
         self._marks: dict[str, CommitMark] = {}
@@ -178,6 +182,7 @@ class LabelBook:
         Raises:
             FeatureStoreUnavailable, CorruptFeatures: they cannot be kept; none counts.
         """
+        self._before_keep()
         wanted = {each.id for labels in calls for each in labels}
         if not wanted <= self._known.keys():
             self._read_predictions()

@@ -7,22 +7,29 @@
 ``entity``             whose features the server read; null where the client gave them
 ``replica``            the server that made it, and
 ``sequence``           its order among that server's
-the model's features   values of the newest row of the window
+the model's features   values of the newest row of the window; null where a share alone is logged with them
 ``prediction``         the class, or the value
 ``output_0``, ...      probability of each class; of models of other libraries, the outputs
 =====================  =====================================================================
 """
 
 import re
+import zlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from mlinfra.models.learnt import LearntModel
 from mlinfra.serving.observations import Observed, prediction_ids
 from mlinfra.serving.served_model import ServedModel
 from mlinfra.serving.tensors import OPEN, Array, TensorSpec
+
+if TYPE_CHECKING:
+    from mlinfra.features.group import FeatureGroup
 
 ID_COLUMN = "prediction_id"
 TIME_COLUMN = "event_timestamp"
@@ -58,14 +65,43 @@ def feature_column(name: str) -> str:
     return f"feature_{name}" if name in RESERVED or name.startswith(OUTPUT_PREFIX) else name
 
 
+def is_log(group: "FeatureGroup") -> bool:
+    """Whether a feature group is the log of a model's predictions."""
+    return group.entity_column == ID_COLUMN and {SEQUENCE_COLUMN, PREDICTION_COLUMN} <= set(group.columns)
+
+
+def rows_with_features(table: pa.Table, columns: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows of a log have the features, (rows,): no server lets a model read a null.
+
+    Args:
+        table: the rows.
+        columns: the columns of the features; see `feature_column`.
+    """
+    known = np.zeros(len(table), np.bool_)
+    for name in columns:
+        known |= table.column(name).is_valid().to_numpy()
+    return known
+
+
 def output_columns(names: Sequence[str]) -> list[str]:
     """Those of the names that are of outputs, in their order."""
     outputs = [name for name in names if re.fullmatch(f"{OUTPUT_PREFIX}[0-9]+", name)]
     return sorted(outputs, key=lambda name: int(name.removeprefix(OUTPUT_PREFIX)))
 
 
-def log_table(batch: Sequence[Observed], replica: str) -> pa.Table:
-    """Rows of predictions of one model, one version; rows of one request follow one another in order."""
+def has_features(request_id: str, share: float) -> bool:
+    """Whether a request is among the share that is logged with its features; the same for all who ask."""
+    return zlib.crc32(request_id.encode()) < share * 2**32
+
+
+def log_table(batch: Sequence[Observed], replica: str, *, share: float = 1.0) -> pa.Table:
+    """Rows of predictions of one model, one version; rows of one request follow one another in order.
+
+    Args:
+        batch: the predictions.
+        replica: which server made them.
+        share: of the requests that have their features in the log, told by `has_features`.
+    """
     model = batch[0].model
     rows = [each.rows for each in batch]
     times = np.repeat(np.array([each.event_time // 1000 for each in batch], np.int64), rows)
@@ -81,8 +117,10 @@ def log_table(batch: Sequence[Observed], replica: str) -> pa.Table:
     columns[SEQUENCE_COLUMN] = pa.array(
         [each.sequence + row for each in batch for row in range(each.rows)], pa.int64()
     )
+    known = pa.array(np.repeat([has_features(each.id, share) for each in batch], rows))
     for name, values in _inputs(model, batch):
-        columns[feature_column(name)] = values
+        # Of the values' own type, also where none is known.
+        columns[feature_column(name)] = pc.if_else(known, values, pa.scalar(None, values.type))
     return pa.table(columns | _outputs(model, batch))
 
 

@@ -2,7 +2,8 @@
 
 The counts of a version are kept at ``monitoring.uri`` every few seconds, with how far they go in the
 prediction log and in the labels. What came after that is counted again from those where the server was
-killed, so each row and each label counts once.
+killed, so each row and each label counts once. Of rows that are logged without their features, what was
+answered is then counted, and what was asked is not.
 """
 
 import logging
@@ -89,11 +90,11 @@ class ModelMonitors:
         """Keep the counts, where it is time."""
         if self._clock() >= self._due:
             self._due = self._clock() + self._keep_seconds
-            self._keep()
+            self.keep()
 
     def close(self) -> None:
         """Keep the counts."""
-        self._keep()
+        self.keep()
 
     def label(self, labels: Sequence[Labelled]) -> set[str]:
         """Count labels that were never counted before.
@@ -151,7 +152,7 @@ class ModelMonitors:
     def _replace_profile(self, model: ServedModel) -> None:
         """Keep and forget the monitor beside the profile before; what it counted counts for no other."""
         version = model.file.version
-        self._keep()
+        self.keep()
         self._monitors.pop(version, None)
         self._problems.pop(version, None)
         self._profiles[version] = model.file.profile
@@ -188,7 +189,7 @@ class ModelMonitors:
         version, features = model.file.version, model.learnt.features if model.learnt else ()
         rows = kept.rows(self._replica, version, features, after=position.get(ROWS, 0))
         if rows is not None:
-            monitor.observe(rows.features, rows.outputs, rows.event_times)
+            monitor.observe(rows.features, rows.outputs, rows.event_times, rows.known)
             position[ROWS] = int(rows.sequence[-1])
         labels = kept.labels(self._replica, version, after=position.get(LABELS, 0))
         if labels is not None:
@@ -213,7 +214,8 @@ class ModelMonitors:
         # The log numbers each row of a request.
         position[ROWS] = fresh[-1].sequence + fresh[-1].rows - 1
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
+        """Keep the counts, and before that log what is counted."""
         self._before_keep()
         for version, monitor in self._monitors.items():
             try:
@@ -224,7 +226,7 @@ class ModelMonitors:
     def _forget(self) -> None:
         """Keep and forget the oldest versions."""
         if len(self._monitors) >= VERSIONS_KEPT:
-            self._keep()
+            self.keep()
             oldest = next(iter(self._monitors))
             del self._monitors[oldest], self._positions[oldest], self._profiles[oldest]
 

@@ -26,11 +26,10 @@ from mlinfra.serving.settings import ServingSettings
 
 @dataclass(frozen=True, slots=True)
 class Observing:
-    """The queue, and what is behind it and called by its thread alone: the monitors, and the log."""
+    """The queue, and the monitors behind it, which its thread alone calls."""
 
     observer: Observer
     monitors: ModelMonitors
-    log: PredictionLog | None = None
 
     def check(
         self,
@@ -39,17 +38,16 @@ class Observing:
         performance: PerformancePolicy | None,
         now: datetime | None,
     ) -> "Future[MonitoringReport]":
-        """What the monitors say of all that came before; it is logged first.
+        """What the monitors say of all that came before; it is logged and kept first.
 
         Whoever acts on a check acts on what a killed server still knows when it is back.
         """
 
-        def logged_and_checked() -> MonitoringReport:
-            if self.log is not None:
-                self.log.flush()
+        def kept_and_checked() -> MonitoringReport:
+            self.monitors.keep()
             return self.monitors.check(model, drift, performance, now)
 
-        return self.observer.call(logged_and_checked)
+        return self.observer.call(kept_and_checked)
 
 
 def observing_of(
@@ -107,6 +105,7 @@ def observing_of(
         replica=replica,
         max_predictions=settings.remembered_predictions,
         on_labels=monitors.label,
+        before_keep=log.flush,
         sources=_label_sources(settings, store, labels),
         seconds=settings.log_seconds,
         learnt=learnt,
@@ -115,7 +114,7 @@ def observing_of(
     # The book first tells what is new; the monitors count again what the log held before it gets more.
     sinks: list[Sink] = [book, monitors, log]
     observer = Observer(sinks, book.keep, max_rows=settings.log_buffer_rows, on_drop=dropped)
-    return Observing(observer, monitors, log)
+    return Observing(observer, monitors)
 
 
 def _label_sources(settings: ServingSettings, log_store: FeatureStore, labels: str) -> list[LabelRows]:

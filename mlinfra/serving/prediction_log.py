@@ -1,8 +1,11 @@
-"""Writes predictions to a feature group, ``predictions_<model>``: buffered, bounded, one commit at a time."""
+"""Writes predictions to a feature group, ``predictions_<model>``: buffered, bounded, one commit at a time.
+
+Each prediction has a row, by which its label finds it and a server that was killed knows that it counts.
+Where a share alone is to be logged, it is the features that the other rows lack.
+"""
 
 import logging
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -12,14 +15,14 @@ import pyarrow as pa
 
 from mlinfra.errors import InvalidInputError, MlinfraError
 from mlinfra.features import FeatureStore, UnknownFeatureGroup
-from mlinfra.serving.log_rows import ID_COLUMN, log_table
+from mlinfra.serving.log_rows import ID_COLUMN, has_features, log_table
 from mlinfra.serving.observations import Observed
 
 logger = logging.getLogger(__name__)
 
 GROUP_PREFIX = "predictions"
 ROWS_AT_ONCE = 20_000
-Outcome = Literal["written", "dropped", "sampled_out", "refused", "repeated"]
+Outcome = Literal["written", "without_features", "dropped", "refused", "repeated"]
 Count = Callable[[Outcome, int], None]
 
 
@@ -32,7 +35,7 @@ class PredictionLog:
         store: where the group is.
         group: its name.
         replica: which server makes them.
-        share: part of the requests that is logged, told by a hash of their ID.
+        share: part of the requests that is logged with its features, told by a hash of their ID.
         seconds: how often what waits is written.
         max_rows: predictions that may wait while the store does not answer; the oldest are dropped.
         count: told what became of predictions.
@@ -68,11 +71,9 @@ class PredictionLog:
         for each in batch:
             if each.repeated:
                 self._count("repeated", each.rows)
-            elif is_chosen(each.id, self._share):
-                self._waiting.append(each)
-                self._rows += each.rows
-            else:
-                self._count("sampled_out", each.rows)
+                continue
+            self._waiting.append(each)
+            self._rows += each.rows
         while self._rows > self._max_rows:
             self._count("dropped", self._forget().rows)
 
@@ -109,11 +110,16 @@ class PredictionLog:
         try:
             # Another version may have other columns: each its own rows, all in one commit where they agree.
             tables = [
-                log_table(list(run), self._replica)
+                log_table(list(run), self._replica, share=self._share)
                 for _, run in groupby(batch, key=lambda each: id(each.model))
             ]
             self._store.write_offline_features(
-                self.group, _as_in_group(self._store, self.group, _joined(tables)), entity_column=ID_COLUMN
+                self.group,
+                _as_in_group(self._store, self.group, _joined(tables)),
+                entity_column=ID_COLUMN,
+                # A log tells what was, whatever is expected of the features.
+                on_violation="warn",
+                on_report=lambda _: None,
             )
         except InvalidInputError as error:
             self._count("refused", rows)
@@ -122,18 +128,17 @@ class PredictionLog:
         except MlinfraError as error:
             logger.warning("predictions wait to be logged to %s: %s", self.group, error)
             return False
-        self._count("written", rows)
+        known = sum(each.rows for each in batch if has_features(each.id, self._share))
+        if known:
+            self._count("written", known)
+        if known < rows:
+            self._count("without_features", rows - known)
         return True
 
     def _forget(self) -> Observed:
         oldest = self._waiting.popleft()
         self._rows -= oldest.rows
         return oldest
-
-
-def is_chosen(request_id: str, share: float) -> bool:
-    """Whether a request is among the share that is logged; the same for every replica and every try."""
-    return zlib.crc32(request_id.encode()) < share * 2**32
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:

@@ -60,7 +60,7 @@ class ServingSettings(BaseModel):
         missing: what is done about features that are missing or too old.
         defaults: value of each feature for the policy ``default``.
         prediction_log_uri: feature store that predictions are logged to; they are not by default.
-        log_share: share of the predictions that is logged.
+        log_share: share of the predictions that is logged with its features; the others without.
         log_buffer_rows: predictions that may wait to be logged; more are dropped and counted.
         log_seconds: how often they are written.
         remembered_predictions: predictions whose labels are waited for; the label of an older one is unknown.

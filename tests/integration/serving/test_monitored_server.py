@@ -99,6 +99,24 @@ def test_kill_loses_no_count_and_counts_none_twice(start: Started, tmp_path: Pat
     assert report["performance"]["result"]["outcome"] == "ok"
 
 
+def test_kill_loses_no_count_of_a_sampled_log(start: Started, tmp_path: Path) -> None:
+    sampled = {"MLINFRA_SERVING_LOG_SHARE": "0.2"}
+    server = start(**sampled)
+    values = {}
+    for number in range(40):
+        values[number] = infer(server, normal(10, number), id=f"r{number}")
+    logged(tmp_path, 400)
+    server.stop(signal.SIGKILL)
+    server = start(**sampled)
+    for number in range(40):
+        infer(server, normal(10, number), id=f"r{number}")
+        assert label(server, f"r{number}", values[number], off=0.1)["accepted"] == 10
+    report = check(server, drift=DRIFT | {"minSamples": 30}, performance=PERFORMANCE)
+    assert (report["rows"], report["labelled"]) == (400, 400)
+    assert [each["missing"] for each in report["drift"]["windows"][0]["features"]] == [0, 0]
+    assert report["performance"]["result"]["outcome"] == "ok"
+
+
 def test_rows_of_one_request_are_not_counted_again_after_an_orderly_end(start: Started) -> None:
     server = start()
     infer(server, normal(ROWS, 3), id="before")

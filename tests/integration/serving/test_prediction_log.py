@@ -99,17 +99,26 @@ def test_what_waits_is_logged_at_the_end(start: Callable[..., ModelServer], stor
     assert sorted(store.read_offline_features(LOG)["open"]) == list(range(50))
 
 
-def test_a_share_is_logged_where_that_is_asked_for(
+def test_a_share_is_logged_with_its_features_where_that_is_asked_for(
     start: Callable[..., ModelServer], store: FeatureStore
 ) -> None:
     server = start(MLINFRA_SERVING_LOG_SHARE="0.5")
     for number in range(200):
         infer(server, [number, 0], id=f"request-{number}")
+    rows = logged(store, LOG, 200)
+    assert sorted(rows["prediction"]) == list(range(200))
+    known = int(rows["open"].notna().sum())
+    assert 50 < known < 150
+    # Answered after what was logged is counted.
+    label(server, ("nobody", 1))
     text = httpx.get(f"{server.url}/metrics").text
-    assert server.stop() == 0
-    written = len(store.read_offline_features(LOG))
-    assert 50 < written < 150
-    assert 'mlinfra_serving_predictions_total{model="adder",version="1"} 200.0' in text
+    assert f'mlinfra_serving_prediction_log_rows_total{{outcome="written"}} {float(known)}' in text
+    left_out = f'mlinfra_serving_prediction_log_rows_total{{outcome="without_features"}} {200.0 - known}'
+    assert left_out in text
+    server.stop(signal.SIGKILL)
+    server = start(MLINFRA_SERVING_LOG_SHARE="0.5")
+    told = label(server, *((f"request-{number}", number) for number in range(200))).json()
+    assert (told["accepted"], told["unknown"]) == (200, [])
 
 
 def test_labels_are_told_apart(start: Callable[..., ModelServer], store: FeatureStore) -> None:

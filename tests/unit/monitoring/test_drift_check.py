@@ -85,6 +85,23 @@ def test_windows_of_too_few_rows_are_inconclusive() -> None:
     assert "minSamples" in result.message
 
 
+def test_rows_whose_features_nobody_knows_neither_drift_nor_lack_values() -> None:
+    columns = rows_of(np.random.default_rng(4), ROWS)
+    matrix = np.column_stack(list(columns.values()))
+    matrix[ROWS // 2 :] = np.nan
+    outputs = np.column_stack([np.full(ROWS, 0.4), np.full(ROWS, 0.6)])
+    (counts,) = PROFILE.count_stretches(matrix, outputs, [ROWS], np.arange(ROWS) < ROWS // 2)
+    windows = [CountedWindow(START, START + timedelta(hours=23), counts)]
+    policy = DriftPolicy(breached_windows=1, of_windows=1)
+    report = check_drift(PROFILE, windows, policy, now=START + timedelta(days=1))
+    assert report.result.outcome is MonitorOutcome.OK
+    assert report.windows[0].rows == ROWS // 2
+    assert {each.missing for each in report.windows[0].features} == {0.0}
+    few = policy.model_copy(update={"min_samples": ROWS // 2 + 1})
+    report = check_drift(PROFILE, windows, few, now=START + timedelta(days=1))
+    assert report.result.outcome is MonitorOutcome.INCONCLUSIVE
+
+
 def test_a_feature_that_is_not_read_is_an_error() -> None:
     result = check([0] * 3, DriftPolicy(features=["f9"])).result
     assert result.outcome is MonitorOutcome.ERROR

@@ -46,6 +46,26 @@ def test_blocks_add_up_to_the_training_rows() -> None:
 
 
 @pytest.mark.parametrize("profile", [CLASSES, REGRESSION])
+@given(cut=st.integers(0, ROWS), every=st.integers(1, 9))
+def test_rows_whose_features_nobody_knows_count_by_their_answers_alone(
+    profile: ReferenceProfile, cut: int, every: int
+) -> None:
+    outputs = OUTPUTS if profile.classes else VALUES
+    known = np.arange(ROWS) % every == 0
+    matrix = np.where(known[:, np.newaxis], MATRIX, np.nan)
+    parts = profile.count_stretches(matrix, outputs, [cut, ROWS - cut], known)
+    whole = profile.count_matrix(MATRIX, outputs)
+    features = profile.count_matrix(MATRIX[known], outputs[known])
+    found = parts[0] + parts[1]
+    assert (found.rows, found.with_features) == (ROWS, int(known.sum()))
+    assert found.prediction.tolist() == whole.prediction.tolist()
+    assert found.cells.tolist() == features.cells.tolist()
+    assert (found.expected is None) == (whole.expected is None)
+    if found.leaves is not None:
+        assert found.leaves.sum() == known.sum()
+
+
+@pytest.mark.parametrize("profile", [CLASSES, REGRESSION])
 @given(cut=st.integers(0, ROWS))
 def test_counts_of_batches_add_up(profile: ReferenceProfile, cut: int) -> None:
     outputs = OUTPUTS if profile.classes else VALUES

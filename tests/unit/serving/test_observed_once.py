@@ -1,0 +1,185 @@
+"""What a server predicted and was told of counts once, wherever it is killed and whatever share it logs."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from servers.model_server import learnt_metadata, linear_model
+
+from mlinfra.features import FeatureStore
+from mlinfra.monitoring.counts import Counts
+from mlinfra.monitoring.profile import PROFILE_FILE, HeldOut, build_profile
+from mlinfra.serving.kept_rows import KeptRows
+from mlinfra.serving.label_book import LabelBook, Labelled
+from mlinfra.serving.log_rows import has_features
+from mlinfra.serving.model_monitors import ModelMonitors
+from mlinfra.serving.model_source import ModelSource
+from mlinfra.serving.observations import FeedbackResult, Label, Observed, prediction_ids
+from mlinfra.serving.prediction_log import PredictionLog
+from mlinfra.serving.served_model import ServedModel
+
+LOG, LABELS = "predictions_m", "labels_m"
+START = int(datetime(2026, 1, 5, tzinfo=UTC).timestamp()) * 10**9
+HOUR = 3600 * 10**9
+REQUESTS = 6
+
+
+class KilledError(Exception):
+    """The server is no more."""
+
+
+class Server:
+    """What is behind the queue of one server, called in turn; nothing but its files outlives `restart`."""
+
+    def __init__(self, folder: Path, model: ServedModel, *, share: float) -> None:
+        self.folder, self.model, self.share = folder, model, share
+        self.store = FeatureStore(folder / "log")
+        self.sequence = 0
+        self.outcomes: dict[str, int] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        self.log = PredictionLog(
+            self.store,
+            LOG,
+            replica="one",
+            share=self.share,
+            seconds=1,
+            max_rows=100,
+            count=self.count,
+        )
+        self.monitors = ModelMonitors(
+            self.folder / "monitoring",
+            replica="one",
+            kept=KeptRows(self.store, predictions=LOG, labels=LABELS),
+            before_keep=self.log.flush,
+        )
+        self.book = LabelBook(
+            self.store,
+            LABELS,
+            log=LOG,
+            replica="one",
+            max_predictions=1000,
+            on_labels=self.on_labels,
+            before_keep=self.log.flush,
+        )
+        self.dies_with_labels = False
+
+    def count(self, outcome: str, rows: int) -> None:
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + rows
+
+    def on_labels(self, labels: Sequence[Labelled]) -> set[str]:
+        if self.dies_with_labels:
+            raise KilledError
+        return self.monitors.label(labels)
+
+    def predict(self, number: int) -> None:
+        """Answer request ``r<number>``, which is of one row, or of two."""
+        rows = rows_of(number)
+        values = np.random.default_rng(number).normal(size=(rows, 1, 2)).astype(np.float32)
+        self.sequence += 1
+        observed = Observed(
+            self.model,
+            f"r{number}",
+            START + number * HOUR,
+            {"features": values},
+            [values.sum(axis=(1, 2), keepdims=True)[:, 0]],
+            rows,
+            sequence=self.sequence,
+        )
+        self.sequence += rows
+        for sink in (self.book, self.monitors, self.log):
+            sink.observe([observed])
+
+    def tell(self, number: int) -> FeedbackResult:
+        ids = prediction_ids(f"r{number}", rows_of(number))
+        return self.book.keep([[Label(one, 1.0) for one in ids]])[0]
+
+    @property
+    def counts(self) -> Counts:
+        monitor = self.monitors.monitor(self.model)
+        assert monitor is not None
+        return reduce(add, (each.counts for each in monitor.chunks), monitor.profile.nothing())
+
+
+def rows_of(number: int) -> int:
+    return 1 + number % 2
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
+    folder = tmp_path_factory.mktemp("model")
+    path = linear_model(folder / "m.onnx", features=2, window=1, metadata=learnt_metadata(["open", "close"]))
+    generator = np.random.default_rng(1)
+    columns = {name: generator.normal(size=200) for name in ("open", "close")}
+    answers = columns["open"] + columns["close"]
+    profile = build_profile(columns, HeldOut(columns, answers[:, np.newaxis], answers + 0.1))
+    (folder / PROFILE_FILE).write_bytes(profile.to_json())
+    return ServedModel(ModelSource(str(path)).fetch())
+
+
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(["predict", "tell", "tell and die"]), st.integers(0, REQUESTS - 1)),
+    st.tuples(st.sampled_from(["flush", "keep", "kill"]), st.just(0)),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.lists(STEPS, max_size=14), share=st.sampled_from([0.0, 0.5, 1.0]))
+def test_each_prediction_and_each_label_counts_once(
+    tmp_path_factory: pytest.TempPathFactory,
+    model: ServedModel,
+    steps: list[tuple[str, int]],
+    share: float,
+) -> None:
+    server = Server(tmp_path_factory.mktemp("server"), model, share=share)
+    accepted: set[int] = set()
+    asked: set[int] = set()
+    for what, number in steps:
+        if what == "predict":
+            server.predict(number)
+            asked.add(number)
+        elif what == "tell":
+            if server.tell(number).accepted:
+                accepted.add(number)
+        elif what == "tell and die":
+            server.dies_with_labels = True
+            try:
+                server.tell(number)
+            except KilledError:
+                accepted.add(number)
+            server.restart()
+        elif what == "flush":
+            server.log.flush()
+        elif what == "keep":
+            server.monitors.keep()
+        else:
+            server.restart()
+    server.restart()
+    for number in asked:
+        server.predict(number)
+    counts = server.counts
+    assert counts.rows == sum(map(rows_of, asked))
+    assert counts.labelled == sum(map(rows_of, accepted))
+    for number in asked:
+        told = server.tell(number)
+        assert (told.unknown, told.conflicting) == ((), ())
+        assert bool(told.accepted) == (number not in accepted)
+    server.monitors.keep()
+    server.restart()
+    counts = server.counts
+    rows = sum(map(rows_of, asked))
+    assert (counts.rows, counts.labelled) == (rows, rows)
+    known = sum(rows_of(number) for number in asked if has_features(f"r{number}", share))
+    assert known <= counts.with_features <= rows
+    assert all(cells[-1] == 0 for cells in counts.features.values())
+    if asked:
+        logged = server.store.read_offline_features(LOG)
+        assert len(logged) == rows
+        assert logged["open"].notna().sum() == known

@@ -1,0 +1,113 @@
+"""The rows that a server logs of what it predicted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from servers.model_server import learnt_metadata, linear_model
+
+from mlinfra.features import Expectations, FeatureMetadata, FeatureStore
+from mlinfra.serving.batch_sources import rows_of_group
+from mlinfra.serving.log_rows import has_features
+from mlinfra.serving.model_source import ModelSource
+from mlinfra.serving.observations import Observed
+from mlinfra.serving.prediction_log import PredictionLog
+from mlinfra.serving.served_model import ServedModel
+
+GROUP = "predictions_m"
+FEATURES = ["open", "close"]
+TIME = 1_767_571_200 * 10**9
+
+Open = Callable[..., PredictionLog]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ServedModel:
+    path = linear_model(tmp_path / "m.onnx", features=2, window=1, metadata=learnt_metadata(FEATURES))
+    return ServedModel(ModelSource(str(path)).fetch())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(tmp_path / "store")
+
+
+@pytest.fixture
+def outcomes() -> dict[str, int]:
+    return {}
+
+
+@pytest.fixture
+def open_log(store: FeatureStore, outcomes: dict[str, int]) -> Open:
+    def opened(*, share: float = 1.0, max_rows: int = 1000) -> PredictionLog:
+        return PredictionLog(
+            store,
+            GROUP,
+            replica="one",
+            share=share,
+            seconds=1,
+            max_rows=max_rows,
+            count=lambda outcome, rows: outcomes.__setitem__(outcome, outcomes.get(outcome, 0) + rows),
+        )
+
+    return opened
+
+
+def observed(model: ServedModel, number: int) -> Observed:
+    values = np.array([[[number, 1.0]]], np.float32)
+    outputs = [values.sum(axis=(1, 2), keepdims=True)[:, 0]]
+    return Observed(model, f"r{number}", TIME + number, {"features": values}, outputs, 1, sequence=number)
+
+
+def test_rows_without_features_are_no_rows_that_lack_values(
+    model: ServedModel, store: FeatureStore, open_log: Open, outcomes: dict[str, int]
+) -> None:
+    log = open_log(share=0.5)
+    log.observe([observed(model, number) for number in range(20)])
+    log.flush()
+    known = [number for number in range(20) if has_features(f"r{number}", 0.5)]
+    assert 0 < len(known) < 20
+    assert outcomes == {"written": len(known), "without_features": 20 - len(known)}
+    assert len(store.read_offline_features(GROUP)) == 20
+    batches = list(rows_of_group(store, GROUP, FEATURES, start=None, end=None))
+    values = np.concatenate([each.values for each in batches])
+    assert sorted(values[:, 0]) == known
+    assert not np.isnan(values).any()
+
+
+def test_the_columns_of_the_features_are_there_where_none_is_logged(
+    model: ServedModel, store: FeatureStore, open_log: Open
+) -> None:
+    log = open_log(share=0.0)
+    log.observe([observed(model, 1)])
+    log.flush()
+    (row,) = store.read_offline_features(GROUP).to_dict("records")
+    assert np.isnan(row["open"])
+    assert row["prediction"] == 2.0
+    log = open_log(share=1.0)
+    log.observe([observed(model, 2)])
+    log.flush()
+    assert store.read_offline_features(GROUP)["open"].tolist()[1:] == [2.0]
+
+
+def test_what_was_read_is_logged_whatever_is_expected_of_it(
+    model: ServedModel, store: FeatureStore, open_log: Open, outcomes: dict[str, int]
+) -> None:
+    rules = Expectations(maximum=3.0, max_null_share=0.0)
+    store.register_feature(
+        FeatureMetadata(
+            name="open",
+            version="1.0",
+            description="a price",
+            feature_type="raw",
+            data_type="float",
+            source="s",
+            expectations=rules,
+        )
+    )
+    log = open_log(share=0.5)
+    log.observe([observed(model, number) for number in range(10)])
+    log.flush()
+    assert sum(outcomes.values()) == len(store.read_offline_features(GROUP)) == 10
+    assert "refused" not in outcomes
