@@ -41,6 +41,7 @@ from mlinfra.serving.log_rows import (
     output_matrix,
 )
 from mlinfra.serving.observations import FeedbackResult, Label, Observed, prediction_ids
+from mlinfra.serving.remembered import MICROSECONDS, Remembered, RememberedPredictions, entity_key
 
 if TYPE_CHECKING:
     from mlinfra.features.commits import CommitMark
@@ -49,26 +50,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LABELS_PREFIX = "labels"
-MICROSECONDS = 1000
-
-
-@dataclass(slots=True)
-class Remembered:
-    """A prediction.
-
-    Attributes:
-        event_time: nanoseconds since 1970 in UTC.
-        version: of the model.
-        outputs: what it answered, as bytes of 32-bit numbers.
-        entity: whose features were read; None where the client gave them.
-        label: what turned out to be true; None while that is not known.
-    """
-
-    event_time: int
-    version: str
-    outputs: bytes
-    entity: str | None = None
-    label: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +114,7 @@ class LabelBook:
         self._max = max_predictions
         self._on_labels = on_labels
         self._before_keep = before_keep
-        self._known: OrderedDict[str, Remembered] = OrderedDict()
+        self._known = RememberedPredictions(max_predictions)
         self._opened = False
         self._marks: dict[str, CommitMark] = {}
         self._sources = sources
@@ -143,7 +124,6 @@ class LabelBook:
         self._learnt = learnt
         self._count = count
         self._told: OrderedDict[LabelKey, Any] = OrderedDict()
-        self._by_entity: dict[LabelKey, list[str]] = {}
         self._matched: dict[str, Any] = {}
         self._unchecked: tuple[int, int] | None = None
         self._problem: str | None = None
@@ -158,7 +138,7 @@ class LabelBook:
             version = each.model.file.version
             for row, one in enumerate(prediction_ids(each.id, each.rows)):
                 entity = None if each.entities is None else str(each.entities[row])
-                self._remember(one, Remembered(each.event_time, version, matrix[row].tobytes(), entity))
+                self._remember(one, Remembered(each.event_time, version, matrix[row], entity))
 
     def tick(self) -> None:
         """Keep the labels that others wrote, where it is time."""
@@ -184,7 +164,7 @@ class LabelBook:
         """
         self._before_keep()
         wanted = {each.id for labels in calls for each in labels}
-        if not wanted <= self._known.keys():
+        if not all(one in self._known for one in wanted):
             self._read_predictions()
         fresh: dict[str, Labelled] = {}
         # Another replica may hear of the same label at the same time.
@@ -195,7 +175,7 @@ class LabelBook:
                 self._write(list(fresh.values()))
         if fresh:
             for each in fresh.values():
-                self._known[each.id].label = each.label
+                self._known.label(each.id, each.label)
             uncounted = self._on_labels(list(fresh.values()))
             results = [_with_uncounted(*each, uncounted) for each in zip(calls, results, strict=True)]
         return results
@@ -208,7 +188,7 @@ class LabelBook:
             for key, label in source.new():
                 self._told[key] = label
                 self._told.move_to_end(key)
-                for one in [key] if isinstance(key, str) else self._by_entity.get(key, ()):
+                for one in [key] if isinstance(key, str) else self._known.of_entity(key):
                     if one in self._known:
                         self._matched[one] = label
         if self._told:
@@ -250,7 +230,7 @@ class LabelBook:
                     each.id,
                     prediction.version,
                     prediction.event_time,
-                    np.frombuffer(prediction.outputs, np.float32),
+                    prediction.outputs,
                     each.label,
                     self._next(),
                 )
@@ -281,26 +261,14 @@ class LabelBook:
         self._store.write_offline_features(self.group, table, entity_column=ID_COLUMN)
 
     def _remember(self, one: str, prediction: Remembered) -> None:
-        if one in self._known:
+        if not self._known.add(one, prediction):
             return
-        self._known[one] = prediction
         keys: list[LabelKey] = [one]
-        if self._sources and prediction.entity is not None:
-            keys.append(_entity_key(prediction))
-            self._by_entity.setdefault(keys[-1], []).append(one)
+        if prediction.entity is not None:
+            keys.append(entity_key(prediction.entity, prediction.event_time))
         for key in keys:
             if key in self._told:
                 self._matched[one] = self._told[key]
-        if len(self._known) > self._max:
-            self._forget()
-
-    def _forget(self) -> None:
-        one, prediction = self._known.popitem(last=False)
-        if self._sources and prediction.entity is not None:
-            key = _entity_key(prediction)
-            self._by_entity[key].remove(one)
-            if not self._by_entity[key]:
-                del self._by_entity[key]
 
     def _read_labels(self) -> None:
         """Labels that this or another replica kept since the last time, or of predictions not known then."""
@@ -326,8 +294,9 @@ class LabelBook:
         for one, label in zip(
             kept.column(ID_COLUMN).to_pylist(), kept.column(LABEL_COLUMN).to_pylist(), strict=True
         ):
-            if one in self._known and self._known[one].label is None:
-                self._known[one].label = label
+            known = self._known.get(one)
+            if known is not None and known.label is None:
+                self._known.label(one, label)
 
     def _open(self) -> None:
         """Know what was predicted before a restart: the same request again is no new one."""
@@ -355,7 +324,7 @@ class LabelBook:
                 if one in self._known:
                     continue
                 event_time = moment * MICROSECONDS
-                self._remember(one, Remembered(event_time, version, outputs[row].tobytes(), entity))
+                self._remember(one, Remembered(event_time, version, outputs[row], entity))
                 # Its label may have been passed over.
                 first, last = self._unchecked or (event_time, event_time)
                 self._unchecked = min(first, event_time), max(last, event_time)
@@ -394,10 +363,6 @@ def checked_label(one: Any, label: Any, learnt: LearntModel | None) -> Any:
     if type(label) not in (int, float) or not math.isfinite(label):
         raise UnusableValueError(f"label {label!r:.80} of {one!r:.80} is no number")
     return float(label)
-
-
-def _entity_key(prediction: Remembered) -> LabelKey:
-    return prediction.entity or "", prediction.event_time // MICROSECONDS
 
 
 def _with_uncounted(labels: Sequence[Label], result: FeedbackResult, uncounted: Set[str]) -> FeedbackResult:
