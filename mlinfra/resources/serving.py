@@ -19,6 +19,8 @@ from mlinfra.resources.pod import (
 ServedStage = Literal["Production", "Staging"]
 MORE_REPLICAS_AT_LEAST = "minReplicas must not be above maxReplicas"
 UNKNOWN_SERVING_VOLUME = "every volumeMount of serving needs the volume it names"
+GRPC_PORT_ENV = "MLINFRA_SERVING_GRPC_PORT"
+GRPC_PORT_GIVEN = f"grpc sets {GRPC_PORT_ENV}: take it out of env"
 CANARY_IN_PRODUCTION = "a canary is of Production: it needs Production among the stages"
 
 
@@ -112,6 +114,11 @@ class Serving(ResourceModel):
                     " || self.stages.exists(s, s == 'Production')",
                     "message": CANARY_IN_PRODUCTION,
                 },
+                {
+                    "rule": "!has(self.grpc) || !self.grpc || !has(self.env)"
+                    f" || !self.env.exists(v, v.name == '{GRPC_PORT_ENV}')",
+                    "message": GRPC_PORT_GIVEN,
+                },
             ]
         }
     )
@@ -132,6 +139,13 @@ class Serving(ResourceModel):
     autoscaling: Annotated[
         Autoscaling | None, Field(description="Let the number of pods follow their load.")
     ] = None
+    grpc: Annotated[
+        bool,
+        Field(
+            description="Whether the pods answer the protocol over gRPC as well, and the model's Service "
+            "leads there, at port 8081."
+        ),
+    ] = False
     canary: Annotated[
         Canary | None,
         Field(
@@ -239,6 +253,12 @@ class Serving(ResourceModel):
     def _canary_is_in_production(self) -> "Serving":
         if self.canary is not None and "Production" not in self.stages:
             raise ValueError(CANARY_IN_PRODUCTION)
+        return self
+
+    @model_validator(mode="after")
+    def _one_grpc_port(self) -> "Serving":
+        if self.grpc and any(variable.name == GRPC_PORT_ENV for variable in self.env or ()):
+            raise ValueError(GRPC_PORT_GIVEN)
         return self
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from mlinfra.resources.names import (
     SERVED_MODEL_ENV,
     TERMINATION_LOG_ENV,
 )
-from mlinfra.resources.serving import ServedStage, Serving
+from mlinfra.resources.serving import GRPC_PORT_ENV, ServedStage, Serving
 from mlinfra_operator.naming import service_name, slug
 from mlinfra_operator.pod_security import (
     CONTAINER_SECURITY,
@@ -33,6 +33,7 @@ from mlinfra_operator.serving.observed import (
     AUTOSCALED_ANNOTATION,
     CANARY_ANNOTATION,
     CANARY_SINCE_ANNOTATION,
+    GRPC_PORT_NAME,
     PREVIOUS_ANNOTATION,
     SPEC_HASH_ANNOTATION,
     SWITCHED_ANNOTATION,
@@ -45,6 +46,8 @@ CONTAINER = "server"
 PORT = 8080
 """Of the pods and of the Service."""
 PORT_NAME = "http"
+GRPC_PORT = 8081
+"""Of the pods and of the Service, where gRPC is asked for."""
 SERVER_COMMAND = ["python", "-m", "mlinfra.serving"]
 LEAVE_SECONDS = 5
 """A pod that is asked to end still answers for so long: others learn meanwhile that it goes."""
@@ -187,9 +190,25 @@ def build_service(
         "spec": {
             "type": "ClusterIP",
             "selector": {MODEL_LABEL: slug(model), **selected},
-            "ports": [{"name": PORT_NAME, "port": PORT, "targetPort": PORT_NAME, "protocol": "TCP"}],
+            "ports": _service_ports(lead),
         },
     }
+
+
+def _service_ports(lead: Lead) -> list[Object]:
+    ports: list[Object] = [{"name": PORT_NAME, "port": PORT, "targetPort": PORT_NAME, "protocol": "TCP"}]
+    if lead.grpc:
+        # Gateways and meshes speak HTTP/1.1 to a port that does not say so.
+        ports.append(
+            {
+                "name": GRPC_PORT_NAME,
+                "port": GRPC_PORT,
+                "targetPort": GRPC_PORT_NAME,
+                "protocol": "TCP",
+                "appProtocol": "kubernetes.io/h2c",
+            }
+        )
+    return ports
 
 
 def labels_of(version: ModelVersion) -> dict[str, str]:
@@ -238,7 +257,7 @@ def _container(
         "image": serving.image or defaults.image,
         "command": serving.command or SERVER_COMMAND,
         "env": _environment(version, serving, digest=digest, defaults=defaults),
-        "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
+        "ports": _container_ports(serving),
         "volumeMounts": [*mounts, {"name": SCRATCH_VOLUME, "mountPath": SCRATCH_PATH}],
         "startupProbe": _probe("/v2/health/live", period=1, failures=START_SECONDS),
         "readinessProbe": _probe("/v2/health/ready", period=2, failures=2),
@@ -255,6 +274,11 @@ def _container(
     if serving.resources is not None:
         container["resources"] = serving.resources.to_wire()
     return container
+
+
+def _container_ports(serving: Serving) -> list[Object]:
+    ports = {PORT_NAME: PORT} | ({GRPC_PORT_NAME: GRPC_PORT} if serving.grpc else {})
+    return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()]
 
 
 def _probe(path: str, *, period: int, failures: int) -> Object:
@@ -279,6 +303,7 @@ def _environment(
         PREDICTION_LOG_URI_ENV: defaults.prediction_log_uri,
         TERMINATION_LOG_ENV: TERMINATION_LOG,
         "PORT": str(PORT),
+        GRPC_PORT_ENV: str(GRPC_PORT) if serving.grpc else None,
     }
     own = {variable.name for variable in serving.env or ()}
     values |= dict.fromkeys(WRITABLE_FOLDERS, SCRATCH_PATH)

@@ -19,6 +19,7 @@ PREVIOUS_ANNOTATION = "mlinfra.io/previous-version"
 CANARY_ANNOTATION = "mlinfra.io/canary-version"
 """On a Service: the version whose pods it leads to as well."""
 CANARY_SINCE_ANNOTATION = "mlinfra.io/canary-since"
+GRPC_PORT_NAME = "grpc"
 HARMLESS_WAITS = ("ContainerCreating", "PodInitializing")
 
 Object = Mapping[str, Any]
@@ -62,6 +63,7 @@ class Lead:
         previous: the one that it led to before.
         canary: the one whose pods it leads to as well.
         canary_since: since when.
+        grpc: whether it has a port for gRPC.
     """
 
     version: str
@@ -69,6 +71,7 @@ class Lead:
     previous: str | None = None
     canary: str | None = None
     canary_since: datetime | None = None
+    grpc: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Service:
         version, switched_at, previous, canary, canary_since: where it leads, as far as it tells.
         owners: UIDs by names of the ModelVersions that it belongs to.
         address: its ClusterIP.
+        grpc: whether it has a port for gRPC.
         ours: whether the operator made it.
     """
 
@@ -90,6 +94,7 @@ class Service:
     canary_since: datetime | None = None
     owners: Mapping[str, str] = field(default_factory=dict)
     address: str | None = None
+    grpc: bool = False
     ours: bool = True
 
 
@@ -184,6 +189,7 @@ def service_of(obj: Object) -> Service:
         canary_since=_moment(annotations.get(CANARY_SINCE_ANNOTATION)) if shared is not None else None,
         owners={ref["name"]: ref["uid"] for ref in metadata.get("ownerReferences") or ()},
         address=spec.get("clusterIP"),
+        grpc=any(port.get("name") == GRPC_PORT_NAME for port in spec.get("ports") or ()),
         ours=(metadata.get("labels") or {}).get(MANAGED_LABEL) == "true",
     )
 

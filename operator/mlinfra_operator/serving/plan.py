@@ -180,7 +180,11 @@ class _Planner:
         """Have all requests of the stage, or wait until that can be."""
         own = self.version.spec.version
         leads_here = service is not None and service.version == own
-        if leads_here and service is not None and not self._belongs(service):
+        if (
+            leads_here
+            and service is not None
+            and not (self._belongs(service) and service.grpc == serving.grpc)
+        ):
             return ServingPlan((self._switch(stage, service),))
         if leads_here and deployment.ready > 0:
             return self._serves(stage, deployment, service)
@@ -193,7 +197,8 @@ class _Planner:
     def _share(self, deployment: Deployment, service: Service) -> ServingPlan:
         """Have a share of the requests of Production, or wait until that can be."""
         own = self.version.spec.version
-        if service.canary == own and service.canary_since is not None and self._belongs(service):
+        settled = self._belongs(service) and service.grpc >= self._grpc
+        if service.canary == own and service.canary_since is not None and settled:
             told = self._canary_status(deployment, service)
             if deployment.ready == 0:
                 return replace(self._waits(deployment, service), canary=told)
@@ -207,7 +212,13 @@ class _Planner:
         if service.canary is None and not deployment.available:
             return self._waits(deployment, service)
         before = _lead_of(service, self.now)
-        lead = replace(before, canary=own, canary_since=service.canary_since or self.now)
+        lead = replace(
+            before,
+            canary=own,
+            canary_since=service.canary_since or self.now,
+            # Who asks over gRPC meanwhile is answered by the version that has it alone.
+            grpc=service.grpc or self._grpc,
+        )
         return ServingPlan((SwitchService("Production", lead),))
 
     def _takes_over_later(self, deployment: Deployment, service: Service) -> ServingPlan:
@@ -243,10 +254,10 @@ class _Planner:
     def _switch(self, stage: ServedStage, service: Service | None) -> SwitchService:
         own = self.version.spec.version
         if service is None or service.version is None:
-            return SwitchService(stage, Lead(own, self.now))
+            return SwitchService(stage, Lead(own, self.now, grpc=self._grpc))
         if service.version == own:
-            return SwitchService(stage, _lead_of(service, self.now))
-        return SwitchService(stage, Lead(own, self.now, service.version))
+            return SwitchService(stage, replace(_lead_of(service, self.now), grpc=self._grpc))
+        return SwitchService(stage, Lead(own, self.now, service.version, grpc=self._grpc))
 
     def _serves(self, stage: ServedStage, deployment: Deployment, service: Service | None) -> ServingPlan:
         message = f"{deployment.ready} of {deployment.desired} pods are ready"
@@ -326,6 +337,11 @@ class _Planner:
         was_canary = bool(deployment.beside - {self.version.spec.version})
         return was_canary and self.version.status.took_over_at is None
 
+    @property
+    def _grpc(self) -> bool:
+        serving = self.version.spec.serving
+        return serving is not None and serving.grpc
+
     def _is_own(self, deployment: Deployment) -> bool:
         return deployment.owner == self.version.metadata.uid
 
@@ -368,7 +384,7 @@ def _trouble(deployment: Deployment, pods: Trouble) -> Trouble:
 
 def _lead_of(service: Service, now: datetime) -> Lead:
     """Where a Service leads, but for a canary."""
-    return Lead(service.version or "", service.switched_at or now, service.previous)
+    return Lead(service.version or "", service.switched_at or now, service.previous, grpc=service.grpc)
 
 
 def _without_canary(stage: ServedStage, service: Service, now: datetime) -> SwitchService:

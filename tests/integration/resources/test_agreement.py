@@ -281,6 +281,8 @@ GOOD_VERSIONS: dict[str, Any] = {
     "no stage": {"modelName": "m", "version": "1", "stage": None},
     "deleted with its version": VERSION | {"deletionPolicy": "Delete"},
     "served": VERSION | {"serving": {}},
+    "gRPC at a port of the user's choice": VERSION
+    | {"serving": {"grpc": False, "env": [{"name": "MLINFRA_SERVING_GRPC_PORT", "value": "9000"}]}},
     "canary for an hour": VERSION | {"serving": {"canary": {"percent": 5}}},
     "served as every field says": VERSION
     | {
@@ -289,6 +291,7 @@ GOOD_VERSIONS: dict[str, Any] = {
             "stages": ["Staging", "Production"],
             "replicas": 2,
             "autoscaling": {"minReplicas": 2, "maxReplicas": 2, "targetCPUUtilizationPercentage": 50},
+            "grpc": True,
             "canary": {"percent": 20, "seconds": 60},
             "rollbackWindowSeconds": 0,
             "image": "server:1",
@@ -319,6 +322,8 @@ BAD_VERSIONS: dict[str, Any] = {
     "served with an unknown volume": VERSION
     | {"serving": {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}},
     "served with an unknown field": VERSION | {"serving": {"traffic": 5}},
+    "gRPC at two ports": VERSION
+    | {"serving": {"grpc": True, "env": [{"name": "MLINFRA_SERVING_GRPC_PORT", "value": "9000"}]}},
     "canary without a share": VERSION | {"serving": {"canary": {}}},
     "canary with all requests": VERSION | {"serving": {"canary": {"percent": 100}}},
     "canary with no requests": VERSION | {"serving": {"canary": {"percent": 0}}},

@@ -306,6 +306,17 @@ def test_another_canary_beside_the_same_version_gives_way_first() -> None:
     assert (waits.actions, told(waits)) == ((), ("False", "Starting"))
 
 
+def test_grpc_is_answered_while_either_version_does() -> None:
+    asked = version(grpc=True)
+    joined = planned(asked, services={"Production": FIRST})
+    assert joined.actions == (SwitchService("Production", Lead("1", SINCE, None, "2", NOW, grpc=True)),)
+    assert told(planned(asked, services={"Production": replace(BOTH, grpc=True)})) == ("True", "Canary")
+    # The version before has it, and this one does not.
+    assert told(planned(services={"Production": replace(BOTH, grpc=True)})) == ("True", "Canary")
+    late = planned(asked, services={"Production": BOTH})
+    assert late.actions == (SwitchService("Production", Lead("1", SINCE, None, "2", SINCE, grpc=True)),)
+
+
 def test_a_service_that_a_person_has_edited_becomes_a_canarys_again() -> None:
     edited = replace(BOTH, canary_since=None)
     assert planned(services={"Production": edited}).actions == (

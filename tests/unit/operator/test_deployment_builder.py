@@ -175,6 +175,21 @@ def test_a_service_finds_one_version_and_belongs_to_all_that_were_served() -> No
     assert (edited.ours, edited.switched_at) == (False, None)
 
 
+def test_grpc_has_a_port_of_the_pods_and_of_the_service_where_it_is_asked_for() -> None:
+    asked = deployment(grpc=True)
+    ports = {port["name"]: port["containerPort"] for port in container(asked)["ports"]}
+    assert ports == {"http": 8080, "grpc": 8081}
+    assert environment(asked)["MLINFRA_SERVING_GRPC_PORT"] == "8081"
+    assert "MLINFRA_SERVING_GRPC_PORT" not in environment(deployment())
+    assert [port["name"] for port in container(deployment())["ports"]] == ["http"]
+    manifest = build_service(model_version(), "Production", Lead("1", NOW, grpc=True), owners={})
+    http, grpc = manifest["spec"]["ports"]
+    assert (http["port"], grpc["port"], grpc["targetPort"]) == (8080, 8081, "grpc")
+    assert grpc["appProtocol"] == "kubernetes.io/h2c"
+    assert service_of(manifest).grpc
+    assert not service_of(build_service(model_version(), "Production", Lead("1", NOW), owners={})).grpc
+
+
 def test_a_canary_has_its_share_of_pods_which_the_service_of_both_versions_finds() -> None:
     version = model_version(version="2", serving={"autoscaling": {"maxReplicas": 5}})
     assert version.spec.serving is not None

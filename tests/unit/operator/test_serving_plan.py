@@ -1,5 +1,6 @@
 """How one version is served, by the plan."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -160,6 +161,22 @@ def test_staging_is_served_where_it_is_asked_for_at_a_service_of_its_own() -> No
     decided = plan(asked, status("Staging"), Observed(deployment=running()), HASH, NOW)
     assert decided.actions == (SwitchService("Staging", Lead("1", NOW)),)
     assert told(planned("Staging")) == ("False", "NotInStage")
+
+
+def test_the_service_has_a_port_for_grpc_while_the_version_that_it_leads_to_asks_for_it() -> None:
+    asked, there = version(grpc=True), running()
+
+    def decided(wanted: ModelVersion, **services: Service) -> ServingPlan:
+        observed = Observed(deployment=there, services={"Production": services["led"]} if services else {})
+        return plan(wanted, status("Production"), observed, HASH, NOW)
+
+    assert decided(asked).actions == (SwitchService("Production", Lead("1", NOW, grpc=True)),)
+    since = {"switched_at": NOW - timedelta(days=1)}
+    led, without = leading(grpc=True, **since), leading(**since)
+    assert told(decided(asked, led=led)) == ("True", "Serving")
+    lead = Lead("1", since["switched_at"])
+    assert decided(asked, led=without).actions == (SwitchService("Production", replace(lead, grpc=True)),)
+    assert decided(version(), led=led).actions == (SwitchService("Production", lead),)
 
 
 def test_pods_tell_the_worst_first() -> None:

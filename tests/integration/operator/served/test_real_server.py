@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import mlflow
+import numpy as np
 import onnx
 import pytest
 from integration.operator.manifests import condition
@@ -14,7 +15,10 @@ from integration.operator.served.versions import serving, version
 from mlflow import MlflowClient
 from servers.mlflow_server import MlflowServer
 from servers.model_server import linear_model
+from tritonclient.grpc import InferInput
+from tritonclient.grpc.aio import InferenceServerClient
 
+from mlinfra.kube.resource import SERVICES
 from mlinfra.tracking.contract import SHA256_TAG
 
 Object = dict[str, Any]
@@ -68,6 +72,32 @@ async def test_the_server_answers_and_switches_without_a_failed_request(
         seen.answers.clear()
         await eventually(lambda: seen.told("7.0"), "answers of version 2 alone")
     assert seen.failures == []
+
+
+async def test_grpc_is_answered_at_a_port_of_the_service_while_the_version_asks_for_it(
+    world, operator, tracking, unique, eventually, log_version
+) -> None:
+    tracking.create_registered_model(unique)
+    log_version(unique, bias=1.0)
+    name = f"{unique}-1"
+    await version(world, name, unique, "1", stage="Production", serving={"grpc": True})
+    await serving(world, eventually, name, "True")
+    service = await world.kube.get(SERVICES, unique, world.namespace)
+    ports = {port["name"]: port for port in service["spec"]["ports"]}
+    assert (ports["grpc"]["port"], ports["grpc"]["appProtocol"]) == (8081, "kubernetes.io/h2c")
+    async with InferenceServerClient(f"{service['spec']['clusterIP']}:8081") as client:
+        given = InferInput("features", [1, 3], "FP32")
+        given.set_data_from_numpy(np.array([[1.0, 2.0, 3.0]], np.float32))
+        answer = await client.infer(unique, [given])
+        (only,) = (answer.as_numpy(each.name) for each in answer.get_response().outputs)
+        assert only.tolist() == [[7.0]]
+    await version(world, name, unique, "1", stage="Production", serving={"grpc": False})
+
+    async def http_alone() -> bool:
+        found = await world.kube.get(SERVICES, unique, world.namespace)
+        return [port["name"] for port in found["spec"]["ports"]] == ["http"]
+
+    await eventually(http_alone, "the Service without gRPC")
 
 
 async def test_another_file_than_the_approved_one_is_not_served(

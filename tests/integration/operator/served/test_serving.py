@@ -78,6 +78,33 @@ async def test_a_version_that_crashes_never_takes_the_service(
     assert (seen.failures, set(seen.answers)) == ([], {f"models:/{unique}/1"})
 
 
+async def test_a_version_in_staging_is_served_beside_production_once_it_asks_for_it(
+    world, operator, tracking, unique, eventually
+) -> None:
+    register(tracking, unique, 2)
+    first, second = f"{unique}-1", f"{unique}-2"
+    await version(world, first, unique, "1", stage="Production", serving=stand_in())
+    production = (await serving(world, eventually, first, "True"))["status"]["endpoint"]
+    await version(world, second, unique, "2", stage="Staging", serving=stand_in())
+    await serving(world, eventually, second, "False", "NotInStage")
+    assert await world.kube.find(DEPLOYMENTS, second, world.namespace) is None
+    both = stand_in(stages=["Staging", "Production"])
+    await version(world, second, unique, "2", stage="Staging", serving=both)
+    staging = (await serving(world, eventually, second, "True"))["status"]["endpoint"]
+    assert staging != production
+    async with traffic(production) as seen, traffic(staging) as tried:
+        await eventually(lambda: tried.told(f"models:/{unique}/2"), "answers of version 2 in Staging")
+        await eventually(lambda: seen.told(f"models:/{unique}/1"), "answers of version 1 in Production")
+    assert (seen.failures, set(seen.answers)) == ([], {f"models:/{unique}/1"})
+    assert (tried.failures, set(tried.answers)) == ([], {f"models:/{unique}/2"})
+    async with traffic(production) as seen:
+        await version(world, second, unique, "2", stage="Production", serving=both)
+        await eventually(lambda: seen.told(f"models:/{unique}/2"), "answers of version 2 in Production")
+    assert seen.failures == []
+    moved = await serving(world, eventually, second, "True", "Serving")
+    assert moved["status"]["endpoint"] == production
+
+
 async def test_an_autoscaler_comes_and_goes_as_it_is_asked_for(
     world, operator, tracking, unique, eventually
 ) -> None:
