@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from mlinfra.kube import ApiError, KubernetesClient
-from mlinfra.kube.resource import MODEL_VERSIONS, TRAINING_JOBS
+from mlinfra.kube.resource import MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, RetrainingPolicy
 from mlinfra.resources.names import FIELD_MANAGER, RETRAINING_POLICY_LABEL
 from mlinfra.retraining.rollback import NoRollbackError, rollback_of
@@ -17,7 +17,7 @@ from mlinfra_operator.retrainingpolicy.checks import Checked, ask_of, last_asked
 from mlinfra_operator.retrainingpolicy.observed import Child, Observed, Refusal, child_of, is_owned
 from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, DeleteTrainingJob, Plan, RollBack, plan
 from mlinfra_operator.retrainingpolicy.promotions import Production
-from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
+from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of, typed
 from mlinfra_operator.runtime.events import EventPoster
 from mlinfra_operator.runtime.invalid import tell_invalid
 from mlinfra_operator.runtime.model_checks import ModelChecks
@@ -30,6 +30,8 @@ CONFLICT = 409
 FINAL = (400, 422)
 """Answers that the same request would have again; a quota or a missing right (403) may be mended any time."""
 CLIENT_ERRORS = range(400, 500)
+BY_THE_LATEST = (CreateTrainingJob, RollBack)
+"""Actions that are decided on what the API server says now: nothing takes them back."""
 
 logger = logging.getLogger(__name__)
 
@@ -91,10 +93,14 @@ class RetrainingPolicyController:
             checked_for=checked.request if checked is not None else None,
             production=self._production(policy),
         )
+        confirmed = False
         for _ in range(MAX_ROUNDS):
             decided = plan(policy, observed, self._context.clock(), created=created)
             if not decided.actions:
                 return decided
+            if not confirmed and any(isinstance(each, BY_THE_LATEST) for each in decided.actions):
+                observed, confirmed = await self._confirmed(obj, policy, observed), True
+                continue
             for action in decided.actions:
                 match action:
                     case DeleteTrainingJob():
@@ -105,6 +111,29 @@ class RetrainingPolicyController:
                         await self._roll_back(action, policy)
                         observed = replace(observed, rolled_back=True)
         raise RuntimeError(f"RetrainingPolicy {policy.metadata.name}: no end after {MAX_ROUNDS} plans")
+
+    async def _confirmed(self, obj: Object, policy: RetrainingPolicy, observed: Observed) -> Observed:
+        """What the API server itself says: a watch may be late, and the answer to a creation lost.
+
+        Raises:
+            Retry: the policy, or what its status tells, has changed meanwhile.
+        """
+        context, metadata = self._context, policy.metadata
+        # A training is told of in the status before it is deleted: what is not listed any more is there.
+        jobs, _ = await context.client.list(
+            TRAINING_JOBS, metadata.namespace, label_selector=f"{RETRAINING_POLICY_LABEL}={metadata.name}"
+        )
+        policies, _ = await context.client.list(
+            RETRAINING_POLICIES, metadata.namespace, field_selector=f"metadata.name={metadata.name}"
+        )
+        for job in jobs:
+            context.jobs.observe(typed(TRAINING_JOBS, job))
+        for found in policies:
+            context.policies.observe(typed(RETRAINING_POLICIES, found))
+        versions = [found["metadata"]["resourceVersion"] for found in policies]
+        if versions != [obj["metadata"]["resourceVersion"]]:
+            raise Retry
+        return replace(observed, children=self._children(policy))
 
     def _follow(self, key: Key, policy: RetrainingPolicy) -> Checked | None:
         """Have the policy's model checked from now on; the newest results."""

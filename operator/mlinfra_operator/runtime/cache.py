@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from mlinfra.kube.resource import ResourceType
+
 Object = dict[str, Any]
 Key = tuple[str, str]
 """Namespace and name."""
@@ -13,6 +15,11 @@ LONGEST_SHARED = 32
 
 def key_of(obj: Object) -> Key:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def typed(resource: ResourceType, obj: Object) -> Object:
+    """The object with the type that lists leave out of their items."""
+    return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
 
 
 def lean(obj: Object) -> Object:

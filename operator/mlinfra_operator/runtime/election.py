@@ -74,9 +74,9 @@ class LeaderElection:
         while True:
             await asyncio.sleep(min(self._times.retry, max(0.0, self._left())))
             # Not beyond what is left: another replica may take over then.
-            if self._left() > 0 and await self._attempt(within=self._left()):
+            if not self.is_overdue and await self._attempt(within=self._left()):
                 continue
-            if self._left() <= 0 or self._is_anothers():
+            if self.is_overdue or self._is_anothers():
                 raise LeaseLostError(
                     f"{self._identity} lost the lease {self._namespace}/{self._name}: it was not renewed "
                     f"within {self._times.renew_deadline:g} s, or another replica took it"
@@ -100,6 +100,11 @@ class LeaderElection:
             )
         except (ApiError, httpx.HTTPError) as error:
             logger.warning("the lease is not given back, and expires: %s", error)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the lease may be another's: it was not renewed in time."""
+        return self._left() <= 0
 
     def _left(self) -> float:
         """Seconds until we must have renewed, or stop."""

@@ -22,11 +22,10 @@ from mlinfra.kube.resource import (
     POD_GROUPS,
     RETRAINING_POLICIES,
     TRAINING_JOBS,
-    ResourceType,
 )
 from mlinfra_operator.modelversion import controller as modelversion
 from mlinfra_operator.retrainingpolicy import controller as retrainingpolicy
-from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of, lean
+from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of, lean, typed
 from mlinfra_operator.runtime.child_jobs import ChildJobs
 from mlinfra_operator.runtime.election import LeaderElection
 from mlinfra_operator.runtime.events import EventPoster
@@ -233,6 +232,9 @@ class Operator:
         )
 
     async def _reconcile(self, key: WorkKey) -> float | None:
+        if self._election is not None and self._election.is_overdue:
+            # Whoever was frozen begins nothing before the election has noticed.
+            raise Retry
         with self._metrics.reconciling(key[0], Retry):
             return await self._look_at(key)
 
@@ -354,11 +356,6 @@ def _election(settings: Settings, client: KubernetesClient) -> LeaderElection:
         name=settings.lease_name,
         identity=settings.identity or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
     )
-
-
-def typed(resource: ResourceType, obj: Object) -> Object:
-    """The object with the type that lists leave out of their items."""
-    return {"apiVersion": resource.api_version, "kind": resource.kind, **obj}
 
 
 async def _persistently(ask: Callable[[], Awaitable[Result]]) -> Result:

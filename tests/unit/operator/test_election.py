@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -57,13 +58,14 @@ class Leases:
             await asyncio.Event().wait()
 
 
-def election(leases: Leases) -> LeaderElection:
+def election(leases: Leases, clock: Callable[[], float] = time.monotonic) -> LeaderElection:
     return LeaderElection(
         leases,  # type: ignore[arg-type]  # the part that is used
         namespace="n",
         name="lease",
         identity="me",
         times=TIMES,
+        clock=clock,
     )
 
 
@@ -89,6 +91,17 @@ async def test_a_lease_lives_from_when_it_was_written_and_not_from_the_answer() 
     with pytest.raises(LeaseLostError):
         await leader.hold()
     assert time.monotonic() - leases.written_at < TIMES.duration
+
+
+async def test_a_leader_that_was_frozen_knows_at_once_that_its_lease_may_be_anothers() -> None:
+    leases, now = Leases(), 0.0
+    leader = election(leases, clock=lambda: now)
+    await leader.acquire()
+    assert not leader.is_overdue
+    now = TIMES.renew_deadline
+    assert leader.is_overdue
+    with pytest.raises(LeaseLostError):
+        await leader.hold()
 
 
 async def test_a_leader_that_renews_goes_on() -> None:
