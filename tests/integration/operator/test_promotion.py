@@ -153,6 +153,36 @@ async def test_to_approve_takes_the_verb_approve(world, operator, tracking, uniq
     await world.version_phase(f"{unique}-1", "Production")
 
 
+async def test_a_person_promotes_by_command_and_gates_still_count(
+    world, operator, tracking, unique, mlinfra
+) -> None:
+    gates = [{"metric": "test_accuracy", "min": 0.8}]
+    await trained(world, tracking, unique, unique, 0.9, auto=False, gates=gates)
+    await world.version_phase(f"{unique}-1", "Registered")
+    staged = await mlinfra("promote", f"{unique}-1", "--stage", "staging")
+    assert staged.returncode == 0, staged.stderr
+    assert f"modelversion.mlinfra.io/{unique}-1 asks for Staging" in staged.stdout
+    await world.version_phase(f"{unique}-1", "Staging")
+    assert tracking.get_model_version_by_alias(unique, "staging").version == "1"
+    assert (await mlinfra("promote", f"{unique}-1")).returncode == 0
+    await world.version_phase(f"{unique}-1", "Production")
+    assert production_of(tracking, unique) == "1"
+
+    worse = f"{unique}-worse"
+    await trained(world, tracking, worse, unique, 0.7, auto=False, gates=gates)
+    await world.version_phase(f"{unique}-2", "Registered")
+    assert (await mlinfra("promote", f"{unique}-2")).returncode == 0
+    await world.version_phase(f"{unique}-2", "GatesFailed")
+    assert production_of(tracking, unique) == "1"
+    for arguments, told in (
+        (("promote", "absent"), f"no ModelVersion absent in namespace {world.namespace}"),
+        (("promote", f"{unique}-2", "--stage", "prod"), 'there is no stage "prod"'),
+    ):
+        refused = await mlinfra(*arguments)
+        assert refused.returncode != 0
+        assert told in refused.stderr
+
+
 async def test_one_command_brings_the_version_before_back(world, operator, tracking, unique, mlinfra) -> None:
     await trained(world, tracking, unique, unique, 0.9)
     await world.version_phase(f"{unique}-1", "Production")

@@ -8,7 +8,7 @@ import pytest
 from integration.operator.kueue_stand_in import Kueue
 from integration.operator.manifests import condition, gated, training_job
 
-from mlinfra.kube.resource import JOBS, PODS, TRAINING_JOBS
+from mlinfra.kube.resource import JOBS, PODS, SERVICES, TRAINING_JOBS
 from mlinfra.resources.names import QUEUE_LABEL, QUEUE_PRIORITY_LABEL
 
 Object = dict[str, Any]
@@ -135,6 +135,79 @@ async def test_neither_deadline_nor_time_to_live_runs_while_a_training_is_held(
         return await world.kube.find(TRAINING_JOBS, unique, world.namespace) is None
 
     await eventually(gone, "the TrainingJob is deleted")
+
+
+async def test_neither_time_runs_after_an_eviction_and_the_deadline_begins_anew(
+    world, operator, kueue, unique, eventually
+) -> None:
+    await world.apply(
+        training_job(unique, queue=QUEUE, activeDeadlineSeconds=5, ttlSecondsAfterFinished=1, backoffLimit=9)
+    )
+    await world.phase(unique, "Queued")
+    await kueue.admit(unique)
+    await world.run_pod(unique)
+    await world.phase(unique, "Running")
+    first = (await world.job(unique))["status"]["startTime"]
+    await kueue.evict(unique)
+    evicted = await reason_told(world, eventually, unique, "Evicted")
+    assert evicted["status"].get("completionTime") is None
+
+    async def overdue() -> bool:
+        return time.time() - datetime.fromisoformat(first).timestamp() > 6
+
+    await eventually(overdue, "both times are over")
+    operator.kill()
+    operator.start()
+    await operator.ready()
+    assert (await world.phase(unique, "Queued"))["status"].get("completionTime") is None
+    await kueue.admit(unique)
+    await world.run_pod(unique)
+    await world.phase(unique, "Running")
+    second = (await world.job(unique))["status"]["startTime"]
+    failed = await world.phase(unique, "Failed")
+    assert condition(failed, "Failed")["reason"] == "DeadlineExceeded"
+    ran = datetime.fromisoformat(failed["status"]["completionTime"]) - datetime.fromisoformat(second)
+    assert ran.total_seconds() >= 5
+
+    async def gone() -> bool:
+        return await world.kube.find(TRAINING_JOBS, unique, world.namespace) is None
+
+    await eventually(gone, "the TrainingJob is deleted")
+
+
+async def test_a_training_of_two_pods_is_admitted_where_the_queue_says(
+    world, operator, kueue, unique, eventually
+) -> None:
+    await world.apply(training_job(unique, queue=QUEUE, numNodes=2, nodeSelector={"zone": "a"}))
+    await world.phase(unique, "Queued")
+    held = await world.job(unique)
+    assert (held["spec"]["parallelism"], held["spec"]["completions"]) == (2, 2)
+
+    async def pods(selector: Object) -> list[Object] | None:
+        found, _ = await world.kube.list(PODS, world.namespace)
+        there = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        placed = [pod for pod in there if pod["spec"].get("nodeSelector") == selector]
+        return placed if len(placed) == len(there) == 2 else None
+
+    for flavor in ("spot", "reserved"):
+        selector = {"zone": "a", "flavor": flavor}
+        await kueue.admit(unique, {"nodeSelector": {"flavor": flavor}, "tolerations": []})
+        await world.phase(unique, "Pending")
+        both = await eventually(lambda selector=selector: pods(selector), f"two pods on {flavor}")
+        names = sorted(pod["spec"]["hostname"] for pod in both)
+        assert names == [f"{unique}-0", f"{unique}-1"]
+        subdomains = {pod["spec"]["subdomain"] for pod in both}
+        assert await world.kube.get(SERVICES, subdomains.pop(), world.namespace)
+        assert subdomains == set()
+        if flavor == "spot":
+            await kueue.evict(unique)
+            await reason_told(world, eventually, unique, "Evicted")
+
+            async def none() -> bool:
+                return not (await world.kube.list(PODS, world.namespace))[0]
+
+            await eventually(none, "no pods while it waits")
+    assert (await world.job(unique))["metadata"]["uid"] == held["metadata"]["uid"]
 
 
 async def test_an_operator_that_was_away_meanwhile_tells_of_the_eviction_and_the_admission(
