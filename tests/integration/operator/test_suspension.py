@@ -1,10 +1,12 @@
 """A training is suspended and goes on, on another machine if need be, and goes when its time is over."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from integration.operator.manifests import condition, gated, training_job
 
 from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, TRAINING_JOBS
+from mlinfra_operator.conditions import timestamp
 
 Object = dict[str, Any]
 
@@ -44,6 +46,35 @@ async def test_a_suspended_training_goes_on_in_its_run_with_what_was_changed_mea
     assert len(tracking.search_model_versions(f"name='{unique}'")) == 1
     reasons = {event["reason"] for event in await world.events(unique)}
     assert {"Suspended", "Resumed"} <= reasons
+
+
+async def test_the_deadline_begins_anew_when_a_training_is_resumed(
+    world, operator, unique, eventually
+) -> None:
+    await world.apply(training_job(unique, activeDeadlineSeconds=4))
+    await world.run_pod(unique)
+    before = await world.phase(unique, "Running")
+    first = (await world.job(unique))["status"]["startTime"]
+    await change(world, unique, suspend=True)
+    await world.phase(unique, "Suspended")
+
+    async def overdue() -> bool:
+        return seconds_between(first, timestamp(datetime.now(UTC))) > 4
+
+    await eventually(overdue, "the first deadline is over")
+    await change(world, unique, suspend=False)
+    await world.run_pod(unique)
+    running = await world.phase(unique, "Running")
+    assert running["status"]["startTime"] == before["status"]["startTime"]
+    second = (await world.job(unique))["status"]["startTime"]
+    assert seconds_between(first, second) >= 4
+    failed = await world.phase(unique, "Failed")
+    assert condition(failed, "Failed")["reason"] == "DeadlineExceeded"
+    assert seconds_between(second, failed["status"]["completionTime"]) >= 4
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
 async def test_a_training_that_begins_suspended_waits_without_a_job(world, operator, unique, mlinfra) -> None:
