@@ -62,7 +62,7 @@ def decode_message(
 def encode_message(
     name: str,
     version: str,
-    id: str,
+    told: Mapping[str, Any],
     outputs: Sequence[TensorSpec],
     arrays: Sequence[Array],
     wanted: Sequence[tuple[str, bool]],
@@ -73,13 +73,15 @@ def encode_message(
 
     Args:
         name, version: the model's.
-        id: of the predictions.
+        told: ID, and parameters that are texts; see `told_id`.
         outputs: what the model answers.
         arrays: array of each.
         wanted: as of `InferRequest`.
         raw: whether the values are given as bytes; of a datatype that has no field all are.
     """
-    answer = messages.ModelInferResponse(model_name=name, model_version=version, id=id)
+    answer = messages.ModelInferResponse(model_name=name, model_version=version, id=told["id"])
+    for parameter, text in told.get("parameters", {}).items():
+        answer.parameters[parameter].string_param = text
     by_name = {spec.name: (spec, array) for spec, array in zip(outputs, arrays, strict=True)}
     chosen = [by_name[name] for name, _ in wanted]
     raw = raw or any(spec.datatype not in CONTENTS for spec, _ in chosen)

@@ -12,7 +12,7 @@ from mlinfra import __version__
 from mlinfra.serving.calls import is_token
 from mlinfra.serving.errors import RequestError, UnauthorizedError
 from mlinfra.serving.grpc_protocol import decode_message, encode_message
-from mlinfra.serving.infer_protocol import EXTENSIONS, PLATFORM, SERVER_NAME
+from mlinfra.serving.infer_protocol import EXTENSIONS, PLATFORM, SERVER_NAME, told_id
 from mlinfra.serving.open_inference import open_inference_pb2 as messages
 from mlinfra.serving.server import ModelServer
 from mlinfra.serving.tensors import TensorSpec
@@ -79,12 +79,17 @@ class GrpcService:
         model = self._server.asked_for(_path(message.model_name, message.model_version))
         request = decode_message(message, model.inputs, model.outputs)
         observed = await self._server.predict(
-            model, request.inputs, request.rows, id=request.id, event_time=request.event_time
+            model,
+            request.inputs,
+            request.rows,
+            id=request.id,
+            event_time=request.event_time,
+            checksum=request.checksum,
         )
         return encode_message(
             model.file.name,
             model.file.version,
-            observed.id,
+            told_id(request.id, observed.id),
             model.outputs,
             observed.outputs,
             request.wanted,

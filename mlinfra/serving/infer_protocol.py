@@ -10,6 +10,7 @@ import orjson
 
 from mlinfra.errors import suggestion
 from mlinfra.serving.errors import InvalidRequestError
+from mlinfra.serving.known_ids import checksum_of
 from mlinfra.serving.tensors import (
     Array,
     TensorSpec,
@@ -21,6 +22,8 @@ from mlinfra.serving.tensors import (
 
 MAX_ID_LENGTH = 128
 BINARY_SIZE = "binary_data_size"
+PREDICTION_ID = "prediction_id"
+"""Parameter of an answer whose predictions have another ID than the request."""
 SERVER_NAME = "mlinfra"
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = ("binary_tensor_data",)
@@ -43,6 +46,10 @@ class InferRequest:
     rows: int
     wanted: Sequence[tuple[str, bool]]
     event_time: datetime | None = None
+
+    def checksum(self) -> int:
+        """Of what is asked."""
+        return checksum_of(self.inputs, self.event_time)
 
 
 def decode_request(
@@ -127,6 +134,18 @@ def encode_answer(
     head["outputs"] = tensors
     text = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
     return (b"".join([text, *blocks]), len(text)) if blocks else (text, None)
+
+
+def told_id(asked: str | None, found: str) -> dict[str, Any]:
+    """ID and parameters of an answer, as an object of JSON.
+
+    Args:
+        asked: what the client calls its request; None where it does not say.
+        found: what its predictions are known by, to which labels are given.
+    """
+    if asked is None or asked == found:
+        return {"id": found}
+    return {"id": asked, "parameters": {PREDICTION_ID: found}}
 
 
 def read_object(body: bytes) -> dict[str, Any]:

@@ -25,8 +25,10 @@ from mlinfra.features.files import storage_errors
 from mlinfra.features.timerange import TimeRange
 from mlinfra.models.learnt import LearntModel
 from mlinfra.serving.errors import UnusableValueError
+from mlinfra.serving.known_ids import KnownIds
 from mlinfra.serving.label_rows import LabelKey, LabelRows
 from mlinfra.serving.log_rows import (
+    CHECKSUM_COLUMN,
     ENTITY_COLUMN,
     ID_COLUMN,
     LABEL_COLUMN,
@@ -76,6 +78,7 @@ class LabelBook:
         group: name of the group of the labels.
         log: name of the group of the prediction log.
         replica: which server takes the labels.
+        ids: told of predictions that are in the log.
         max_predictions: how many are remembered; the label of an older one is unknown.
         on_labels: told of new labels, once they are kept; tells the IDs of those that no monitor counts.
         before_keep: logs the predictions: a label that is kept must not be of one that nobody knows after
@@ -95,6 +98,7 @@ class LabelBook:
         *,
         log: str,
         replica: str,
+        ids: KnownIds,
         max_predictions: int,
         on_labels: Callable[[Sequence[Labelled]], Set[str]],
         before_keep: Callable[[], None] = lambda: None,
@@ -109,6 +113,7 @@ class LabelBook:
         self._log = log
         self.group = group
         self._replica = replica
+        self._ids = ids
         self._clock = clock
         self._sequence = 0
         self._max = max_predictions
@@ -128,12 +133,21 @@ class LabelBook:
         self._unchecked: tuple[int, int] | None = None
         self._problem: str | None = None
 
+    def open(self) -> None:
+        """Know what was predicted before a restart: the same request again is no new one."""
+        if self._opened:
+            return
+        try:
+            self._read_predictions()
+            self._opened = True
+        except MlinfraError as error:
+            logger.warning("the prediction log cannot be read yet: %s", error)
+
     def observe(self, batch: Sequence[Observed]) -> None:
         """Remember predictions; of one ID the first one stays, and the others are marked."""
-        if not self._opened:
-            self._open()
+        self.open()
         for each in batch:
-            each.repeated = prediction_ids(each.id, each.rows)[0] in self._known
+            each.repeated = each.repeated or prediction_ids(each.id, each.rows)[0] in self._known
             matrix = output_matrix(each.model, [each]).astype(np.float32)
             version = each.model.file.version
             for row, one in enumerate(prediction_ids(each.id, each.rows)):
@@ -182,8 +196,7 @@ class LabelBook:
 
     def _keep_told(self) -> None:
         """Keep what others wrote of predictions that are known."""
-        if not self._opened:
-            self._open()
+        self.open()
         for source in self._sources:
             for key, label in source.new():
                 self._told[key] = label
@@ -298,14 +311,6 @@ class LabelBook:
             if known is not None and known.label is None:
                 self._known.label(one, label)
 
-    def _open(self) -> None:
-        """Know what was predicted before a restart: the same request again is no new one."""
-        try:
-            self._read_predictions()
-            self._opened = True
-        except MlinfraError as error:
-            logger.warning("the prediction log cannot be read yet: %s", error)
-
     def _read_predictions(self) -> None:
         """Predictions that another replica, or this one before a restart, logged since the last time."""
         for batch in self._since(self._log, None):
@@ -313,6 +318,11 @@ class LabelBook:
             outputs = np.column_stack(
                 [np.asarray(batch.column(name).to_numpy(zero_copy_only=False), np.float32) for name in names]
             )
+            if CHECKSUM_COLUMN in batch.schema.names:
+                checksums = batch.column(CHECKSUM_COLUMN).to_pylist()
+            else:
+                checksums = [None] * len(batch)
+            self._ids.know(zip(batch.column(ID_COLUMN).to_pylist(), checksums, strict=True))
             rows = zip(
                 batch.column(ID_COLUMN).to_pylist(),
                 batch.column(TIME_COLUMN).cast(pa.int64()).to_pylist(),

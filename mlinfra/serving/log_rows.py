@@ -7,6 +7,7 @@
 ``entity``             whose features the server read; null where the client gave them
 ``replica``            the server that made it, and
 ``sequence``           its order among that server's
+``request_crc32``      checksum of what was asked, where the client gave the ID
 the model's features   values of the newest row of the window; null where a share alone is logged with them
 ``prediction``         the class, or the value
 ``output_0``, ...      probability of each class; of models of other libraries, the outputs
@@ -39,6 +40,7 @@ PREDICTION_COLUMN = "prediction"
 LABEL_COLUMN = "label"
 REPLICA_COLUMN = "replica"
 SEQUENCE_COLUMN = "sequence"
+CHECKSUM_COLUMN = "request_crc32"
 OUTPUT_PREFIX = "output_"
 RESERVED = (
     ID_COLUMN,
@@ -48,6 +50,7 @@ RESERVED = (
     PREDICTION_COLUMN,
     REPLICA_COLUMN,
     SEQUENCE_COLUMN,
+    CHECKSUM_COLUMN,
     "created_timestamp",
 )
 MAX_COLUMNS = 1024
@@ -116,6 +119,9 @@ def log_table(batch: Sequence[Observed], replica: str, *, share: float = 1.0) ->
     columns[REPLICA_COLUMN] = pa.array([replica] * sum(rows), pa.string())
     columns[SEQUENCE_COLUMN] = pa.array(
         [each.sequence + row for each in batch for row in range(each.rows)], pa.int64()
+    )
+    columns[CHECKSUM_COLUMN] = pa.array(
+        [each.checksum for each in batch for _ in range(each.rows)], pa.int64()
     )
     known = pa.array(np.repeat([has_features(each.id, share) for each in batch], rows))
     for name, values in _inputs(model, batch):

@@ -42,8 +42,9 @@ class Observed:
         rows: number of predictions.
         entities: key of each row; None where the client gave the tensors.
         sequence: of its first row among all that the server predicted; the observer tells it.
-        repeated: whether predictions of this ID were observed before, as where a client asked once more:
-            they count once. The first of the observer's sinks tells it.
+        repeated: whether predictions of this ID were made before, as where a client asked once more: they
+            count once.
+        checksum: of what was asked, where the client gave the ID; see `KnownIds`.
     """
 
     model: ServedModel
@@ -55,6 +56,7 @@ class Observed:
     entities: Sequence[Key] | None = None
     sequence: int = 0
     repeated: bool = False
+    checksum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +167,8 @@ class Observer:
         """Whether labels can be kept."""
         return self._keep_labels is not None
 
-    def offer(self, observed: Observed) -> None:
-        """Take predictions, or drop and count them; never waits."""
-        if not self._sinks:
-            return
+    def offer(self, observed: Observed) -> bool:
+        """Take predictions, or drop and count them; never waits. Whether they were taken."""
         with self._lock:
             full = self._rows + observed.rows > self._max_rows
             if not full:
@@ -178,6 +178,7 @@ class Observer:
                 self._queue.append(observed)
         if full:
             self._on_drop(observed.rows)
+        return not full
 
     def feedback(self, labels: Sequence[Label]) -> "Future[FeedbackResult]":
         """Take labels; the result comes when they are kept.

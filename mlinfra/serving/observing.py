@@ -13,6 +13,7 @@ from mlinfra.monitoring.monitor import MonitoringReport
 from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
 from mlinfra.serving.errors import InvalidSettingError
 from mlinfra.serving.kept_rows import KeptRows
+from mlinfra.serving.known_ids import KnownIds
 from mlinfra.serving.label_book import LABELS_PREFIX, LabelBook
 from mlinfra.serving.label_rows import LabelRows
 from mlinfra.serving.log_rows import LABEL_COLUMN, log_group
@@ -26,10 +27,11 @@ from mlinfra.serving.settings import ServingSettings
 
 @dataclass(frozen=True, slots=True)
 class Observing:
-    """The queue, and the monitors behind it, which its thread alone calls."""
+    """The queue, the monitors behind it, which its thread alone calls, and the IDs that are taken."""
 
     observer: Observer
     monitors: ModelMonitors
+    ids: KnownIds
 
     def check(
         self,
@@ -70,6 +72,7 @@ def observing_of(
     """
     replica = settings.replica or replica_name(os.environ, settings.port)
     folder = monitoring_folder(settings.monitoring_uri)
+    ids = KnownIds(settings.remembered_predictions)
     dropped = metrics.log_rows.labels("dropped").inc
     if settings.prediction_log_uri is None:
         if settings.label_group is not None:
@@ -79,7 +82,7 @@ def observing_of(
             )
         monitors = ModelMonitors(folder, replica=replica, kept=None)
         observer = Observer([monitors], None, max_rows=settings.log_buffer_rows, on_drop=dropped)
-        return Observing(observer, monitors)
+        return Observing(observer, monitors, ids)
     store = get_feature_store(settings.prediction_log_uri)
     predictions, labels = log_group(GROUP_PREFIX, model_name), log_group(LABELS_PREFIX, model_name)
     log = PredictionLog(
@@ -103,6 +106,7 @@ def observing_of(
         labels,
         log=predictions,
         replica=replica,
+        ids=ids,
         max_predictions=settings.remembered_predictions,
         on_labels=monitors.label,
         before_keep=log.flush,
@@ -111,10 +115,12 @@ def observing_of(
         learnt=learnt,
         count=lambda outcome, number: metrics.labels.labels(outcome).inc(number),
     )
+    # A request is answered once what was asked before is known.
+    book.open()
     # The book first tells what is new; the monitors count again what the log held before it gets more.
     sinks: list[Sink] = [book, monitors, log]
     observer = Observer(sinks, book.keep, max_rows=settings.log_buffer_rows, on_drop=dropped)
-    return Observing(observer, monitors)
+    return Observing(observer, monitors, ids)
 
 
 def _label_sources(settings: ServingSettings, log_store: FeatureStore, labels: str) -> list[LabelRows]:

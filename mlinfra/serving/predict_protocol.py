@@ -18,6 +18,7 @@ from mlinfra.errors import suggestion
 from mlinfra.models.learnt import LearntModel
 from mlinfra.serving.errors import InvalidRequestError, UnusableValueError
 from mlinfra.serving.infer_protocol import event_time, read_object, request_id
+from mlinfra.serving.known_ids import checksum_of
 from mlinfra.serving.missing import Replaced
 from mlinfra.serving.settings import MissingPolicy
 
@@ -43,6 +44,10 @@ class PredictRequest:
     event_time: datetime | None
     features: Mapping[Key, Mapping[str, float]]
     missing: MissingPolicy | None
+
+    def checksum(self) -> int:
+        """Of what is asked; what the store has of the entities may be another the next time."""
+        return checksum_of({}, self.entities, self.event_time, self.features, self.missing)
 
 
 def decode_predict(body: bytes, learnt: LearntModel) -> PredictRequest:

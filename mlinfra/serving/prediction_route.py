@@ -9,6 +9,7 @@ from mlinfra.models.learnt import LearntModel
 from mlinfra.serving.calls import Answer, Call, json_answer
 from mlinfra.serving.entity_features import EntityFeatures
 from mlinfra.serving.errors import QueueFullError, UnsupportedError
+from mlinfra.serving.infer_protocol import told_id
 from mlinfra.serving.missing import Floats, Known, Replaced, complete
 from mlinfra.serving.observations import Observed, prediction_ids
 from mlinfra.serving.predict_protocol import PredictRequest, decode_predict, prediction_of, told_prediction
@@ -44,8 +45,9 @@ class Predictions:
             id=request.id,
             event_time=request.event_time,
             entities=request.entities,
+            checksum=request.checksum,
         )
-        return json_answer(_told(observed, learnt, known, replaced))
+        return json_answer(_told(observed, request.id, learnt, known, replaced))
 
     async def _read(
         self, features: EntityFeatures, request: PredictRequest, as_of: int | None
@@ -96,13 +98,17 @@ def _learnt(model: ServedModel) -> LearntModel:
 
 
 def _told(
-    observed: Observed, learnt: LearntModel, known: list[Known], replaced: list[list[Replaced]]
+    observed: Observed,
+    asked: str | None,
+    learnt: LearntModel,
+    known: list[Known],
+    replaced: list[list[Replaced]],
 ) -> dict[str, Any]:
     ids = prediction_ids(observed.id, observed.rows)
     return {
         "model_name": observed.model.file.name,
         "model_version": observed.model.file.version,
-        "id": observed.id,
+        **told_id(asked, observed.id),
         "predictions": [
             told_prediction(each.entity, ids[row], each.events, replaced[row])
             | prediction_of(learnt, observed.outputs[0][row])

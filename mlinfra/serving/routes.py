@@ -17,6 +17,7 @@ from mlinfra.serving.infer_protocol import (
     decode_request,
     encode_answer,
     read_object,
+    told_id,
 )
 from mlinfra.serving.monitoring_route import MonitoringRoute
 from mlinfra.serving.prediction_route import Predictions
@@ -79,13 +80,17 @@ class Routes:
         body = await call.body()
         request = decode_request(body, call.number(HEADER_LENGTH), model.inputs, model.outputs)
         observed = await self._server.predict(
-            model, request.inputs, request.rows, id=request.id, event_time=request.event_time
+            model,
+            request.inputs,
+            request.rows,
+            id=request.id,
+            event_time=request.event_time,
+            checksum=request.checksum,
         )
         head: dict[str, Any] = {
             "model_name": model.file.name,
             "model_version": model.file.version,
-            "id": observed.id,
-        }
+        } | told_id(request.id, observed.id)
         content, header_length = encode_answer(head, model.outputs, observed.outputs, request.wanted)
         if header_length is None:
             return Answer(content)

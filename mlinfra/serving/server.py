@@ -193,6 +193,7 @@ class ModelServer:
         *,
         id: str | None,
         event_time: datetime | None,
+        checksum: Callable[[], int],
         entities: Sequence[Key] | None = None,
     ) -> Observed:
         """What the model answers, checked; it is counted, and left to the log and the monitors.
@@ -203,6 +204,7 @@ class ModelServer:
             rows: size of their first axis.
             id: what the client calls its request; made up where None.
             event_time: what the predictions are of; now where None.
+            checksum: of what the client asks, to tell it again from another request under the same ID.
             entities: key of each row; None where the client gave the tensors.
 
         Raises:
@@ -211,17 +213,25 @@ class ModelServer:
         """
         outputs = await self.batcher.submit(model, inputs, rows)
         refuse_no_answer(model, outputs)
+        if id is None:
+            own, repeated, asked = new_id(), False, None
+        else:
+            asked = checksum()
+            own, repeated = self.observing.ids.take(id, rows, asked)
         observed = Observed(
             model=model,
-            id=id or new_id(),
+            id=own,
             event_time=now() if event_time is None else nanoseconds(event_time),
             inputs=inputs,
             outputs=outputs,
             rows=rows,
             entities=entities,
+            repeated=repeated,
+            checksum=asked,
         )
         self.metrics.predictions.labels(model.file.name, model.file.version).inc(rows)
-        self.observer.offer(observed)
+        if not self.observer.offer(observed) and not repeated:
+            self.observing.ids.give_back(own, rows)
         return observed
 
     def told(self) -> dict[str, Any]:

@@ -146,12 +146,16 @@ def test_what_is_asked_is_logged_with_its_moment(start_server: Start, tmp_path: 
     message.inputs[0].shape[:] = [1, 1, 2]
     message.parameters["event_timestamp"].string_param = "2026-01-05T10:00:00+01:00"
     with grpc.insecure_channel(address) as channel:
-        asked(channel, message)
+        assert not asked(channel, message).parameters
+        message.inputs[0].contents.fp32_contents[:] = [3, 4]
+        other = asked(channel, message)
+    assert other.id == "mine"
     body = [{"id": "mine", "label": 3.0}]
     answer = httpx.post(f"{server.url}/v2/models/adder/feedback", json=body, timeout=30)
     assert answer.json()["accepted"] == 1
     assert server.stop() == 0
-    (row,) = store.read_offline_features("predictions_adder").to_dict("records")
+    row, more = store.read_offline_features("predictions_adder").to_dict("records")
+    assert (more["prediction_id"], more["open"]) == (other.parameters["prediction_id"].string_param, 3)
     assert (row["prediction_id"], row["open"], row["close"], row["prediction"]) == ("mine", 1, 2, 3)
     assert row["event_timestamp"].isoformat() == "2026-01-05T09:00:00+00:00"
 

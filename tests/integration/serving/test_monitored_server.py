@@ -72,6 +72,40 @@ def test_drift_and_performance_are_told(start: Started) -> None:
     assert report["performance"]["result"]["outcome"] == "breached"
 
 
+def test_what_is_sent_again_counts_once_also_without_a_log(start: Started) -> None:
+    server = start(MLINFRA_PREDICTION_LOG_URI="")
+    assert infer(server, normal(ROWS, 3), id="again") == infer(server, normal(ROWS, 3), id="again")
+    assert check(server)["rows"] == ROWS
+
+
+def test_other_rows_under_a_used_id_count_and_are_told_their_own(start: Started) -> None:
+    server = start()
+    asked = [(1.0, 2.0), (3.0, 4.0), (1.0, 2.0), (3.0, 4.0)]
+    answers = [infer_one(server, "used", *values) for values in asked]
+    assert [each["id"] for each in answers] == ["used"] * 4
+    own = [each.get("parameters", {}).get("prediction_id") for each in answers]
+    assert own[0] is None
+    assert own[1].startswith("used~")
+    assert own[2:] == own[:2]
+    assert check(server)["rows"] == 2
+    server.stop(signal.SIGKILL)
+    server = start()
+    again = infer_one(server, "used", 3.0, 4.0)
+    assert again["parameters"]["prediction_id"] == own[1]
+    body = [{"id": "used", "label": 3.1}, {"id": own[1], "label": 7.1}]
+    answer = httpx.post(f"{server.url}{MODEL}/feedback", json=body, timeout=30).json()
+    assert (answer["accepted"], answer["uncounted"]) == (2, [])
+    assert (check(server)["rows"], check(server)["labelled"]) == (2, 2)
+
+
+def infer_one(server: ModelServer, id: str, *values: float) -> dict[str, Any]:
+    tensor = {"name": "features", "datatype": "FP32", "shape": [1, 1, 2], "data": values}
+    answer = httpx.post(f"{server.url}{MODEL}/infer", json={"inputs": [tensor], "id": id})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
 def test_what_is_sent_again_counts_once(start: Started) -> None:
     server = start()
     values = infer(server, normal(ROWS, 3), id="again")

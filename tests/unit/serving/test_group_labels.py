@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlinfra.features import FeatureStore
+from mlinfra.serving.known_ids import KnownIds
 from mlinfra.serving.label_book import LabelBook, Labelled
 from mlinfra.serving.label_rows import LabelRows
 from mlinfra.serving.observations import Label
@@ -36,6 +37,7 @@ class Replica:
             LABELS,
             log=LOG,
             replica=self.name,
+            ids=KnownIds(self.remembered),
             max_predictions=self.remembered,
             on_labels=self.label,
             sources=[LabelRows(self.store, LABELS, "label"), LabelRows(self.store, TRUTH, self.column)],

@@ -79,7 +79,7 @@ def test_an_array_arrives_in_both_encodings(named: tuple[str, Array]) -> None:
 def test_an_answer_holds_the_array(named: tuple[str, Array], raw: bool) -> None:
     datatype, array = named
     spec = TensorSpec("y", datatype, (OPEN, *array.shape[1:]))
-    answer = encode_message("m", "3", "one", [spec], [array], [("y", False)], raw=raw)
+    answer = encode_message("m", "3", {"id": "one"}, [spec], [array], [("y", False)], raw=raw)
     answer = messages.ModelInferResponse.FromString(answer.SerializeToString())
     assert (answer.model_name, answer.model_version, answer.id) == ("m", "3", "one")
     (tensor,) = answer.outputs

@@ -16,6 +16,7 @@ from mlinfra.features import FeatureStore
 from mlinfra.monitoring.counts import Counts
 from mlinfra.monitoring.profile import PROFILE_FILE, HeldOut, build_profile
 from mlinfra.serving.kept_rows import KeptRows
+from mlinfra.serving.known_ids import KnownIds, checksum_of
 from mlinfra.serving.label_book import LabelBook, Labelled
 from mlinfra.serving.log_rows import has_features
 from mlinfra.serving.model_monitors import ModelMonitors
@@ -60,15 +61,18 @@ class Server:
             kept=KeptRows(self.store, predictions=LOG, labels=LABELS),
             before_keep=self.log.flush,
         )
+        self.ids = KnownIds(1000)
         self.book = LabelBook(
             self.store,
             LABELS,
             log=LOG,
             replica="one",
+            ids=self.ids,
             max_predictions=1000,
             on_labels=self.on_labels,
             before_keep=self.log.flush,
         )
+        self.book.open()
         self.dies_with_labels = False
 
     def count(self, outcome: str, rows: int) -> None:
@@ -79,26 +83,31 @@ class Server:
             raise KilledError
         return self.monitors.label(labels)
 
-    def predict(self, number: int) -> None:
-        """Answer request ``r<number>``, which is of one row, or of two."""
+    def predict(self, number: int, seed: int = 0) -> str:
+        """Answer request ``r<number>``, which is of one row, or of two, and tell its ID."""
         rows = rows_of(number)
-        values = np.random.default_rng(number).normal(size=(rows, 1, 2)).astype(np.float32)
+        values = np.random.default_rng([number, seed]).normal(size=(rows, 1, 2)).astype(np.float32)
         self.sequence += 1
+        checksum = checksum_of({"features": values})
+        id, repeated = self.ids.take(f"r{number}", rows, checksum)
         observed = Observed(
             self.model,
-            f"r{number}",
+            id,
             START + number * HOUR,
             {"features": values},
             [values.sum(axis=(1, 2), keepdims=True)[:, 0]],
             rows,
             sequence=self.sequence,
+            repeated=repeated,
+            checksum=checksum,
         )
         self.sequence += rows
         for sink in (self.book, self.monitors, self.log):
             sink.observe([observed])
+        return id
 
-    def tell(self, number: int) -> FeedbackResult:
-        ids = prediction_ids(f"r{number}", rows_of(number))
+    def tell(self, number: int, id: str | None = None) -> FeedbackResult:
+        ids = prediction_ids(id or f"r{number}", rows_of(number))
         return self.book.keep([[Label(one, 1.0) for one in ids]])[0]
 
     @property
@@ -183,3 +192,19 @@ def test_each_prediction_and_each_label_counts_once(
         logged = server.store.read_offline_features(LOG)
         assert len(logged) == rows
         assert logged["open"].notna().sum() == known
+
+
+def test_other_rows_under_an_id_have_one_of_their_own_also_after_a_kill(
+    tmp_path: Path, model: ServedModel
+) -> None:
+    server = Server(tmp_path, model, share=1.0)
+    ids = [server.predict(1, seed) for seed in (0, 1, 2, 1, 0)]
+    assert ids[0] == "r1"
+    assert ids[3:] == ids[1::-1]
+    assert len(set(ids)) == 3
+    server.monitors.keep()
+    server.restart()
+    assert [server.predict(1, seed) for seed in (2, 1, 0)] == ids[2::-1]
+    assert server.counts.rows == 3 * rows_of(1)
+    assert [server.tell(1, id).accepted for id in ids[:3]] == [rows_of(1)] * 3
+    assert len(server.store.read_offline_features(LOG)) == 3 * rows_of(1)
