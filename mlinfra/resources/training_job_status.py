@@ -34,10 +34,10 @@ class TrainerStatus(ResourceModel):
     """How far the training is, as its MLflow run tells."""
 
     progress_percentage: Annotated[
-        Integer | None, Field(ge=0, le=100, description="Share of the epochs done.")
+        Integer | None, Field(ge=0, le=100, description="Share of the epochs or steps done.")
     ] = None
     estimated_remaining_seconds: Annotated[
-        Integer | None, Field(ge=0, description="Seconds left if every epoch takes as long as the last ones.")
+        Integer | None, Field(ge=0, description="Seconds left at the pace of the last epochs or steps.")
     ] = None
     current_epoch: Annotated[Integer | None, Field(ge=0, description="Epochs done.")] = None
     total_epochs: Annotated[Integer | None, Field(ge=0, description="The most epochs to train.")] = None

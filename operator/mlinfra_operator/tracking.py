@@ -1,7 +1,7 @@
 """What the operator knows of MLflow: runs, logged models, registered versions. Plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mlinfra.resources.promotion import Stage
@@ -10,11 +10,27 @@ RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 END_OF_PHASE: dict[str, FinalStatus] = {"Succeeded": "FINISHED", "Failed": "FAILED"}
 """How the run of a TrainingJob that came to its end has to end."""
+MOST_POINTS = 6
+"""Of one run's way that are remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """How many epochs or steps a run had logged when, in milliseconds since 1970."""
+
+    count: float
+    milliseconds: int
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An MLflow run; metrics are the latest values."""
+    """An MLflow run.
+
+    Attributes:
+        metrics: the latest values.
+        epochs: by its metric of that name, the newest last.
+        steps: the greatest at which a metric was logged, likewise.
+    """
 
     run_id: str
     experiment_id: str
@@ -22,6 +38,28 @@ class Run:
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
+    epochs: tuple[Point, ...] = ()
+    steps: tuple[Point, ...] = ()
+
+
+def reread(before: Run, now: Run) -> Run:
+    """A run that was read again, with the points of its way that were seen before."""
+    return replace(
+        now, epochs=_continued(before.epochs, now.epochs), steps=_continued(before.steps, now.steps)
+    )
+
+
+def _continued(before: tuple[Point, ...], now: tuple[Point, ...]) -> tuple[Point, ...]:
+    if not before or not now:
+        return now
+    last, newest = before[-1], now[-1]
+    if newest.count == last.count:
+        # It was there when it was first seen: what is logged afterwards is no part of the way.
+        return before
+    if newest.count < last.count or newest.milliseconds <= last.milliseconds:
+        # Another attempt began anew.
+        return now
+    return (*before, newest)[-MOST_POINTS:]
 
 
 @dataclass(frozen=True, slots=True)

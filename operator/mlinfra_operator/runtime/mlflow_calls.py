@@ -15,6 +15,7 @@ from mlinfra.tracking.contract import (
     IMPORTED_TAG,
     MANAGED_TAG,
     NAMESPACE_TAG,
+    PROGRESS_TAG,
     SHA256_TAG,
     TRAINING_JOB_UID_TAG,
 )
@@ -26,6 +27,7 @@ from mlinfra_operator.tracking import (
     LoggedModel,
     MeasuredRun,
     ModelOwner,
+    Point,
     Problem,
     RegisteredModel,
     RegisteredVersion,
@@ -39,6 +41,12 @@ if TYPE_CHECKING:
 
 RUNNING = "RUNNING"
 MAX_RESULTS = 1000
+EPOCH_METRIC = "epoch"
+"""By which an own script tells how many epochs are done."""
+MOST_EPOCHS = 1e9
+"""What is as large, negative or no number counts none."""
+SYSTEM_METRICS = "system/"
+"""What MLflow measures of the machine: its steps count samples, not what is trained."""
 LOGGED_MODEL_SCHEME = "models:/"
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
 EXISTS = "RESOURCE_ALREADY_EXISTS"
@@ -252,7 +260,23 @@ def run_of(run: "MlflowRun") -> Run:
         tags=dict(run.data.tags),
         metrics=dict(run.data.metrics),
         params=dict(run.data.params),
+        **_way(run),
     )
+
+
+def _way(run: "MlflowRun") -> dict[str, tuple[Point, ...]]:
+    """How many epochs and steps the run has logged; nothing where the trainer's own tag tells it."""
+    if PROGRESS_TAG in run.data.tags or not run.data.metrics:
+        return {}
+    # The entity's own metrics are values alone.
+    told = [each for each in run.data.to_proto().metrics if not each.key.startswith(SYSTEM_METRICS)]
+    epochs = [Point(each.value, each.timestamp) for each in told if each.key == EPOCH_METRIC]
+    steps = [Point(each.step, each.timestamp) for each in told]
+    furthest = max(steps, key=lambda point: (point.count, -point.milliseconds), default=None)
+    return {
+        "epochs": tuple(point for point in epochs if 0 <= point.count < MOST_EPOCHS),
+        "steps": (furthest,) if furthest is not None else (),
+    }
 
 
 def version_of(version: "ModelVersion", aliases: Collection[str]) -> RegisteredVersion:

@@ -9,7 +9,7 @@ from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableErr
 from mlinfra_operator.runtime.cache import Key
 from mlinfra_operator.runtime.mlflow_calls import running_runs
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
-from mlinfra_operator.tracking import Run
+from mlinfra_operator.tracking import Run, reread
 
 POLL_SECONDS = 1.0
 AWAY_SECONDS = 5.0
@@ -76,8 +76,11 @@ class RunWatch:
         if self._away:
             logger.info("MLflow answers again")
         self._away = False
-        for run in runs:
-            followed = self._followed.get(run.run_id)
-            if followed is not None and followed.run != run:
+        for found in runs:
+            followed = self._followed.get(found.run_id)
+            if followed is None:
+                continue
+            run = reread(followed.run, found)
+            if followed.run != run:
                 followed.run = run
                 self._notify(*followed.key)

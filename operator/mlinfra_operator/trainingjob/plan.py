@@ -394,7 +394,7 @@ class _Planner:
             return None
         if phase == "Succeeded":
             return final_status(run, self.job.spec)
-        return trainer_status(run, self.job.spec)
+        return trainer_status(run, self.job.spec, self.job.status.trainer_status)
 
     def _mlflow(self) -> MlflowRun | None:
         run = self.observed.run

@@ -53,13 +53,17 @@ async def test_progress_of_an_own_script_is_what_it_logs_by_plain_mlflow_calls(
     await world.run_pod(unique)
     run_id = await world.run_id(unique)
     tracking.log_param(run_id, "epochs", 10)
-    tracking.log_metric(run_id, "val_accuracy", 0.75, step=3)
-    tracking.log_metric(run_id, "epoch", 3, step=3)
+    tracking.log_metric(run_id, "val_accuracy", 0.75, timestamp=60_000, step=3)
+    tracking.log_metric(run_id, "epoch", 3, timestamp=60_000, step=3)
 
-    async def told() -> Object | None:
+    async def told(percent: int) -> Object | None:
         found: Object = (await world.training_job(unique)).get("status", {}).get("trainerStatus") or {}
-        return found if found.get("progressPercentage") else None
+        return found if found.get("progressPercentage") == percent else None
 
-    status = await eventually(told, "progress", seconds=60)
-    assert (status["currentEpoch"], status["totalEpochs"], status["progressPercentage"]) == (3, 10, 30)
+    status = await eventually(lambda: told(30), "progress", seconds=60)
+    assert (status["currentEpoch"], status["totalEpochs"]) == (3, 10)
+    assert status["lastUpdatedTime"] == "1970-01-01T00:01:00Z"
     assert {"name": "val_accuracy", "value": "0.75"} in status["metrics"]
+    tracking.log_metric(run_id, "epoch", 4, timestamp=90_000, step=4)
+    status = await eventually(lambda: told(40), "more progress", seconds=60)
+    assert status["estimatedRemainingSeconds"] == 6 * 30

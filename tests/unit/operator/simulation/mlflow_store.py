@@ -41,7 +41,9 @@ class Store:
         run_id = f"run-{len(self.runs)}"
         self.runs[run_id] = SimpleNamespace(
             info=SimpleNamespace(run_id=run_id, experiment_id=experiment_id, status="RUNNING"),
-            data=SimpleNamespace(tags=tags, metrics={}, params={}),
+            data=SimpleNamespace(
+                tags=tags, metrics={}, params={}, to_proto=lambda: SimpleNamespace(metrics=[])
+            ),
         )
         return self.runs[run_id]
 
