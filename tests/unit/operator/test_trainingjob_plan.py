@@ -324,32 +324,6 @@ def test_a_created_job_and_a_started_pod_are_events_once() -> None:
     assert planned(observed, training_job(status=first.status.to_wire())).events == ()
 
 
-@pytest.mark.parametrize(
-    ("waiting", "reason", "message"),
-    [
-        (("Unschedulable", "no nodes"), "Unschedulable", "Unschedulable: no nodes"),
-        (("ErrImagePull", ""), "ErrImagePull", "ErrImagePull"),
-        (("not camel case", "text"), "PodWaiting", "not camel case: text"),
-        (None, "PodStarting", "the training pod starts"),
-    ],
-)
-def test_what_holds_a_pod_up_is_told_after_some_patience(
-    waiting: tuple[str, str] | None, reason: str, message: str
-) -> None:
-    pods = (PodFacts("job-x", "Pending", "", waiting=waiting),)
-    decided = planned(Observed(child=child(active=1), run=run(), unready_since=LONG_AGO, pods=pods))
-    found = condition(decided, "Reconciling")
-    assert (found.reason, found.message) == (reason, message)
-    assert decided.requeue_after == POD_PATIENCE_SECONDS
-
-
-def test_pods_are_not_asked_about_before_the_patience_ends() -> None:
-    since = NOW - timedelta(seconds=4)
-    decided = planned(Observed(child=child(active=1), run=run(), unready_since=since))
-    assert decided.requeue_after == POD_PATIENCE_SECONDS - 4
-    assert not decided.actions
-
-
 def test_success_names_the_model_version_and_ends_the_run() -> None:
     observed = Observed(
         child=child(complete=True, succeeded=1),
@@ -439,16 +413,3 @@ def test_every_status_tells_the_generation_that_it_is_of(make: Callable[[], Plan
     decided = make()
     assert decided.status.observed_generation == 1
     assert all(found.observed_generation == 1 for found in decided.status.conditions)
-
-
-def test_a_job_that_has_no_pods_yet_is_not_asked_for_them() -> None:
-    decided = planned(Observed(child=child(), run=run(), unready_since=LONG_AGO))
-    assert decided.actions == ()
-    assert condition(decided, "Reconciling").reason == "PodStarting"
-
-
-@pytest.mark.parametrize(("waited", "next_look"), [(10, 10), (20, 20), (45, 45), (10**6, 160)])
-def test_pods_that_wait_long_are_asked_for_ever_more_rarely(waited: int, next_look: float) -> None:
-    since = NOW - timedelta(seconds=waited)
-    decided = planned(Observed(child=child(active=1), run=run(), unready_since=since, pods=()))
-    assert decided.requeue_after == next_look
