@@ -205,7 +205,7 @@ class _Planner:
         return self._done(facts, phase, conditions.ready("Registered", message), requeue_after=MIRROR_SECONDS)
 
     def _settle(self, facts: "_Facts", stage: Stage) -> Plan:
-        if facts.registered.stage != stage:
+        if not facts.is_in(stage):
             return self._next(FollowStage(stage))
         phase: ModelVersionPhase = "Registered" if stage == "None" else stage
         reason = "Registered" if stage == "None" else stage
@@ -252,11 +252,7 @@ class _Planner:
             for other in facts.registry.versions.values()
             if other.version != spec.version and "Production" in (other.stage, other.mlflow_stage)
         )
-        registered = facts.registered
-        followed = (
-            registered.mlflow_stage == "Production" and STAGE_ALIASES["Production"] in registered.aliases
-        )
-        if demoted or not followed:
+        if demoted or not facts.is_in("Production"):
             return self._next(FollowStage("Production", demoted))
         message = f"version {spec.version} of {spec.model_name} is in Production"
         observations = (
@@ -268,7 +264,7 @@ class _Planner:
     def _superseded(self, facts: "_Facts", own: Claim, winner: Claim) -> Plan:
         if self.observed.stage_is_ours:
             return self._next(ArchiveSpec())
-        if facts.registered.stage != "Archived":
+        if not facts.is_in("Archived"):
             return self._next(FollowStage("Archived"))
         message = (
             f"superseded by {winner.name}, which claimed Production later; "
@@ -379,6 +375,16 @@ class _Facts:
     registered: RegisteredVersion
     metrics: Mapping[str, float]
     evaluation: Evaluation
+
+    def is_in(self, stage: Stage) -> bool:
+        """Whether MLflow's own stage and the aliases of stages both say so."""
+        registered, alias = self.registered, STAGE_ALIASES.get(stage)
+        held = {name for name in STAGE_ALIASES.values() if name in registered.aliases}
+        if registered.mlflow_stage != stage or held - {alias}:
+            return False
+        # Several versions may be in Staging, and one of them has the alias.
+        others = (other for other in self.registry.versions.values() if other.mlflow_stage == stage)
+        return alias is None or alias in held or any(alias in other.aliases for other in others)
 
 
 def _gates_condition(evaluation: Evaluation) -> tuple[Observation, ...]:

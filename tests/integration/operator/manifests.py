@@ -39,17 +39,18 @@ def model_version(name: str, model: str, **spec: Any) -> Object:
     }
 
 
-def register(tracking: MlflowClient, model: str) -> None:
-    """Version 1 of a model, as a user without Kubernetes registers one."""
+def register(tracking: MlflowClient, model: str, *, versions: int = 1) -> None:
+    """The first versions of a model, as a user without Kubernetes registers them."""
     experiment = tracking.create_experiment(model)
     run = tracking.create_run(experiment)
     logged = tracking.create_logged_model(experiment, source_run_id=run.info.run_id)
     tracking.finalize_logged_model(logged.model_id, "READY")
     tracking.create_registered_model(model)
     source = f"models:/{logged.model_id}"
-    tracking.create_model_version(
-        model, source, run_id=run.info.run_id, model_id=logged.model_id, await_creation_for=0
-    )
+    for _ in range(versions):
+        tracking.create_model_version(
+            model, source, run_id=run.info.run_id, model_id=logged.model_id, await_creation_for=0
+        )
 
 
 def retraining_policy(name: str, **spec: Any) -> Object:

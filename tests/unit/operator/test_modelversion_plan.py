@@ -31,6 +31,7 @@ CHALLENGER = {"metric": "test_accuracy", "minImprovement": 0.01}
 GATES = [{"metric": "test_accuracy", "min": 0.8}]
 GOOD, BAD = {"test_accuracy": 0.9}, {"test_accuracy": 0.7}
 BEFORE, AFTER = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
+IN_STAGING = registered("1", "Staging", aliases=("staging",))
 IN_PRODUCTION = registered("1", "Production", aliases=("production",))
 CLAIMED = {"phase": "Production", "productionClaimedAt": claim_timestamp(BEFORE)}
 
@@ -60,6 +61,16 @@ def condition(told: Plan, type_: str) -> Condition:
         (known(registered("1", "Staging")), "Archived", FollowStage("Archived")),
         # MLflow was changed behind our back: by the stage, by the alias, by another version.
         (known(registered("1", "None", aliases=("production",))), "Production", FollowStage("Production")),
+        # The alias was taken off by hand, or given to a version that is not in that stage.
+        (known(registered("1", "Staging")), "Staging", FollowStage("Staging")),
+        (
+            known(registered("1", "Staging"), registered("2", aliases=("staging",))),
+            "Staging",
+            FollowStage("Staging"),
+        ),
+        (known(registered("1", "Staging", aliases=("production",))), "Staging", FollowStage("Staging")),
+        (known(replace(IN_STAGING, mlflow_stage="Archived")), "Staging", FollowStage("Staging")),
+        (known(registered("1", "Archived", aliases=("staging",))), "Archived", FollowStage("Archived")),
         (known(registered("1", "Production")), "Production", FollowStage("Production")),
         (
             known(IN_PRODUCTION, registered("2", "Production")),
@@ -76,6 +87,13 @@ def condition(told: Plan, type_: str) -> Condition:
 )
 def test_each_state_asks_for_its_next_step(observed: Observed, stage: str, action: Action) -> None:
     assert planned(observed, model_version(stage=stage)).actions == (action,)
+
+
+def test_versions_that_are_in_staging_together_do_not_fight_for_its_alias() -> None:
+    both = (IN_STAGING, registered("2", "Staging"))
+    for version in ("1", "2"):
+        decided = planned(known(*both), model_version(version=version, stage="Staging"))
+        assert (decided.actions, decided.status.phase) == ((), "Staging")
 
 
 @pytest.mark.parametrize("spec", [{"gates": GATES}, {"approval": "Rejected"}])
@@ -421,10 +439,10 @@ def test_a_lower_value_may_be_the_better_one() -> None:
 
 
 def test_a_version_remembers_the_stages_that_it_had() -> None:
-    first = planned(known(registered("1", "Staging")), model_version(stage="Staging"))
+    first = planned(known(IN_STAGING), model_version(stage="Staging"))
     assert [(each.stage, each.time) for each in first.status.history] == [("Staging", NOW_TEXT)]
     status = first.status.to_wire()
-    again = planned(known(registered("1", "Staging")), model_version(stage="Staging", status=status))
+    again = planned(known(IN_STAGING), model_version(stage="Staging", status=status))
     assert again.status.history == first.status.history
     later = planned(known(registered("1", "Archived")), model_version(stage="Archived", status=status))
     assert [each.stage for each in later.status.history] == ["Archived", "Staging"]
