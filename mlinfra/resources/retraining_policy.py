@@ -19,6 +19,7 @@ from mlinfra.resources.training_job import TrainingJobSpec
 
 MAX_POLICY_NAME_LENGTH = 52
 """As of a CronJob; the name is also a label's value."""
+MAX_BACKOFF_FACTOR, MOST_BACKOFF_FACTOR = 32, 64
 FOREIGN_MODEL = "modelName must be the modelName of the trainingJobTemplate"
 POLICY_NAME_TOO_LONG = f"metadata.name must have at most {MAX_POLICY_NAME_LENGTH} characters"
 ZONE_WITHOUT_SCHEDULE = "timeZone and startingDeadlineSeconds belong to a schedule: give one"
@@ -140,6 +141,16 @@ class RetrainingPolicySpec(ResourceModel):
         Integer | None,
         Field(ge=1, le=100, description="The most trainings to start in any 24 hours, whoever asks."),
     ] = None
+    max_backoff_factor: Annotated[
+        Integer,
+        Field(
+            ge=1,
+            le=MOST_BACKOFF_FACTOR,
+            description="The monitors wait twice as long, for newer windows and for the cool-down, after the "
+            "second of their trainings in a row whose version was not good enough, and after each more: at "
+            "most so many times as long; 1 for never longer. A promotion and a change of the spec end that.",
+        ),
+    ] = MAX_BACKOFF_FACTOR
     successful_jobs_history_limit: Annotated[
         Integer, Field(ge=0, le=100, description="How many successful TrainingJobs to keep.")
     ] = 3

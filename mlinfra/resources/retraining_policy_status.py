@@ -28,6 +28,16 @@ class PastTraining(StartedTraining):
         Field(description="How it ended; Deleted where it was before it came to its end."),
     ]
     completion_time: Annotated[Time | None, Field(description="When it ended.")] = None
+    promoted: Annotated[
+        bool | None,
+        Field(
+            description="Whether its version got its stage, or was not good enough for it; absent while that "
+            "is open."
+        ),
+    ] = None
+    policy_generation: Annotated[
+        Integer | None, Field(description="The policy's metadata.generation that it was created by.")
+    ] = None
 
 
 class MonitorStatus(MonitorEvidence):
@@ -80,6 +90,14 @@ class RetrainingPolicyStatus(ResourceModel):
         ),
         UniqueBy("name"),
     ] = Field(default_factory=list)
+    fruitless_trainings: Annotated[
+        Integer | None,
+        Field(
+            ge=0,
+            description="Trainings in a row, up to the newest, that the monitors asked for and that failed "
+            "or whose version was not good enough; see maxBackoffFactor.",
+        ),
+    ] = None
     last_training_time: Annotated[Time | None, Field(description="When the last training was started.")] = (
         None
     )

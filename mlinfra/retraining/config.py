@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from mlinfra.errors import InvalidInputError
 from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.monitoring import DriftPolicy, MonitoringWindow, PerformancePolicy
+from mlinfra.resources.retraining_policy import MAX_BACKOFF_FACTOR, MOST_BACKOFF_FACTOR
 from mlinfra.retraining.decision import Limits
 from mlinfra.retraining.schedule import Schedule, parse_schedule
 
@@ -46,6 +47,8 @@ class RetrainingConfig:
         min_samples: a window of fewer is inconclusive; half a window, at most 100, where None.
         cooldown_hours: the least time from the start of one training to the next.
         max_runs_per_day: the most trainings in any 24 hours.
+        max_backoff_factor: after the second training in a row whose version was not good enough, and each
+            more, drift and performance wait twice as long, at most so many times as long.
         log_folder: where the log and the state of the pipeline are kept.
 
     Raises:
@@ -70,6 +73,7 @@ class RetrainingConfig:
     min_samples: int | None = None
     cooldown_hours: float = 0
     max_runs_per_day: int | None = None
+    max_backoff_factor: int = MAX_BACKOFF_FACTOR
     log_folder: Path = Path("logs") / "retraining"
 
     def __post_init__(self) -> None:
@@ -83,6 +87,10 @@ class RetrainingConfig:
         if self.max_runs_per_day is not None and self.max_runs_per_day < 1:
             raise InvalidRetrainingConfigError(
                 f"max_runs_per_day must be 1 at least: {self.max_runs_per_day}"
+            )
+        if not 1 <= self.max_backoff_factor <= MOST_BACKOFF_FACTOR:
+            raise InvalidRetrainingConfigError(
+                f"max_backoff_factor is between 1 and {MOST_BACKOFF_FACTOR}, and is {self.max_backoff_factor}"
             )
         if not 0 <= self.least_accuracy <= 1:
             raise InvalidRetrainingConfigError(
@@ -134,7 +142,11 @@ class RetrainingConfig:
     @property
     def limits(self) -> Limits:
         """What is allowed."""
-        return Limits(cooldown=timedelta(hours=self.cooldown_hours), max_runs_per_day=self.max_runs_per_day)
+        return Limits(
+            cooldown=timedelta(hours=self.cooldown_hours),
+            max_runs_per_day=self.max_runs_per_day,
+            max_backoff_factor=self.max_backoff_factor,
+        )
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON, under the names of the attributes."""

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +17,7 @@ from mlinfra.errors import MlinfraError
 from mlinfra.features.files import make_folder, replace_file
 from mlinfra.retraining.assessment import Verdict, assess, trigger_rules
 from mlinfra.retraining.config import RetrainingConfig
-from mlinfra.retraining.decision import Hold, Start, Training, decide
+from mlinfra.retraining.decision import Hold, Start, Training, came_to, decide
 from mlinfra.retraining.server_check import check_body, check_server
 from mlinfra.retraining.triggers import MonitorResult, Request, RetrainingTrigger
 
@@ -66,6 +68,8 @@ class RetrainingPipeline:
         self._task: asyncio.Task[None] | None = None
         self._training = asyncio.Lock()
         self._trainings: list[Training] = []
+        # What was fruitless under another configuration says nothing of this one.
+        self._digest = hashlib.sha256(json.dumps(config.to_wire()).encode()).hexdigest()[:16]
         self._since: datetime | None = None
         self._last_check: datetime | None = None
         self._results: tuple[MonitorResult, ...] = ()
@@ -246,6 +250,11 @@ class RetrainingPipeline:
                 min_accuracy_for_promotion=self.config.least_accuracy,
             )
             result = {**result, "trigger": request.trigger.value}
+            promoted = result["success"] and result["stage"] == "Production"
+            if promoted or self.config.auto_promote_to_production:
+                fruitless = came_to(request.trigger, promoted=promoted)
+                self._trainings[-1] = replace(self._trainings[-1], fruitless=fruitless)
+                self._keep()
             if result["success"]:
                 logger.info(
                     "Version %s of %s is in stage %s: %s",
@@ -278,6 +287,7 @@ class RetrainingPipeline:
                     datetime.fromisoformat(each["started"]),
                     active=False,
                     events_until=datetime.fromisoformat(each["eventsUntil"]) if each["eventsUntil"] else None,
+                    fruitless=each.get("fruitless") if kept.get("config") == self._digest else None,
                 )
                 for each in kept["trainings"]
             ]
@@ -292,8 +302,14 @@ class RetrainingPipeline:
     def _keep(self) -> None:
         kept = {
             "since": _iso(self._since),
+            "config": self._digest,
             "trainings": [
-                {"name": each.name, "started": _iso(each.started), "eventsUntil": _iso(each.events_until)}
+                {
+                    "name": each.name,
+                    "started": _iso(each.started),
+                    "eventsUntil": _iso(each.events_until),
+                    "fruitless": each.fruitless,
+                }
                 for each in self._trainings[-TRAININGS_REMEMBERED:]
             ],
         }

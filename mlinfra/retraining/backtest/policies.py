@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from mlinfra.errors import InvalidInputError
 from mlinfra.resources.base import Integer, ResourceModel
 from mlinfra.resources.monitoring import DriftPolicy, MonitoringWindow, PerformancePolicy
-from mlinfra.resources.retraining_policy import TrainingJobTemplate
+from mlinfra.resources.retraining_policy import (
+    MAX_BACKOFF_FACTOR,
+    MOST_BACKOFF_FACTOR,
+    TrainingJobTemplate,
+)
 from mlinfra.retraining.decision import Limits
 from mlinfra.retraining.observation import ObservationRule
 from mlinfra.retraining.schedule import Schedule, parse_schedule
@@ -49,6 +53,7 @@ class ReplayedPolicy(ResourceModel):
     concurrency_policy: Literal["Allow", "Forbid", "Replace"] = "Forbid"
     cooldown_seconds: Integer = 0
     max_runs_per_day: Integer | None = None
+    max_backoff_factor: Annotated[Integer, Field(ge=1, le=MOST_BACKOFF_FACTOR)] = MAX_BACKOFF_FACTOR
     successful_jobs_history_limit: JsonValue = None
     failed_jobs_history_limit: JsonValue = None
 
@@ -68,6 +73,7 @@ class Policy:
             concurrency=self.spec.concurrency_policy,
             cooldown=timedelta(seconds=self.spec.cooldown_seconds),
             max_runs_per_day=self.spec.max_runs_per_day,
+            max_backoff_factor=self.spec.max_backoff_factor,
         )
 
     @property

@@ -6,7 +6,7 @@ from the next row on.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -19,7 +19,7 @@ from mlinfra.retraining.assessment import assess, performance_to_check, trigger_
 from mlinfra.retraining.backtest.learner import Learner, Learnt
 from mlinfra.retraining.backtest.policies import Policy
 from mlinfra.retraining.backtest.traffic import Traffic, chunking_for, moment
-from mlinfra.retraining.decision import Start, Training, decide
+from mlinfra.retraining.decision import Start, Training, came_to, decide
 from mlinfra.retraining.observation import Watch
 from mlinfra.retraining.triggers import MonitorResult, Request, RetrainingTrigger
 from mlinfra.training.champion import ChampionScore
@@ -267,9 +267,11 @@ class _Replayer:
         try:
             challenger = self._learner.learn(now - np.timedelta64(self._settings.label_delay))
         except MlinfraError as error:
+            self._came_to(request, promoted=False)
             self._decisions.append(Decision(time, request, None, None, None, False, str(error), False))
             return
         decision, score, theirs, better = self._compared(challenger, champion)
+        self._came_to(request, promoted=decision.promoted)
         self._decisions.append(
             Decision(
                 time, request, challenger.number, score, theirs, decision.promoted, decision.reason, better
@@ -287,6 +289,11 @@ class _Replayer:
                 rule=self._policy.observation,
                 now=time,
             )
+
+    def _came_to(self, request: Request, *, promoted: bool) -> None:
+        """The newest training has come to its end."""
+        fruitless = came_to(request.trigger, promoted=promoted)
+        self._trainings[-1] = replace(self._trainings[-1], fruitless=fruitless)
 
     def _compared(
         self, challenger: Learnt, champion: Learnt

@@ -6,6 +6,7 @@ from typing import Any
 from mlinfra.resources import RetrainingPolicy
 from mlinfra.resources.names import (
     EVIDENCE_ANNOTATION,
+    POLICY_GENERATION_ANNOTATION,
     RETRAINING_POLICY_LABEL,
     TRIGGER_ANNOTATION,
     TRIGGER_KEY_ANNOTATION,
@@ -43,6 +44,7 @@ def build_training_job(policy: RetrainingPolicy, request: Request) -> dict[str, 
                 TRIGGER_ANNOTATION: request.trigger.value,
                 TRIGGER_KEY_ANNOTATION: request.key,
                 TRIGGER_MESSAGE_ANNOTATION: request.message,
+                POLICY_GENERATION_ANNOTATION: str(metadata.generation),
                 **({EVIDENCE_ANNOTATION: to_annotation(request.evidence)} if request.evidence else {}),
             },
             "ownerReferences": [

@@ -14,7 +14,14 @@ from mlinfra.resources.names import FIELD_MANAGER, RETRAINING_POLICY_LABEL
 from mlinfra.retraining.rollback import NoRollbackError, rollback_of
 from mlinfra_operator.retrainingpolicy.builder import build_training_job
 from mlinfra_operator.retrainingpolicy.checks import Checked, ask_of, last_asked
-from mlinfra_operator.retrainingpolicy.observed import Child, Observed, Refusal, child_of, is_owned
+from mlinfra_operator.retrainingpolicy.observed import (
+    Child,
+    Observed,
+    Refusal,
+    child_of,
+    is_owned,
+    version_name,
+)
 from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, DeleteTrainingJob, Plan, RollBack, plan
 from mlinfra_operator.retrainingpolicy.promotions import Production
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of, typed
@@ -194,10 +201,14 @@ class RetrainingPolicyController:
     def _children(self, policy: RetrainingPolicy) -> tuple[Child, ...]:
         metadata = policy.metadata
         return tuple(
-            child_of(job)
+            child_of(job, self._version_of(job))
             for job in self._context.jobs
             if job["metadata"].get("namespace") == metadata.namespace and is_owned(job, metadata.uid)
         )
+
+    def _version_of(self, job: Object) -> Object | None:
+        name = version_name(job)
+        return self._context.versions.get((job["metadata"].get("namespace", ""), name)) if name else None
 
     async def _create(
         self, action: CreateTrainingJob, policy: RetrainingPolicy, observed: Observed

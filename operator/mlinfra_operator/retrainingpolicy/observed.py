@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mlinfra.resources.names import EVIDENCE_ANNOTATION, TRIGGER_ANNOTATION, TRIGGER_KEY_ANNOTATION
+from mlinfra.resources.names import (
+    EVIDENCE_ANNOTATION,
+    POLICY_GENERATION_ANNOTATION,
+    TRIGGER_ANNOTATION,
+    TRIGGER_KEY_ANNOTATION,
+)
 from mlinfra.retraining.triggers import MonitorResult, RetrainingTrigger
 from mlinfra_operator.monitor_evidence import events_until
 from mlinfra_operator.retrainingpolicy.promotions import Production
 
 OUTCOMES = ("Succeeded", "Failed")
+REFUSED_PHASES = ("GatesFailed", "Rejected")
+STAGES = ("Production", "Staging")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,8 @@ class Child:
         completed: when it did, RFC 3339.
         deleting: whether it is being deleted.
         events_until: end of the newest window of the evidence that asked for it; None where no monitor did.
+        generation: of the policy when it created it; None where nobody knows.
+        promoted: whether its version got its stage; None while that is open, or nobody knows.
     """
 
     name: str
@@ -35,6 +44,8 @@ class Child:
     completed: str | None = None
     deleting: bool = False
     events_until: datetime | None = None
+    generation: int | None = None
+    promoted: bool | None = None
 
     @property
     def active(self) -> bool:
@@ -74,8 +85,13 @@ class Observed:
     refusal: Refusal | None = None
 
 
-def child_of(obj: Mapping[str, Any]) -> Child:
-    """A TrainingJob that the policy created, from its API object."""
+def child_of(obj: Mapping[str, Any], version: Mapping[str, Any] | None = None) -> Child:
+    """A TrainingJob that the policy created.
+
+    Args:
+        obj: its API object.
+        version: that of the ModelVersion that came out of it; None where there is none.
+    """
     metadata, status = obj["metadata"], obj.get("status") or {}
     annotations = metadata.get("annotations") or {}
     trigger = annotations.get(TRIGGER_ANNOTATION)
@@ -91,7 +107,29 @@ def child_of(obj: Mapping[str, Any]) -> Child:
         completed=status.get("completionTime"),
         deleting="deletionTimestamp" in metadata,
         events_until=events_until(annotations.get(EVIDENCE_ANNOTATION)),
+        generation=_number(annotations.get(POLICY_GENERATION_ANNOTATION)),
+        promoted=was_promoted(version) if version is not None else None,
     )
+
+
+def version_name(obj: Mapping[str, Any]) -> str | None:
+    """Name of the ModelVersion that came out of a TrainingJob."""
+    reference = (obj.get("status") or {}).get("modelVersionRef") or {}
+    name: str | None = reference.get("name")
+    return name
+
+
+def was_promoted(version: Mapping[str, Any]) -> bool | None:
+    """Whether a ModelVersion got a stage, or was not good enough for one; None while that is open."""
+    status = version.get("status") or {}
+    stages = [change.get("stage") for change in status.get("history") or ()]
+    if "productionClaimedAt" in status or any(stage in STAGES for stage in (status.get("phase"), *stages)):
+        return True
+    return False if status.get("phase") in REFUSED_PHASES else None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() and text.isascii() else None
 
 
 def is_owned(obj: Mapping[str, Any], uid: str) -> bool:

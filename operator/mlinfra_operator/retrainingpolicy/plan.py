@@ -18,7 +18,7 @@ from mlinfra.resources.retraining_policy_status import (
     StartedTraining,
 )
 from mlinfra.retraining.assessment import Assessment
-from mlinfra.retraining.decision import DAY, Hold, Limits, Start, Training, decide
+from mlinfra.retraining.decision import DAY, Hold, Limits, Start, Training, backoff, came_to, decide
 from mlinfra.retraining.observation import Rollback
 from mlinfra.retraining.schedule import InvalidScheduleError, Schedule, parse_schedule
 from mlinfra.retraining.triggers import Request, RetrainingTrigger
@@ -198,16 +198,35 @@ class _Planner:
 
     def _trainings(self) -> tuple[Training, ...]:
         known = {child.name for child in self.observed.children}
+        history = {past.name: past for past in self._history()}
         gone = (
-            Training(past.name, datetime.fromisoformat(past.start_time), active=False)
-            for past in self._history()
+            Training(
+                past.name,
+                datetime.fromisoformat(past.start_time),
+                active=False,
+                fruitless=self._fruitless(past),
+            )
+            for past in history.values()
             if past.name not in known
         )
         here = (
-            Training(child.name, child.created, child.active, child.events_until)
+            Training(
+                child.name,
+                child.created,
+                child.active,
+                child.events_until,
+                fruitless=self._fruitless(history.get(child.name)),
+            )
             for child in self.observed.children
         )
         return (*gone, *here)
+
+    def _fruitless(self, past: PastTraining | None) -> bool | None:
+        """As of `Training`; one of an earlier spec says nothing of this one."""
+        if past is None or past.policy_generation != self.policy.metadata.generation:
+            return None
+        promoted = False if past.outcome == "Failed" else past.promoted
+        return came_to(RetrainingTrigger(past.trigger), promoted=promoted)
 
     def _limits(self) -> Limits:
         spec = self.policy.spec
@@ -215,6 +234,7 @@ class _Planner:
             concurrency=spec.concurrency_policy,
             cooldown=timedelta(seconds=spec.cooldown_seconds),
             max_runs_per_day=spec.max_runs_per_day,
+            max_backoff_factor=spec.max_backoff_factor,
         )
 
     def _start(self, start: Start) -> Plan:
@@ -243,7 +263,7 @@ class _Planner:
         told = {past.name: past for past in self.policy.status.history}
         for child in self.observed.children:
             if child.outcome is not None:
-                told[child.name] = _past(child)
+                told[child.name] = _past(child, told.get(child.name))
         here = {child.name for child in self.observed.children}
         for started in self.policy.status.active:
             if started.name not in here and started.name not in told:
@@ -351,6 +371,7 @@ class _Planner:
             observed_generation=generation,
             active=[_started(child) for child in active][-MAX_HISTORY:],
             history=self._history(),
+            fruitless_trainings=backoff(self._trainings(), self._limits()).fruitless or None,
             last_training_time=self._last_training_time(),
             last_schedule_time=self._last_schedule_time(),
             next_scheduled_time=conditions.timestamp(upcoming) if upcoming else None,
@@ -383,9 +404,13 @@ def _started(child: Child) -> StartedTraining:
     )
 
 
-def _past(child: Child) -> PastTraining:
+def _past(child: Child, told: PastTraining | None) -> PastTraining:
+    # A ModelVersion may be gone by now.
+    known = told.promoted if told is not None else None
     return PastTraining(
         **_started(child).model_dump(),
         outcome="Succeeded" if child.outcome == "Succeeded" else "Failed",
         completion_time=child.completed,
+        promoted=child.promoted if child.promoted is not None else known,
+        policy_generation=child.generation,
     )

@@ -17,7 +17,12 @@ from mlinfra.kube import ApiError
 from mlinfra.resources import RetrainingPolicy
 from mlinfra.resources.names import CHECK_ANNOTATION, CLOSE_BREAKER_ANNOTATION, EVIDENCE_ANNOTATION
 from mlinfra.retraining.server_check import results_of
-from mlinfra.retraining.triggers import FeatureScore, MonitorOutcome, MonitorResult, RetrainingTrigger
+from mlinfra.retraining.triggers import (
+    FeatureScore,
+    MonitorOutcome,
+    MonitorResult,
+    RetrainingTrigger,
+)
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import find
 from mlinfra_operator.monitor_evidence import evidence_of, of_annotation, result_of

@@ -1,8 +1,11 @@
 """A policy asks the served model's monitors, trains on a breach, and takes back what does worse."""
 
+import sys
 from typing import Any
 
 from integration.operator.manifests import condition, retraining_policy
+from integration.operator.policy_status import policy as policy_now
+from integration.operator.policy_status import ready_because
 from integration.operator.served.traffic import stand_in, traffic, variables
 from integration.operator.served.versions import register, serving, version
 
@@ -91,6 +94,46 @@ async def test_drift_with_a_loss_of_performance_trains_and_says_why(
 
     await eventually(again, "one more check")
     assert len(await created()) == 1
+
+
+async def test_two_trainings_that_did_not_help_have_the_monitors_wait_for_much_newer_windows(
+    world, operator, tracking, unique, eventually
+) -> None:
+    register(tracking, unique, 1)
+    name = f"{unique}-1"
+
+    async def say(day: int) -> None:
+        said = report("1", drift=None, accuracy=("breached", 0.5))
+        at = {"windowStart": f"2026-01-{day:02}T00:00:00Z", "windowEnd": f"2026-01-{day + 1:02}T00:00:00Z"}
+        said["performance"]["result"] |= at
+        served = stand_in(env=variables(REPORT=said))
+        await version(world, name, unique, "1", stage="Production", serving=served)
+
+    await say(1)
+    await serving(world, eventually, name, "True")
+    policy = retraining_policy(unique, performance={}, monitoring=ASKED_OFTEN)
+    fails = {"command": [sys.executable, "-c", "raise SystemExit(3)"]}
+    policy["spec"]["trainingJobTemplate"]["spec"] |= fails
+    await world.apply(policy)
+
+    async def fruitless(count: int) -> None:
+        async def told() -> bool:
+            found = await world.kube.get(RETRAINING_POLICIES, unique, world.namespace)
+            return bool((found.get("status") or {}).get("fruitlessTrainings") == count)
+
+        await eventually(told, f"{count} fruitless trainings", seconds=60)
+
+    await fruitless(1)
+    # Newer as a whole: after one of them that is enough.
+    await say(2)
+    await fruitless(2)
+    await say(3)
+    held = await ready_because(world, unique, "BackingOff", eventually)
+    assert "2026-01-04T00:00:00Z or later" in condition(held, "Ready")["message"]
+    await say(4)
+    await fruitless(3)
+    names = {each["name"] for each in (await policy_now(world, unique))["status"]["history"]}
+    assert len(names) == 3
 
 
 async def test_a_check_is_made_at_once_where_the_annotation_asks(
