@@ -67,3 +67,5 @@ QUEUE_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 EXIT_INVALID_INPUT = 78
 """Exit code (EX_CONFIG of sysexits.h) of a training process whose input can never work: no retry.
 Its termination message is JSON, ``{"reason": CamelCase, "message": text}``."""
+EXIT_TERMINATED = 143
+"""Exit code (128 + SIGTERM) of a training process that was asked to stop, or stopped along with another."""

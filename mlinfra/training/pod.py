@@ -27,6 +27,7 @@ from mlinfra.errors import InvalidInputError
 from mlinfra.resources.base import ObjectMeta
 from mlinfra.resources.names import (
     EXIT_INVALID_INPUT,
+    EXIT_TERMINATED,
     FEATURE_STORE_URI_ENV,
     TERMINATION_LOG_ENV,
     TRAINING_JOB_ENV,
@@ -35,7 +36,6 @@ from mlinfra.resources.training_job import TrainingJobSpec
 from mlinfra.training.errors import TrainingInterruptedError
 
 EXIT_FAILURE = 1
-EXIT_TERMINATED = 143
 MAX_TERMINATION_BYTES = 4096
 """What the kubelet keeps of a termination message."""
 

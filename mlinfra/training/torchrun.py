@@ -1,27 +1,41 @@
-"""``python -m mlinfra.training.torchrun``: torchrun, which tells its pod that bad input needs no retry.
+"""``python -m mlinfra.training.torchrun``: torchrun, which tells its pod how its processes ended.
 
-torchrun itself ends with 1 whatever its processes ended with, and the Job would try bad input again.
+torchrun itself ends with 1 whatever they ended with: the Job would try bad input again, and count a pod
+as failed that only stopped because a peer had to go.
 """
 
+import signal
 import sys
 
-from mlinfra.resources.names import EXIT_INVALID_INPUT
+from mlinfra.resources.names import EXIT_INVALID_INPUT, EXIT_TERMINATED
 
 
 def main(arguments: list[str]) -> int:
-    """Run torchrun with its own arguments; the exit code of bad input where one process ended with it.
+    """Run torchrun with its own arguments.
+
+    Returns:
+        The exit code of bad input where one process ended with it; that of a stop where all did, or torchrun
+        itself was asked to; else 0.
 
     Raises:
         ChildFailedError: a process failed for another reason.
     """
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
     try:
         torchrun(arguments)
+    except SignalException as error:
+        if error.sigval != signal.SIGTERM:
+            raise
+        return EXIT_TERMINATED
     except ChildFailedError as error:
-        if any(failure.exitcode == EXIT_INVALID_INPUT for failure in error.failures.values()):
+        codes = {failure.exitcode for failure in error.failures.values()}
+        if EXIT_INVALID_INPUT in codes:
             return EXIT_INVALID_INPUT
+        if codes == {EXIT_TERMINATED}:
+            return EXIT_TERMINATED
         raise
     return 0
 

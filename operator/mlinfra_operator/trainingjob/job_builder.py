@@ -7,6 +7,7 @@ from typing import Any
 from mlinfra.resources import TrainingJob
 from mlinfra.resources.names import (
     EXIT_INVALID_INPUT,
+    EXIT_TERMINATED,
     FEATURE_STORE_URI_ENV,
     MANAGED_LABEL,
     QUEUE_LABEL,
@@ -63,7 +64,7 @@ def build_job(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
     queue = _queue_labels(job)
     job_spec: dict[str, Any] = {
         "backoffLimit": spec.backoff_limit,
-        "podFailurePolicy": {"rules": _failure_rules()},
+        "podFailurePolicy": {"rules": _failure_rules(job)},
         "template": {
             "metadata": {"labels": labels},
             "spec": _pod_spec(job, run_id=run_id, defaults=defaults),
@@ -102,12 +103,19 @@ def _queue_labels(job: TrainingJob) -> dict[str, str]:
     return {QUEUE_LABEL: queue.name} | priority
 
 
-def _failure_rules() -> list[dict[str, Any]]:
-    exit_codes = {"containerName": CONTAINER, "operator": "In", "values": [EXIT_INVALID_INPUT]}
-    return [
-        {"action": "FailJob", "onExitCodes": exit_codes},
+def _failure_rules(job: TrainingJob) -> list[dict[str, Any]]:
+    rules: list[dict[str, Any]] = [
+        {"action": "FailJob", "onExitCodes": _exits_with(EXIT_INVALID_INPUT)},
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]
+    if job.spec.num_nodes > 1:
+        # Where one pod has to go, its peers stop at the same batch.
+        rules.append({"action": "Ignore", "onExitCodes": _exits_with(EXIT_TERMINATED)})
+    return rules
+
+
+def _exits_with(code: int) -> dict[str, Any]:
+    return {"containerName": CONTAINER, "operator": "In", "values": [code]}
 
 
 def _pod_spec(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from unit.operator.objects import NAMESPACE, RUN_ID, UID, training_job
 
 from mlinfra.resources import TrainingJob
-from mlinfra.resources.names import TRAINING_JOB_UID_LABEL
+from mlinfra.resources.names import EXIT_TERMINATED, TRAINING_JOB_UID_LABEL
 from mlinfra_operator.trainingjob.distribution import (
     build_peer_service,
     derived_name,
@@ -68,6 +68,34 @@ def test_pods_meet_at_the_first_one() -> None:
         "PET_MAX_RESTARTS": "5",
     }
     assert torchrun_environment(job)[-1]["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "restarts"),
+    [
+        ({}, None),
+        # torchrun restarts nothing unless it is told to: the Job alone tries again.
+        ({"numProcPerNode": "auto"}, None),
+        ({"command": ["torchrun", "train.py"], "model": None, "data": None, "numProcPerNode": 2}, None),
+        # A pod that is lost lets its peers start anew in their pods; the Job replaces what gave up.
+        ({"numNodes": 2}, "3"),
+    ],
+)
+def test_the_job_tries_again_and_torchrun_only_where_peers_may_be_lost(
+    spec: dict[str, Any], restarts: str | None
+) -> None:
+    job = training_job(**BUILT_IN | {"backoffLimit": 3} | spec)
+    assert job_spec(job)["backoffLimit"] == 3
+    assert variables(job).get("PET_MAX_RESTARTS") == restarts
+
+
+def test_pods_that_stop_along_with_a_peer_have_not_failed() -> None:
+    stopped = {
+        "action": "Ignore",
+        "onExitCodes": {"containerName": "trainer", "operator": "In", "values": [EXIT_TERMINATED]},
+    }
+    assert job_spec(training_job(numNodes=2))["podFailurePolicy"]["rules"][-1] == stopped
+    assert stopped not in job_spec(training_job())["podFailurePolicy"]["rules"]
 
 
 def test_the_users_own_command_is_kept() -> None:
