@@ -17,6 +17,10 @@ EXPLAINED = 0.65
 TAIL = 0.001
 """Values beyond these quantiles of the reference count as the quantile: one outlier decides nothing."""
 FOLDS = 3
+ROWS_WORTH_THREADS = 50_000
+"""Trees over fewer are grown by one thread: several would wait for one another most of the time, and for long
+where the machine is busy.
+"""
 FEWEST_ROWS = 30
 
 
@@ -121,6 +125,7 @@ def _domain_classifier(
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold
+    from threadpoolctl import threadpool_limits
 
     rows = np.concatenate([reference, current]).astype(np.float64)
     is_new = np.repeat([0, 1], [len(reference), len(current)])
@@ -130,7 +135,8 @@ def _domain_classifier(
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(rows, is_new)
     areas, variances = [], []
     for learnt, kept in folds:
-        answers = model.fit(rows[learnt], is_new[learnt]).predict_proba(rows[kept])[:, 1]
+        with threadpool_limits(None if len(rows) >= ROWS_WORTH_THREADS else 1, user_api="openmp"):
+            answers = model.fit(rows[learnt], is_new[learnt]).predict_proba(rows[kept])[:, 1]
         new = int(is_new[kept].sum())
         old = len(kept) - new
         areas.append(float(roc_auc_score(is_new[kept], answers)))
