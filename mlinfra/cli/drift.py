@@ -6,6 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlinfra.cli.drift_options import (
+    LEAST,
+    Data,
+    DriftModel,
+    End,
+    Group,
+    Profile,
+    Start,
+    Timestamp,
+    check_sources,
+)
 from mlinfra.cli.multivariate import multivariate
 from mlinfra.cli.options import Store
 from mlinfra.cli.output import Format, Output, print_json, print_table
@@ -17,7 +28,6 @@ if TYPE_CHECKING:
     from mlinfra.monitoring.report.document import DriftDocument
 
 MOST_WINDOWS = 24
-LEAST = 1e-9
 WINDOWS = "Windows and thresholds"
 
 
@@ -44,30 +54,12 @@ class Method(StrEnum):
     epilog="Example: mlinfra drift report churn/7 --group customers --from 2026-01-01 --out drift.html"
 )
 def report(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            help="NAME (its version in Production), NAME/VERSION, NAME@ALIAS, or an ONNX file.",
-            show_default=False,
-        ),
-    ] = None,
-    profile: Annotated[
-        Path | None,
-        typer.Option(help="A reference_profile.json in place of a model: features are compared alone."),
-    ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            help="Feature group with the rows.", show_default="the training's", rich_help_panel=FEATURES
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Parquet or CSV file with the rows.", rich_help_panel=FEATURES)
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help="First date or time of the group.", rich_help_panel=FEATURES)
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Last one.", rich_help_panel=FEATURES)] = None,
+    model: DriftModel = None,
+    profile: Profile = None,
+    group: Group = None,
+    data: Data = None,
+    start: Start = None,
+    end: End = None,
     entity: Annotated[
         str | None,
         typer.Option(
@@ -76,14 +68,7 @@ def report(
             rich_help_panel=FEATURES,
         ),
     ] = None,
-    timestamp: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of the file's event time.",
-            show_default="event_timestamp or timestamp",
-            rich_help_panel=FEATURES,
-        ),
-    ] = None,
+    timestamp: Timestamp = None,
     missing: MissingFeatures = None,
     default: Defaults = None,
     method: Annotated[
@@ -99,7 +84,8 @@ def report(
         ),
     ] = None,
     false_alarm_rate: Annotated[
-        float, typer.Option(min=LEAST, max=0.5, help="Of calibrated thresholds.", rich_help_panel=WINDOWS)
+        float,
+        typer.Option(min=LEAST, max=0.5, help="Of calibrated thresholds.", rich_help_panel=WINDOWS),
     ] = 0.01,
     min_samples: Annotated[
         int, typer.Option(min=1, help="Fewer rows tell nothing.", rich_help_panel=WINDOWS)
@@ -121,10 +107,7 @@ def report(
     output: Output = Format.TABLE,
 ) -> None:
     """Compare rows with what a model learnt from, feature by feature, and write a page with plots."""
-    if (model is None) == (profile is None):
-        raise typer.BadParameter("give either a MODEL or --profile")
-    if data is not None and (group or start or end):
-        raise typer.BadParameter("--group, --from and --to are of a feature group, and --data is a file")
+    check_sources(model, profile, group=group, data=data, start=start, end=end)
     with expected_errors():
         from mlinfra.cli.drift_rows import RowSource, beside_model, beside_profile
         from mlinfra.monitoring.report.document import drift_document

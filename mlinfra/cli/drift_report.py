@@ -1,6 +1,5 @@
 """Runs the demonstration of drift on this machine, compares what came of it, and judges it."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -59,9 +58,7 @@ def demonstrate_drift(
         played = run(demonstration())
         replays = [played.frozen, played.served]
         if with_yearly:
-            began = time.monotonic()
             replays.append(yearly(played))
-            _say(console, f"\nTraining each year took the backtest {time.monotonic() - began:.0f} s.")
         _tell(console, played, replays)
         _draw(console, plot or state.directory / PLOT, played, replays)
         problem = problem_of(played, replays)

@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlinfra.cli.drift_options import (
+    LEAST,
+    Data,
+    DriftModel,
+    End,
+    Group,
+    Profile,
+    Start,
+    Timestamp,
+    check_sources,
+)
 from mlinfra.cli.options import Store
 from mlinfra.cli.output import Format, Output, print_json
 from mlinfra.cli.running import expected_errors
-from mlinfra.cli.serving import FEATURES, Digest, TrackingUri
+from mlinfra.cli.serving import Digest, TrackingUri
 from mlinfra.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -37,37 +48,13 @@ class NoReferenceRowsError(InvalidInputError):
 
 
 def multivariate(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            help="NAME (its version in Production), NAME/VERSION, NAME@ALIAS, or an ONNX file.",
-            show_default=False,
-        ),
-    ] = None,
-    profile: Annotated[
-        Path | None, typer.Option(help="A reference_profile.json in place of a model.")
-    ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(
-            help="Feature group with the rows.", show_default="the training's", rich_help_panel=FEATURES
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Parquet or CSV file with the rows.", rich_help_panel=FEATURES)
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help="First date or time of the group.", rich_help_panel=FEATURES)
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Last one.", rich_help_panel=FEATURES)] = None,
-    timestamp: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of the files' event time.",
-            show_default="event_timestamp or timestamp",
-            rich_help_panel=FEATURES,
-        ),
-    ] = None,
+    model: DriftModel = None,
+    profile: Profile = None,
+    group: Group = None,
+    data: Data = None,
+    start: Start = None,
+    end: End = None,
+    timestamp: Timestamp = None,
     reference: Annotated[
         Path | None,
         typer.Option(help="File with the reference rows; a group where absent.", rich_help_panel=REFERENCE),
@@ -95,7 +82,7 @@ def multivariate(
         Method, typer.Option(help="PCA sees linear relations cheaply, the classifier any difference.")
     ] = Method.PCA_RECONSTRUCTION,
     false_alarm_rate: Annotated[
-        float, typer.Option(min=1e-9, max=0.5, help="Share of checks without drift that may find one.")
+        float, typer.Option(min=LEAST, max=0.5, help="Share of checks without drift that may find one.")
     ] = 0.01,
     every: Annotated[
         int, typer.Option(min=1, help="Take each Nth row: those that follow closely resemble each other.")
@@ -106,10 +93,7 @@ def multivariate(
     output: Output = Format.TABLE,
 ) -> None:
     """Compare rows with those that a model learnt from, all features together."""
-    if (model is None) == (profile is None):
-        raise typer.BadParameter("give either a MODEL or --profile")
-    if data is not None and (group or start or end):
-        raise typer.BadParameter("--group, --from and --to are of a feature group, and --data is a file")
+    check_sources(model, profile, group=group, data=data, start=start, end=end)
     if reference is not None and (reference_group or reference_start or reference_end):
         raise typer.BadParameter("--reference is a file, and the other --reference options are of a group")
     with expected_errors():
