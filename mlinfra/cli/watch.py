@@ -1,6 +1,10 @@
 """``mlinfra watch``: the three resources as they change."""
 
-from contextlib import suppress
+import errno
+import os
+import stat
+import sys
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +15,7 @@ from mlinfra.cli.running import expected_errors, run
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mlinfra.cli.watch_rows import Shown
     from mlinfra.kube import KubernetesClient
@@ -51,7 +55,7 @@ async def _watch(client: "KubernetesClient", namespace: str | None) -> None:
     from mlinfra.kube.resource import MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_JOBS
 
     shown = Shown(with_namespace=namespace is None)
-    lines: asyncio.Queue[str] = asyncio.Queue()
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
     watched = (RETRAINING_POLICIES, TRAINING_JOBS, MODEL_VERSIONS)
     for resource in watched:
         # An informer would ask again for ever where the answer is a refusal.
@@ -80,12 +84,41 @@ def _informer(
     return Informer(client, resource, namespace=namespace, on_change=on_change)
 
 
-async def _print(lines: "asyncio.Queue[str]") -> None:
-    while True:
-        typer.echo(await lines.get())
+async def _print(lines: "asyncio.Queue[str | None]") -> None:
+    """Print each line.
+
+    Raises:
+        BrokenPipeError: nobody reads what is printed any more; known at once, not with the next line.
+    """
+    with _told_of_closing(lambda: lines.put_nowait(None)):
+        while (line := await lines.get()) is not None:
+            typer.echo(line)
+    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
-async def _draw(shown: "Shown", lines: "asyncio.Queue[str]") -> None:
+@contextmanager
+def _told_of_closing(tell: "Callable[[], None]") -> "Iterator[None]":
+    """Tell once where standard output is a pipe whose other end is closed."""
+    import asyncio
+
+    output, loop = sys.stdout.fileno(), asyncio.get_running_loop()
+    if not stat.S_ISFIFO(os.fstat(output).st_mode):
+        yield
+        return
+
+    def closed() -> None:
+        loop.remove_reader(output)
+        tell()
+
+    # The end that is written to has nothing to read, but is said to have once the other end is closed.
+    loop.add_reader(output, closed)
+    try:
+        yield
+    finally:
+        loop.remove_reader(output)
+
+
+async def _draw(shown: "Shown", lines: "asyncio.Queue[str | None]") -> None:
     """Draw the table whenever there are lines, which it takes the place of."""
     import asyncio
 

@@ -60,7 +60,10 @@ def piped(namespace: str) -> Iterator[subprocess.Popen[str]]:
     )
     yield process
     process.kill()
-    process.communicate()
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
 
 
 def test_each_change_is_a_line(piped: subprocess.Popen[str], namespace: str, ask: Ask) -> None:
@@ -84,6 +87,15 @@ def test_each_change_is_a_line(piped: subprocess.Popen[str], namespace: str, ask
     piped.send_signal(signal.SIGINT)
     assert piped.wait(PATIENCE_SECONDS) == 0
     assert piped.communicate() == ("", "")
+
+
+def test_it_ends_once_nobody_reads_its_pipe(piped: subprocess.Popen[str]) -> None:
+    assert piped.stdout is not None
+    assert piped.stdout.readline()
+    piped.stdout.close()
+    assert piped.wait(PATIENCE_SECONDS) == 1
+    assert piped.stderr is not None
+    assert piped.stderr.read() == ""
 
 
 def test_a_terminal_shows_a_table(namespace: str, ask: Ask) -> None:
