@@ -183,33 +183,6 @@ async def test_a_person_promotes_by_command_and_gates_still_count(
         assert told in refused.stderr
 
 
-async def test_to_create_a_version_that_waits_for_nobody_takes_the_verb_approve(
-    world, operator, tracking, unique, kube
-) -> None:
-    register(tracking, unique)
-    name = f"{unique}-1"
-    waiting, approved, rejected = (
-        model_version(name, unique, stage="Production", approval=each)
-        for each in ("PendingManualApproval", "Approved", "Rejected")
-    )
-    async with await editor(kube, world.namespace, "get", "create", "patch", "delete") as client:
-        for decided in (model_version(name, unique, stage="Production"), approved, rejected):
-            with pytest.raises(ApiError, match="you need the verb approve") as refused:
-                await client.create(MODEL_VERSIONS, decided, world.namespace)
-            assert refused.value.status == 403
-            with pytest.raises(ApiError, match="you need the verb approve"):
-                await client.apply(decided, field_manager="gitops")
-        await client.apply(waiting, field_manager="gitops")
-    await world.version_phase(name, "PendingApproval")
-    # Who applies from Git, and may approve, creates a version anew whose approval was given.
-    async with await editor(kube, world.namespace, "get", "create", "patch", "delete", "approve") as client:
-        await client.apply(approved, field_manager="gitops")
-        await world.version_phase(name, "Production")
-        await client.delete(MODEL_VERSIONS, name, world.namespace)
-        await client.apply(approved, field_manager="gitops")
-    assert (await world.version_phase(name, "Production"))["spec"]["approval"] == "Approved"
-
-
 async def test_one_command_brings_the_version_before_back(world, operator, tracking, unique, mlinfra) -> None:
     await trained(world, tracking, unique, unique, 0.9)
     await world.version_phase(f"{unique}-1", "Production")
