@@ -125,7 +125,7 @@ def _domain_classifier(
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     rows = np.concatenate([reference, current]).astype(np.float64)
     is_new = np.repeat([0, 1], [len(reference), len(current)])
