@@ -14,9 +14,7 @@ def boot_id() -> str:
 def start_time(pid: int) -> int | None:
     """When a process was started, in clock ticks since boot; None if it does not run (any more)."""
     fields = _stat(pid)
-    if fields is None or fields[0] in ZOMBIE_STATES:
-        return None
-    return int(fields[19])
+    return None if fields is None or _has_ended(fields) else int(fields[19])
 
 
 def start_time_of_child(pid: int) -> int:
@@ -34,9 +32,14 @@ def session_members(session: int) -> list[int]:
         if not entry.name.isdigit():
             continue
         fields = _stat(int(entry.name))
-        if fields and int(fields[3]) == session and fields[0] not in ZOMBIE_STATES:
+        if fields and int(fields[3]) == session and not _has_ended(fields):
             members.append(int(entry.name))
     return members
+
+
+def _has_ended(fields: list[str]) -> bool:
+    """Whether no thread is left: the first one may end before others, which still hold files and ports."""
+    return fields[0] in ZOMBIE_STATES and int(fields[17]) <= 1
 
 
 def _stat(pid: int) -> list[str] | None:
