@@ -13,6 +13,7 @@ from mlinfra.errors import InvalidInputError
 from mlinfra.local.cluster import LocalCluster
 from mlinfra.local.platform import Platform
 from mlinfra.local.state import ClusterState
+from mlinfra.local.supervision import kept_running
 from mlinfra.retraining.backtest.comparison import comparison_figure, most_frequent, outcome_of
 from mlinfra.retraining.backtest.replay import Replay
 from mlinfra.retraining.live.comparison import accuracy
@@ -53,7 +54,8 @@ def demonstrate_drift(
         async def demonstration() -> Played:
             with platform.cluster.session("mlinfra demo-drift") as session:
                 await platform.up(session, Steps(console))
-                return await play(platform, settings, template, console)
+                async with kept_running(platform, lambda text: _say(console, text)):
+                    return await play(platform, settings, template, console)
 
         played = run(demonstration())
         replays = [played.frozen, played.served]

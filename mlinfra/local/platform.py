@@ -1,6 +1,8 @@
 """The whole platform on this machine: the embedded cluster, MLflow, and the operator in it."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -61,6 +63,24 @@ class Platform:
             self._store_mlflow(initialized=True)
         with step("operator"):
             await session.ensure(self.operator())
+
+    def ended(self) -> list[str]:
+        """Names of the components that ended by themselves."""
+        return [each.name for each in self.cluster.statuses() if each.liveness != "running"]
+
+    async def start_again(self) -> list[str]:
+        """Have all components run; those that do are kept. The caller holds the cluster.
+
+        Returns:
+            Names of those that were started.
+
+        Raises:
+            MlinfraError: one does not start.
+        """
+        # Not the caller's own session: what ran before its command still does after it failed.
+        session = Session(self.cluster.processes)
+        await self.up(session, _untold)
+        return session.started
 
     @property
     def _mlflow_file(self) -> Path:
@@ -127,6 +147,12 @@ class Platform:
             inputs=(self._operator_kubeconfig,),
         )
         return Component(spec, lambda: _succeeds(ready))
+
+
+@contextmanager
+def _untold(_title: str) -> Iterator[Callable[[str], None]]:
+    """A step that tells nobody."""
+    yield lambda _text: None
 
 
 async def _succeeds(url: str) -> bool:

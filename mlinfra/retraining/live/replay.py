@@ -169,10 +169,13 @@ class LiveReplay:
         raise ReplayError(f"the monitors cannot be asked at {stretch.now:%Y-%m-%d}: {checked.failed}")
 
     async def _resume(self, stretch: Stretch) -> None:
-        """Send again what a server that was killed may have lost: it logs all that a check has counted."""
+        """Send again what a server that was killed may have lost: it logs all that a check has counted.
+
+        Where nothing is asked any more, the newest row again: until it is answered, no check can be.
+        """
         while self._traffic.interrupted:
             self._traffic.resumed()
-            for row in stretch.asked:
+            for row in stretch.asked or [self._row_again]:
                 await self._traffic.ask(row)
 
     async def _follow(self, checked: Checked, stretch: Stretch) -> None:

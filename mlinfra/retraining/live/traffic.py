@@ -146,7 +146,7 @@ class LiveTraffic:
                 problem = f"{route}: HTTP {answer.status_code}: {answer.text[:TOLD_CHARACTERS]}"
                 final = answer.is_client_error and answer.status_code != TOO_MANY_REQUESTS
             except (httpx.TransportError, ValueError) as error:
-                problem, final = f"{route}: {error or type(error).__name__}", False
+                problem, final = f"{route}: {str(error) or type(error).__name__}", False
             self._failed(problem)
             if final or time.monotonic() > deadline:
                 raise ReplayError(f"{self._url} does not answer: {problem}")

@@ -16,7 +16,7 @@ import pytest
 from mlinfra.features import FeatureStore
 from mlinfra.retraining.live.known_rows import KnownRows
 from mlinfra.retraining.live.manifests import LiveSettings
-from mlinfra.retraining.live.replay import Checked, LiveReplay, Replayed
+from mlinfra.retraining.live.replay import MOST_CHECKS, Checked, LiveReplay, Replayed
 from mlinfra.retraining.live.story import Retraining
 from mlinfra.retraining.live.traffic import LiveTraffic, Questions, ReplayError
 
@@ -183,6 +183,31 @@ async def test_a_check_that_fails_is_made_again_after_what_was_lost_is_sent(worl
     assert [world.server.asked.count(f"m-{row}") for row in range(6)] == [1, 1, 1, 2, 2, 2]
 
 
+async def test_a_server_that_is_away_after_the_last_row_is_waited_for(world: World) -> None:
+    """However long: checks alone would be given up."""
+    world.policy.says["2004-01-15.0"] = Checked(failed="connection refused")
+    left = [0]
+
+    def away(_: Server) -> bool:
+        left[0] -= 1
+        return left[0] >= 0
+
+    world.server.fails = away
+    before_check = world.policy.check
+
+    async def check(value: str) -> Checked:
+        checked = await before_check(value)
+        if checked.failed is not None:
+            left[0] = 2 * MOST_CHECKS
+        return checked
+
+    world.policy.check = check  # type: ignore[method-assign]
+    _, traffic = await world.run()
+    assert [value for value, *_ in world.policy.checks][-2:] == ["2004-01-15.0", "2004-01-15.1"]
+    assert len(traffic.failures) == 2 * MOST_CHECKS
+    assert world.server.asked.count(f"m-{ROWS - 1}") > 1
+
+
 async def test_a_lost_prediction_whose_label_comes_is_asked_for_again(world: World) -> None:
     def lose() -> None:
         world.server.known.pop("m-2", None)
@@ -191,6 +216,19 @@ async def test_a_lost_prediction_whose_label_comes_is_asked_for_again(world: Wor
     _, traffic = await world.run()
     assert "the predictions m-2 are not known any more" in traffic.failures[0]
     assert len(world.server.labels) == ROWS
+
+
+async def test_a_failure_without_words_is_told_by_its_kind(world: World) -> None:
+    class Silent(Server):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            if not self.asked:
+                self.asked.append("")
+                raise httpx.ReadError("", request=request)
+            return super().__call__(request)
+
+    world.server.__class__ = Silent
+    _, traffic = await world.run()
+    assert traffic.failures == ["infer: ReadError"]
 
 
 async def test_a_server_that_refuses_a_request_ends_the_replay(world: World) -> None:
