@@ -223,3 +223,10 @@ def test_names_of_services_are_dns_labels_that_begin_with_a_letter(model: str) -
         assert name[0].isascii()
         assert all(letter.isascii() and (letter.isalnum() or letter == "-") for letter in name)
         assert not name.endswith("-")
+
+
+def test_a_servers_credentials_come_from_a_secret_by_reference_alone() -> None:
+    sources = [{"secretRef": {"name": "mlflow-reader"}}]
+    found = deployment(envFrom=sources)
+    assert container(found)["envFrom"] == sources
+    assert environment(found)["MLFLOW_TRACKING_URI"] == "http://mlflow"

@@ -277,3 +277,13 @@ def test_scheduling_resources_and_sources_are_passed_on() -> None:
 
 def test_what_the_operator_sets_is_what_a_training_job_may_not() -> None:
     assert set(CONTRACT_ENVIRONMENT) <= set(environment())
+
+
+def test_credentials_come_from_a_secret_by_reference_alone() -> None:
+    sources = [{"secretRef": {"name": "mlflow-trainer"}}]
+    one = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}}
+    found = container(training_job(envFrom=sources, env=[one]))
+    assert found["envFrom"] == sources
+    assert one in found["env"]
+    # Single variables win over whole Secrets: none leads a pod to another server.
+    assert {"name": "MLFLOW_TRACKING_URI", "value": "http://mlflow"} in found["env"]
