@@ -12,6 +12,7 @@ from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.monitoring import DriftPolicy, MonitoringWindow, PerformancePolicy
 from mlinfra.resources.retraining_policy import MAX_BACKOFF_FACTOR, MOST_BACKOFF_FACTOR
 from mlinfra.retraining.decision import Limits
+from mlinfra.retraining.observation import ObservationRule
 from mlinfra.retraining.schedule import Schedule, parse_schedule
 
 DEFAULT_MODEL = "hybrid_cnn_lstm"
@@ -49,6 +50,9 @@ class RetrainingConfig:
         max_runs_per_day: the most trainings in any 24 hours.
         max_backoff_factor: after the second training in a row whose version was not good enough, and each
             more, drift and performance wait twice as long, at most so many times as long.
+        rollback_observation_hours: how long a version is watched that a training brought to Production:
+            where it does worse than the one before did, that one comes back; None for never.
+        rollback_max_loss: by how much worse, beyond what chance explains.
         log_folder: where the log and the state of the pipeline are kept.
 
     Raises:
@@ -74,6 +78,8 @@ class RetrainingConfig:
     cooldown_hours: float = 0
     max_runs_per_day: int | None = None
     max_backoff_factor: int = MAX_BACKOFF_FACTOR
+    rollback_observation_hours: float | None = None
+    rollback_max_loss: float = 0.02
     log_folder: Path = Path("logs") / "retraining"
 
     def __post_init__(self) -> None:
@@ -87,6 +93,20 @@ class RetrainingConfig:
         if self.max_runs_per_day is not None and self.max_runs_per_day < 1:
             raise InvalidRetrainingConfigError(
                 f"max_runs_per_day must be 1 at least: {self.max_runs_per_day}"
+            )
+        if self.rollback_observation_hours is not None:
+            if not 0 < self.rollback_observation_hours < float("inf"):
+                raise InvalidRetrainingConfigError(
+                    "rollback_observation_hours must be more than 0, and is "
+                    f"{self.rollback_observation_hours}"
+                )
+            if not self.enable_performance_trigger:
+                raise InvalidRetrainingConfigError(
+                    "rollback_observation_hours compares performance: set enable_performance_trigger as well"
+                )
+        if not 0 <= self.rollback_max_loss < float("inf"):
+            raise InvalidRetrainingConfigError(
+                f"rollback_max_loss must not be below 0: {self.rollback_max_loss}"
             )
         if not 1 <= self.max_backoff_factor <= MOST_BACKOFF_FACTOR:
             raise InvalidRetrainingConfigError(
@@ -147,6 +167,13 @@ class RetrainingConfig:
             max_runs_per_day=self.max_runs_per_day,
             max_backoff_factor=self.max_backoff_factor,
         )
+
+    @property
+    def observation(self) -> ObservationRule | None:
+        """How a new version is watched; None where it is not."""
+        if self.rollback_observation_hours is None:
+            return None
+        return ObservationRule(timedelta(hours=self.rollback_observation_hours), self.rollback_max_loss)
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON, under the names of the attributes."""

@@ -14,16 +14,18 @@ from typing import Any, Protocol
 import httpx
 
 from mlinfra.errors import MlinfraError
-from mlinfra.features.files import make_folder, replace_file
+from mlinfra.features.files import make_folder
+from mlinfra.resources.monitoring import LOWER_IS_BETTER
 from mlinfra.retraining.assessment import Verdict, assess, trigger_rules
 from mlinfra.retraining.config import RetrainingConfig
 from mlinfra.retraining.decision import Hold, Start, Training, came_to, decide
+from mlinfra.retraining.observation import Watch
+from mlinfra.retraining.pipeline_state import PipelineState, PipelineStateError, load_state, save_state
 from mlinfra.retraining.server_check import check_body, check_server
-from mlinfra.retraining.triggers import MonitorResult, Request, RetrainingTrigger
+from mlinfra.retraining.triggers import MonitorOutcome, MonitorResult, Request, RetrainingTrigger
 
 CHECK_TIMEOUT_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 60.0
-TRAININGS_REMEMBERED = 100
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +39,9 @@ class Trainer(Protocol):
         """Train, register and promote."""
         ...
 
-
-class PipelineStateError(MlinfraError):
-    """What the pipeline kept of its trainings cannot be read or written."""
+    def restore_production(self, model_name: str, version: str) -> Awaitable[None]:
+        """Let an older version have Production again; raises `MlinfraError`."""
+        ...
 
 
 class RetrainingPipeline:
@@ -47,7 +49,8 @@ class RetrainingPipeline:
 
     Drift and performance are asked of the model's server. What was trained when is kept beside the log, so a
     pipeline that starts again goes on where it stopped; of the scheduled trainings that it missed it makes
-    one. It runs in the event loop it was started in.
+    one. A new version that does worse than the one before gives way to it, where the configuration says so.
+    It runs in the event loop it was started in.
 
     Args:
         config: what to watch, and when to train.
@@ -67,12 +70,11 @@ class RetrainingPipeline:
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._training = asyncio.Lock()
-        self._trainings: list[Training] = []
-        # What was fruitless under another configuration says nothing of this one.
+        self._state = PipelineState()
         self._digest = hashlib.sha256(json.dumps(config.to_wire()).encode()).hexdigest()[:16]
-        self._since: datetime | None = None
         self._last_check: datetime | None = None
         self._results: tuple[MonitorResult, ...] = ()
+        self._performance: MonitorResult | None = None
         self._told = ""
         self._log: logging.Handler | None = None
 
@@ -82,8 +84,10 @@ class RetrainingPipeline:
         return self._task is not None and not self._task.done()
 
     def status(self) -> dict[str, Any]:
-        """``is_running``, ``config``, and when it last trained and checked and next trains by the clock."""
-        last = self._trainings[-1].started if self._trainings else None
+        """``is_running``, ``config``, when it last trained and checked and next trains by the clock, and why
+        its monitors ask for no training (``circuit_breaker``)."""
+        trainings, breaker = self._state.trainings, self._state.watch.breaker
+        last = trainings[-1].started if trainings else None
         return {
             "is_running": self.is_running,
             "is_training": self._training.locked(),
@@ -92,6 +96,7 @@ class RetrainingPipeline:
             "last_drift_check_time": _iso(self._last_check),
             "next_training_time": _iso(self._next_scheduled()) if self.is_running else None,
             "monitors": [each.to_wire() for each in self._results],
+            "circuit_breaker": breaker.message if breaker is not None else None,
         }
 
     async def start(self) -> None:
@@ -104,7 +109,7 @@ class RetrainingPipeline:
             return
         self._remember()
         self._open_log()
-        self._since = self._since or self._clock()
+        self._state.since = self._state.since or self._clock()
         self._keep()
         logger.info("Retraining of %s started", self.config.model_name)
         self._task = asyncio.create_task(self._run(), name=f"retraining-{self.config.model_name}")
@@ -166,12 +171,18 @@ class RetrainingPipeline:
         """Observe, decide, act."""
         now = self._clock()
         await self._check(client, now)
+        if await self._rolled_back(now):
+            return
         requests = [*self._scheduled(now), *self._asked()]
-        decided = decide(requests, self._trainings, self.config.limits, now)
+        watch = self._state.watch
+        allowed = watch.allowed(requests)
+        decided = decide(allowed, self._state.trainings, self.config.limits, now)
         if isinstance(decided, Start):
             await self._train(decided.request)
         elif isinstance(decided, Hold):
             self._tell(f"{decided.reason}: {decided.message}")
+        elif watch.breaker is not None and len(allowed) < len(requests):
+            self._tell(f"CircuitBreakerOpen: {watch.breaker.message}")
 
     async def _check(self, client: httpx.AsyncClient, now: datetime) -> None:
         body = check_body(self.config.drift, self.config.performance)
@@ -189,6 +200,31 @@ class RetrainingPipeline:
             now=now,
         )
         self._last_check = now
+        self._performance = next(
+            (each for each in self._results if each.trigger is RetrainingTrigger.PERFORMANCE), None
+        )
+
+    async def _rolled_back(self, now: datetime) -> bool:
+        """Whether a version has just given way to the one before."""
+        rule, state = self.config.observation, self._state
+        if state.restore is None and rule is not None:
+            higher = self.config.performance_metric not in LOWER_IS_BETTER
+            watch, rollback = state.watch.observed(
+                self._performance, rule=rule, higher_is_better=higher, now=now
+            )
+            changed, state.watch = watch != state.watch, watch
+            if rollback is not None:
+                # Kept before it is done: a pipeline that is killed in the middle does it again.
+                state.restore = rollback.previous
+            if changed:
+                self._keep()
+        if state.restore is None:
+            return False
+        await self._trainer.restore_production(self.config.model_name, state.restore)
+        logger.warning("Version %s is in Production again: %s", state.restore, _why(state.watch))
+        state.restore = None
+        self._keep()
+        return True
 
     def _asked(self) -> list[Request]:
         if not self._results:
@@ -210,8 +246,8 @@ class RetrainingPipeline:
 
     def _scheduled_after(self, now: datetime) -> datetime:
         """The training, or the first start, that the next scheduled one follows."""
-        started = max((each.started for each in self._trainings), default=None)
-        return started or self._since or now
+        started = max((each.started for each in self._state.trainings), default=None)
+        return started or self._state.since or now
 
     def _next_scheduled(self) -> datetime | None:
         if not self.config.enable_scheduled:
@@ -239,8 +275,10 @@ class RetrainingPipeline:
             }
         async with self._training:
             reached = max((each.window_end for each in request.evidence), default=None)
-            name = f"{self.config.model_name}-{len(self._trainings) + 1}"
-            self._trainings.append(Training(name, self._clock(), active=False, events_until=reached))
+            state, baseline = self._state, self._performance
+            name = f"{self.config.model_name}-{len(state.trainings) + 1}"
+            state.trainings.append(Training(name, self._clock(), active=False, events_until=reached))
+            state.watch = state.watch.started(request)
             # Before it begins: a pipeline that is killed in a training does not start it a second time.
             self._keep()
             logger.info("Training by trigger %s: %s", request.trigger.value, request.message)
@@ -250,11 +288,7 @@ class RetrainingPipeline:
                 min_accuracy_for_promotion=self.config.least_accuracy,
             )
             result = {**result, "trigger": request.trigger.value}
-            promoted = result["success"] and result["stage"] == "Production"
-            if promoted or self.config.auto_promote_to_production:
-                fruitless = came_to(request.trigger, promoted=promoted)
-                self._trainings[-1] = replace(self._trainings[-1], fruitless=fruitless)
-                self._keep()
+            self._came_to(request, result, baseline)
             if result["success"]:
                 logger.info(
                     "Version %s of %s is in stage %s: %s",
@@ -273,51 +307,38 @@ class RetrainingPipeline:
             logger.info(message)
         self._told = message
 
+    def _came_to(self, request: Request, result: Mapping[str, Any], baseline: MonitorResult | None) -> None:
+        """Remember what a training came to, and the version that is on trial since."""
+        state, rule = self._state, self.config.observation
+        promoted = result["success"] and result["stage"] == "Production"
+        if promoted or self.config.auto_promote_to_production:
+            fruitless = came_to(request.trigger, promoted=promoted)
+            state.trainings[-1] = replace(state.trainings[-1], fruitless=fruitless)
+        champion = result.get("champion")
+        if promoted and rule is not None and champion is not None:
+            known = (
+                baseline is not None
+                and baseline.outcome in (MonitorOutcome.OK, MonitorOutcome.BREACHED)
+                and baseline.model_version in ("", champion["version"])
+            )
+            state.watch = state.watch.promoted(
+                str(result["version"]),
+                previous=champion["version"],
+                baseline=baseline if known else None,
+                rule=rule,
+                now=self._clock(),
+            )
+        self._keep()
+
     @property
     def _state_file(self) -> Path:
         return self.config.log_folder / f"{self.config.model_name}.json"
 
     def _remember(self) -> None:
-        try:
-            kept: Mapping[str, Any] = json.loads(self._state_file.read_text())
-            self._since = datetime.fromisoformat(kept["since"]) if kept["since"] else None
-            self._trainings = [
-                Training(
-                    each["name"],
-                    datetime.fromisoformat(each["started"]),
-                    active=False,
-                    events_until=datetime.fromisoformat(each["eventsUntil"]) if each["eventsUntil"] else None,
-                    fruitless=each.get("fruitless") if kept.get("config") == self._digest else None,
-                )
-                for each in kept["trainings"]
-            ]
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise PipelineStateError(
-                f"{self._state_file} cannot be read ({error}); without it a training could be made twice. "
-                "Repair it, or remove it to begin anew."
-            ) from error
+        self._state = load_state(self._state_file, self._digest) or self._state
 
     def _keep(self) -> None:
-        kept = {
-            "since": _iso(self._since),
-            "config": self._digest,
-            "trainings": [
-                {
-                    "name": each.name,
-                    "started": _iso(each.started),
-                    "eventsUntil": _iso(each.events_until),
-                    "fruitless": each.fruitless,
-                }
-                for each in self._trainings[-TRAININGS_REMEMBERED:]
-            ],
-        }
-        try:
-            make_folder(self.config.log_folder)
-            replace_file(self._state_file, json.dumps(kept, indent=2).encode())
-        except OSError as error:
-            raise PipelineStateError(f"{self._state_file} cannot be written: {error}") from error
+        save_state(self._state_file, self._state, self._digest)
 
     def _open_log(self) -> None:
         if self._log is not None:
@@ -357,6 +378,10 @@ def get_retraining_pipeline(
         walk_forward = validation.model_copy(update={"strategy": "WalkForward"})
         trainer = TrainingOrchestrator(data_config=data, validation_config=walk_forward)
     return RetrainingPipeline(config or RetrainingConfig(), trainer)
+
+
+def _why(watch: Watch) -> str:
+    return watch.breaker.message if watch.breaker is not None else ""
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -15,6 +15,7 @@ from mlinfra.resources.built_in_training import (
     TrainingParameters,
     Validation,
 )
+from mlinfra.tracking.tracker import MlflowTracker
 from mlinfra.training.config import (
     DEFAULT_ARCHITECTURE,
     InvalidConfigError,
@@ -138,6 +139,20 @@ class TrainingOrchestrator:
             return failure(error)
         registration = Registration(model_name=self.model_config.architecture, auto_promote=False)
         return await self._train(trainer_config, registration, self.export_config)
+
+    async def restore_production(self, model_name: str, version: str) -> None:
+        """Let an older version have Production again; the one that has it is archived.
+
+        Raises:
+            TrackingUnavailableError: MLflow does not answer.
+            TrackingRefusedError: it has no such version.
+        """
+
+        def work() -> None:
+            with MlflowTracker(self.tracking_uri) as tracker:
+                tracker.transition_model_stage(model_name, version, "Production")
+
+        await asyncio.to_thread(work)
 
     async def _train(
         self, trainer_config: TrainingParameters, registration: Registration, export: Export

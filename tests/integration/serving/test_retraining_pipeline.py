@@ -6,10 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from integration.serving.adder_traffic import ROWS, infer, normal
+from integration.serving.adder_traffic import ROWS, infer, label_at, normal
 from integration.serving.conftest import Started
 from mlflow import MlflowClient
 
@@ -110,6 +111,49 @@ async def test_drift_of_what_is_served_trains_once(
     assert versions(tmp_path) == 1
     assert log(tmp_path).count("Training by trigger drift") == 1
     assert "open" in log(tmp_path)
+
+
+async def test_a_version_that_does_worse_gives_way_to_the_one_before(
+    start: Started, trainer: TrainingOrchestrator, tmp_path: Path
+) -> None:
+    trainer.trainer_config = TrainerConfig(epochs=10, learning_rate=0.01)
+    trained = await trainer.train_model("adder", min_accuracy_for_promotion=0.0)
+    assert (trained["version"], trained["stage"]) == ("1", "Production"), trained
+    server = start(
+        MLINFRA_SERVED_MODEL="models:/adder@production",
+        MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db",
+        MLINFRA_SERVING_FOLLOW_SECONDS="0.2",
+    )
+    watching = config(
+        tmp_path, server_url=server.url, enable_drift_trigger=False, rollback_observation_hours=24
+    )
+    pipeline = get_retraining_pipeline(watching, trainer=trainer)
+    await pipeline.start()
+
+    async def judged(version: str, hour: int, *, off: float) -> None:
+        """What a version answers gets its labels."""
+        url = f"{server.url}/v2/models/adder"
+        await until(lambda: httpx.get(url).json()["versions"] == [version])
+        for number in range(3):
+            told = f"v{version}-{number}"
+            label_at(url, told, infer(server, normal(ROWS, number), id=told, hour=hour + number), off=off)
+
+    await judged("1", 1, off=0.01)
+    await until(lambda: [each["outcome"] for each in pipeline.status()["monitors"]] == ["ok"])
+    trainer.trainer_config = TrainerConfig(epochs=60, learning_rate=0.01)
+    second = await pipeline.trigger_retraining()
+    assert (second["version"], second["stage"]) == ("2", "Production"), second
+    await judged("2", 5, off=3.0)
+    await until(lambda: "Version 1 is in Production again: version 2 has mae" in log(tmp_path))
+    await until(lambda: httpx.get(f"{server.url}/v2/models/adder").json()["versions"] == ["1"])
+    await pipeline.stop()
+    again = get_retraining_pipeline(watching, trainer=trainer)
+    await again.start()
+    assert "version 2 has mae" in str(again.status()["circuit_breaker"])
+    # A person who asks closes it.
+    await again.trigger_retraining()
+    assert again.status()["circuit_breaker"] is None
+    await again.stop()
 
 
 async def test_a_server_that_does_not_answer_trains_nothing(

@@ -53,6 +53,13 @@ def test_a_small_window_asks_for_half_as_many_samples() -> None:
         ({"window_rows": 0}, "rows"),
         ({"window_rows": 50, "min_samples": 51}, "minSamples"),
         ({"model_name": "a/b"}, "model_name"),
+        ({"max_backoff_factor": 0}, "max_backoff_factor is between 1 and 64"),
+        ({"rollback_observation_hours": 0}, "rollback_observation_hours must be more than 0"),
+        (
+            {"rollback_observation_hours": 1, "enable_performance_trigger": False},
+            "set enable_performance_trigger as well",
+        ),
+        ({"rollback_max_loss": -1}, "rollback_max_loss"),
     ],
 )
 def test_a_value_out_of_its_bounds_is_named(values: dict[str, Any], message: str) -> None:
