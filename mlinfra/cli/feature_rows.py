@@ -42,7 +42,7 @@ class Period(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``mlinfra features``."""
-    for command in (groups, write, read, check, materialize, snapshot, snapshots, compact, vacuum):
+    for command in (groups, write, read, check, materialize, snapshot, snapshots, compact, drop, vacuum):
         app.command(rich_help_panel="Rows")(command)
 
 
@@ -299,6 +299,23 @@ def compact(
             f"{group}: {report.files_before} files in {report.partitions} folders became "
             f"{report.files_after}; a vacuum removes the old ones"
         )
+
+
+def drop(
+    group: Group,
+    before: Annotated[str, typer.Option(help="First date or time that stays, YYYY-MM-DD in UTC.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    store: Store = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Let rows of long ago go, in whole files; a vacuum deletes them later."""
+    with expected_errors():
+        report = _open(store).drop_offline_features(group, before=before, dry_run=dry_run)
+    if output == Format.JSON:
+        print_json(asdict(report))
+    else:
+        done = "would go" if dry_run else "dropped; a vacuum deletes them"
+        typer.echo(f"{group}: {report.files} files with {report.rows} rows, {report.bytes} bytes, {done}")
 
 
 def vacuum(

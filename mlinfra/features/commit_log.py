@@ -11,7 +11,7 @@ reader opens few more commits than that, however old the group is.
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -23,6 +23,7 @@ from mlinfra.features.commits import (
     Change,
     Commit,
     CommitMark,
+    DataFile,
     GroupState,
     Head,
     Replacement,
@@ -124,6 +125,17 @@ class CommitLog:
             )
             self._publish(self._next(change, state.head, now), still_held)
         return kept
+
+    def drop(self, choose: Callable[[GroupState], Sequence[DataFile]], *, now: datetime) -> list[DataFile]:
+        """Publish a commit that removes files; what it removed."""
+        with self.turn() as still_held:
+            state = self.load()
+            dropped = list(choose(state)) if state else []
+            if state is None or not dropped:
+                return []
+            change = Change("drop", state.group, remove=tuple(file.path for file in dropped))
+            self._publish(self._next(change, state.head, now), still_held)
+        return dropped
 
     def added_since(self, mark: CommitMark | None) -> set[str] | None:
         """Paths of the files that commits added which a reader did not see who came to the mark.

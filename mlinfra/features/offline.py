@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mlinfra.errors import suggestion
 from mlinfra.features.commit_log import CommitLog, later_than, lock_name
-from mlinfra.features.commits import Change, Commit, CommitMark, GroupState, Head, Replacement
+from mlinfra.features.commits import Change, Commit, CommitMark, DataFile, GroupState, Head, Replacement
 from mlinfra.features.compaction import CompactionReport, merged, report_of, to_compact
 from mlinfra.features.errors import (
     CorruptFeatures,
@@ -28,6 +28,7 @@ from mlinfra.features.growth import cast, grown_group, new_group
 from mlinfra.features.metadata import is_name
 from mlinfra.features.parquet_files import remove_files, to_pandas, write_files
 from mlinfra.features.partitions import UNITS
+from mlinfra.features.retention import DropReport, report_of_drop, to_drop
 from mlinfra.features.rows import sorted_rows
 from mlinfra.features.storage import StillHeld, Storage
 from mlinfra.features.timerange import EPOCH, Moment, TimeRange, moment_after, time_range
@@ -191,6 +192,29 @@ class OfflineStore:
             done = {each.add.path for each in kept}
             remove_files(folder, (path for path in paths if path not in done))
         return report_of(files, kept)
+
+    def drop(
+        self, name: str, *, before: Moment, written_before: datetime | None, dry_run: bool
+    ) -> DropReport:
+        """Let rows of long ago go; see `FeatureStore.drop_offline_features`."""
+        folder = self._storage.at(name)
+
+        def choose(state: GroupState) -> list[DataFile]:
+            start = time_range(before, None, state.group.time_type).start
+            assert start is not None
+            kept: set[str] = set()
+            if written_before is not None:
+                entries = folder.entries(recursive=True)
+                kept = {
+                    each.name for each in entries if each.modified is None or each.modified >= written_before
+                }
+            return to_drop(state.files, start, kept=kept)
+
+        with storage_errors(folder.where()):
+            state = self._state(name)
+            if dry_run:
+                return report_of_drop(name, choose(state))
+            return report_of_drop(name, self._log(name).drop(choose, now=datetime.now(UTC)))
 
     def vacuum(
         self, name: str, *, older_than: timedelta, protected: Callable[[], Collection[str]], dry_run: bool

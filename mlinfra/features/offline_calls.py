@@ -1,7 +1,7 @@
 """What a feature store does with the offline history of a group, but for writing it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pandas as pd
@@ -13,6 +13,7 @@ from mlinfra.features.frame_kinds import FrameKind, as_frame, check_kind
 from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.newest_rows import NewestRows
 from mlinfra.features.offline import OfflineStore
+from mlinfra.features.retention import DropReport
 from mlinfra.features.snapshots import Snapshots
 from mlinfra.features.timerange import Moment
 from mlinfra.features.vacuum import DEFAULT_GRACE, VacuumReport
@@ -139,6 +140,34 @@ class OfflineCalls:
             FeatureStoreUnavailable: the disk is full or did not answer; nothing was changed.
         """
         return self._offline.compact(feature_group, min_files=min_files, forget_before=forget_before)
+
+    def drop_offline_features(
+        self,
+        feature_group: str,
+        *,
+        before: Moment,
+        written_before: datetime | None = None,
+        dry_run: bool = False,
+    ) -> DropReport:
+        """Let rows of earlier event times go, in whole files; a vacuum deletes these later.
+
+        A file that also has later rows stays, as does one whose period overlaps that of a file that stays.
+        Snapshots keep their rows.
+
+        Args:
+            feature_group: name of the group.
+            before: a date or moment in UTC.
+            written_before: files that were written then or later stay; all may go by default.
+            dry_run: only tell what would go.
+
+        Raises:
+            UnknownFeatureGroup: the message names those there are.
+            InvalidDateRange: ``before`` cannot be read.
+            FeatureStoreUnavailable: the storage did not answer.
+        """
+        return self._offline.drop(
+            feature_group, before=before, written_before=written_before, dry_run=dry_run
+        )
 
     def vacuum_offline_features(
         self,

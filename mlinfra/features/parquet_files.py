@@ -127,7 +127,7 @@ def _runs(files: Sequence[DataFile]) -> list[list[DataFile]]:
     """Files that overlap in time, together and in their order; those that do not, in order of time."""
     runs: list[list[DataFile]] = []
     place = {file.path: number for number, file in enumerate(files)}
-    for clean, clusters in itertools.groupby(_overlapping(in_order_of_time(files)), key=_is_clean):
+    for clean, clusters in itertools.groupby(overlapping(in_order_of_time(files)), key=_is_clean):
         if clean:
             runs.append([file for cluster in clusters for file in cluster])
         else:
@@ -135,7 +135,8 @@ def _runs(files: Sequence[DataFile]) -> list[list[DataFile]]:
     return runs
 
 
-def _overlapping(in_order: Sequence[DataFile]) -> list[list[DataFile]]:
+def overlapping(in_order: Sequence[DataFile]) -> list[list[DataFile]]:
+    """Files in order of time, those together that overlap in time with one another."""
     clusters: list[list[DataFile]] = []
     end = None
     for file in in_order:

@@ -1,7 +1,7 @@
 """Vacuum: what no reader can need any more is deleted.
 
-- Data files that compactions replaced, some time after; readers that began before may still read them. Those
-  that a snapshot names stay for as long as it does.
+- Data files that compactions replaced or that were dropped, some time after; readers that began before may
+  still read them. Those that a snapshot names stay for as long as it does.
 - Data files that no commit names: a writer died before its commit. A writer that lives looks just the same,
   so they stay for `GRACE_OF_UNFINISHED`.
 - Commits that a checkpoint stands for.

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlinfra.errors import MlinfraError
-from mlinfra.features import FeatureStore, UnknownFeatureGroup
+from mlinfra.features import FeatureStore, PartitionBy, UnknownFeatureGroup
 from mlinfra.features.files import storage_errors
 from mlinfra.features.timerange import TimeRange
 from mlinfra.models.learnt import LearntModel
@@ -122,6 +122,8 @@ class LabelBook:
         self._known = RememberedPredictions(max_predictions)
         self._opened = False
         self._marks: dict[str, CommitMark] = {}
+        # Labels of many days come at once; by months, old ones can go.
+        self._partition: PartitionBy = "month"
         self._sources = sources
         self._seconds = seconds
         self._seconds_now = seconds_now
@@ -271,7 +273,9 @@ class LabelBook:
         for place in range(outputs.shape[1]):
             values = pa.array(np.ascontiguousarray(outputs[:, place]))
             table = table.append_column(f"{OUTPUT_PREFIX}{place}", values)
-        self._store.write_offline_features(self.group, table, entity_column=ID_COLUMN)
+        self._store.write_offline_features(
+            self.group, table, entity_column=ID_COLUMN, partition_by=self._partition
+        )
 
     def _remember(self, one: str, prediction: Remembered) -> None:
         if not self._known.add(one, prediction):
@@ -286,11 +290,17 @@ class LabelBook:
     def _read_labels(self) -> None:
         """Labels that this or another replica kept since the last time, or of predictions not known then."""
         try:
-            if REPLICA_COLUMN not in self._store.get_feature_group(self.group).columns:
+            group = self._store.get_feature_group(self.group)
+            self._partition = group.partition_by
+            if REPLICA_COLUMN not in group.columns:
                 return
         except UnknownFeatureGroup:
             return
         columns = [ID_COLUMN, LABEL_COLUMN, REPLICA_COLUMN]
+        if self.group not in self._marks:
+            # Of labels from before, those of predictions that are known suffice.
+            self._unchecked = self._known.period
+            _, self._marks[self.group] = self._store.offline_files_since(self.group, None)
         for batch in self._since(self.group, columns):
             self._know_labels(batch)
         if self._unchecked is not None:
@@ -322,9 +332,10 @@ class LabelBook:
                 checksums = batch.column(CHECKSUM_COLUMN).to_pylist()
             else:
                 checksums = [None] * len(batch)
-            self._ids.know(zip(batch.column(ID_COLUMN).to_pylist(), checksums, strict=True))
+            ids = batch.column(ID_COLUMN).to_pylist()
+            self._ids.know(zip(ids, checksums, strict=True))
             rows = zip(
-                batch.column(ID_COLUMN).to_pylist(),
+                ids,
                 batch.column(TIME_COLUMN).cast(pa.int64()).to_pylist(),
                 batch.column(VERSION_COLUMN).to_pylist(),
                 batch.column(ENTITY_COLUMN).to_pylist(),
@@ -347,12 +358,23 @@ class LabelBook:
             return
         if mark == self._marks.get(name):
             return
+        if name not in self._marks:
+            files = _newest(files, self._max)
         for _, batch in files.batches(columns or files.group.columns):
             yield batch
         self._marks[name] = mark
 
     def _files_since(self, name: str) -> "tuple[GroupFiles, CommitMark]":
         return self._store.offline_files_since(name, self._marks.get(name))
+
+
+def _newest(files: "GroupFiles", rows: int) -> "GroupFiles":
+    """The files that came last, with at least so many rows."""
+    held, chosen = 0, []
+    for file in reversed(files.files):
+        chosen.append(held < rows)
+        held += file.rows
+    return files.only(chosen[::-1])
 
 
 def checked_label(one: Any, label: Any, learnt: LearntModel | None) -> Any:

@@ -159,6 +159,7 @@ class Observer:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
+        self._dropping = False
         self._thread = threading.Thread(target=self._run, name="observations", daemon=True)
         self._thread.start()
 
@@ -178,6 +179,13 @@ class Observer:
                 self._queue.append(observed)
         if full:
             self._on_drop(observed.rows)
+            if not self._dropping:
+                self._dropping = True
+                logger.warning(
+                    "predictions are neither logged nor counted: more than %d wait; "
+                    "mlinfra_serving_prediction_log_rows_total counts them as dropped",
+                    self._max_rows,
+                )
         return not full
 
     def feedback(self, labels: Sequence[Label]) -> "Future[FeedbackResult]":
@@ -228,6 +236,7 @@ class Observer:
             taken = list(self._queue)
             self._queue.clear()
             self._rows = self._labels = 0
+            self._dropping = False
         for run in _runs(taken):
             if isinstance(run[0], Feedback):
                 self._keep([each for each in run if isinstance(each, Feedback)])

@@ -14,7 +14,7 @@ from typing import Literal
 import pyarrow as pa
 
 from mlinfra.errors import InvalidInputError, MlinfraError
-from mlinfra.features import FeatureStore, UnknownFeatureGroup
+from mlinfra.features import FeatureStore, PartitionBy, UnknownFeatureGroup
 from mlinfra.serving.log_rows import ID_COLUMN, has_features, log_table
 from mlinfra.serving.observations import Observed
 
@@ -64,6 +64,7 @@ class PredictionLog:
         self._clock = clock
         self._waiting: deque[Observed] = deque()
         self._rows = 0
+        self._dropping = False
         self._due = clock() + seconds
 
     def observe(self, batch: Sequence[Observed]) -> None:
@@ -74,6 +75,14 @@ class PredictionLog:
                 continue
             self._waiting.append(each)
             self._rows += each.rows
+        if self._rows > self._max_rows and not self._dropping:
+            logger.warning(
+                "predictions are dropped from the log to %s, the oldest first: more than %d wait; "
+                "mlinfra_serving_prediction_log_rows_total counts them",
+                self.group,
+                self._max_rows,
+            )
+            self._dropping = True
         while self._rows > self._max_rows:
             self._count("dropped", self._forget().rows)
 
@@ -113,10 +122,12 @@ class PredictionLog:
                 log_table(list(run), self._replica, share=self._share)
                 for _, run in groupby(batch, key=lambda each: id(each.model))
             ]
+            table, partition = _as_in_group(self._store, self.group, _joined(tables))
             self._store.write_offline_features(
                 self.group,
-                _as_in_group(self._store, self.group, _joined(tables)),
+                table,
                 entity_column=ID_COLUMN,
+                partition_by=partition,
                 # A log tells what was, whatever is expected of the features.
                 on_violation="warn",
                 on_report=lambda _: None,
@@ -128,6 +139,7 @@ class PredictionLog:
         except MlinfraError as error:
             logger.warning("predictions wait to be logged to %s: %s", self.group, error)
             return False
+        self._dropping = False
         known = sum(each.rows for each in batch if has_features(each.id, self._share))
         if known:
             self._count("written", known)
@@ -145,13 +157,15 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="permissive")
 
 
-def _as_in_group(store: FeatureStore, name: str, table: pa.Table) -> pa.Table:
-    """The table with the columns of earlier versions that this one does not have, as nulls."""
+def _as_in_group(store: FeatureStore, name: str, table: pa.Table) -> tuple[pa.Table, PartitionBy]:
+    """The table with the columns of earlier versions that this one does not have, as nulls; and what one
+    folder of the group holds: a day where the group is new, so that old days can go.
+    """
     try:
         group = store.get_feature_group(name)
     except UnknownFeatureGroup:
-        return table
+        return table, "day"
     for field in group.schema:
         if field.name not in table.column_names and field.name != "created_timestamp":
             table = table.append_column(field.name, pa.nulls(len(table), field.type))
-    return table
+    return table, group.partition_by

@@ -95,6 +95,12 @@ class RememberedPredictions:
         """How many predictions have a place in memory: up to a block more than are remembered."""
         return self._added - self._blocks[0].first if self._blocks else 0
 
+    @property
+    def period(self) -> tuple[int, int] | None:
+        """Event times between which all of them are; None without any."""
+        times = [each.event_times for each in self._blocks]
+        return (min(map(min, times)), max(map(max, times))) if times else None
+
     def get(self, one: str) -> Remembered | None:
         """The prediction of an ID; None where it is not remembered."""
         found = self._find(one)

@@ -63,6 +63,7 @@ class ServingSettings(BaseModel):
         log_share: share of the predictions that is logged with its features; the others without.
         log_buffer_rows: predictions that may wait to be logged; more are dropped and counted.
         log_seconds: how often they are written.
+        log_days: for how long logged predictions and their labels are kept; for ever by default.
         remembered_predictions: predictions whose labels are waited for; the label of an older one is unknown.
         label_group: feature group that others write labels to, in ``feature_store_uri`` where that is given
             and otherwise where predictions are logged.
@@ -100,6 +101,7 @@ class ServingSettings(BaseModel):
     log_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     log_buffer_rows: Annotated[int, Field(ge=1)] = 100_000
     log_seconds: Annotated[float, Field(gt=0)] = 5.0
+    log_days: Annotated[float | None, Field(gt=0, le=36_500)] = None
     remembered_predictions: Annotated[int, Field(ge=1)] = 200_000
     label_group: Annotated[str | None, Field(min_length=1)] = None
     label_column: Annotated[str, Field(min_length=1)] = "label"

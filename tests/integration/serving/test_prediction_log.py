@@ -121,6 +121,24 @@ def test_a_share_is_logged_with_its_features_where_that_is_asked_for(
     assert (told["accepted"], told["unknown"]) == (200, [])
 
 
+def test_old_rows_of_the_log_go_where_that_is_asked_for(
+    start: Callable[..., ModelServer], store: FeatureStore
+) -> None:
+    server = start()
+    infer(server, [1, 2], id="old", parameters={"event_timestamp": "2020-01-05T10:00:00Z"})
+    infer(server, [3, 4], id="new", parameters={"event_timestamp": "2100-01-05T10:00:00Z"})
+    assert label(server, ("old", 3), ("new", 7)).json()["accepted"] == 2
+    logged(store, LOG, 2)
+    assert server.stop() == 0
+    second = str(1 / 86400)
+    server = start(MLINFRA_SERVING_LOG_DAYS=second)
+    deadline = time.monotonic() + 30
+    while [len(store.read_offline_features(group)) for group in (LOG, LABELS)] != [1, 1]:
+        assert time.monotonic() < deadline, "old rows were never dropped"
+        time.sleep(0.05)
+    assert label(server, ("new", 7)).json()["repeated"] == ["new"]
+
+
 def test_labels_are_told_apart(start: Callable[..., ModelServer], store: FeatureStore) -> None:
     server = start()
     one, two = infer(server, [1, 2]), infer(server, [3, 4])

@@ -233,6 +233,8 @@ def test_small_files_are_merged_and_then_deleted(run: Run, store: FeatureStore, 
         run("write", "prices", parquet)
     assert run("compact", "prices").output.startswith("prices: 3 files in 1 folders became 1;")
     assert json.loads(run("compact", "prices", "-o", "json").output)["partitions"] == 0
+    assert json.loads(run("drop", "prices", "--before", "1990-01-01", "-o", "json").output)["files"] == 0
+    assert "1 files with" in run("drop", "prices", "--before", "2100-01-01", "--dry-run").output
     dry = run("vacuum", "prices", "--older-than-hours", "0", "--dry-run").output
     assert dry.startswith("prices: 3 files, ")
     assert "would be deleted" in dry

@@ -1,6 +1,7 @@
 """The rows that a server logs of what it predicted."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from mlinfra.features import Expectations, FeatureMetadata, FeatureStore
 from mlinfra.serving.batch_sources import rows_of_group
 from mlinfra.serving.log_rows import has_features
 from mlinfra.serving.model_source import ModelSource
-from mlinfra.serving.observations import Observed
+from mlinfra.serving.observations import Observed, Observer
 from mlinfra.serving.prediction_log import PredictionLog
 from mlinfra.serving.served_model import ServedModel
 
@@ -111,3 +112,39 @@ def test_what_was_read_is_logged_whatever_is_expected_of_it(
     log.flush()
     assert sum(outcomes.values()) == len(store.read_offline_features(GROUP)) == 10
     assert "refused" not in outcomes
+
+
+def test_what_does_not_fit_the_buffer_is_counted_and_told(
+    model: ServedModel,
+    store: FeatureStore,
+    open_log: Open,
+    outcomes: dict[str, int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = open_log(max_rows=3)
+    log.observe([observed(model, number) for number in range(5)])
+    assert outcomes == {"dropped": 2}
+    log.observe([observed(model, 5)])
+    assert outcomes == {"dropped": 3}
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "predictions are dropped from the log to predictions_m, the oldest first: more than 3 wait; "
+        "mlinfra_serving_prediction_log_rows_total counts them"
+    )
+    log.flush()
+    assert store.read_offline_features(GROUP)["prediction_id"].tolist() == ["r3", "r4", "r5"]
+    assert outcomes == {"dropped": 3, "written": 3}
+    log.observe([observed(model, number) for number in range(6, 10)])
+    assert len(caplog.records) == 2
+
+
+def test_what_does_not_fit_the_queue_is_counted_and_told_once(
+    model: ServedModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    dropped: list[int] = []
+    observer = Observer([], None, max_rows=1, on_drop=dropped.append)
+    two = replace(observed(model, 1), rows=2)
+    assert [observer.offer(each) for each in (two, two)] == [False, False]
+    observer.close()
+    assert dropped == [2, 2]
+    assert "mlinfra_serving_prediction_log_rows_total counts them as dropped" in caplog.text
