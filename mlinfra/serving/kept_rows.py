@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlinfra.features import FeatureStore, UnknownFeatureGroup
+from mlinfra.features.files import storage_errors
 from mlinfra.serving.log_rows import (
     LABEL_COLUMN,
     PREDICTION_COLUMN,
@@ -23,6 +24,9 @@ from mlinfra.serving.log_rows import (
 )
 
 MICROSECONDS = 1000
+SECOND = 1_000_000_000
+CLOCKS_DIFFER = 3600 * SECOND
+"""At most, of a server and of where the log is kept."""
 MAX_ROWS = 1_000_000
 """Of one reading: the newest count."""
 
@@ -104,7 +108,7 @@ class KeptRows:
 
     def _read(self, group: str, replica: str, version: str, after: int) -> pa.Table | None:
         held: list[pa.Table] = []
-        for batch in self._batches(group):
+        for batch in self._batches(group, after):
             mine = pc.and_(
                 pc.equal(batch.column(REPLICA_COLUMN), replica),
                 pc.and_(
@@ -124,11 +128,21 @@ class KeptRows:
         first = np.r_[True, sequence[1:] != sequence[:-1]]
         return table.filter(pa.array(first)).slice(max(0, int(first.sum()) - MAX_ROWS))
 
-    def _batches(self, group: str) -> Iterator[pa.RecordBatch]:
+    def _batches(self, group: str, after: int) -> Iterator[pa.RecordBatch]:
+        """Rows of the files that may have some after a place."""
         try:
             files, _ = self._store.offline_files_since(group, None)
         except UnknownFeatureGroup:
             return
+        # A place is no earlier than its moment in nanoseconds, and its row is written after that.
+        since = after - CLOCKS_DIFFER
+        with storage_errors(self._store.uri):
+            old = {
+                each.name
+                for each in files.storage.entries(recursive=True)
+                if each.modified is not None and each.modified.timestamp() * SECOND < since
+            }
+        files = files.only([file.path not in old for file in files.files])
         if SEQUENCE_COLUMN in files.group.columns:
             for _, batch in files.batches(files.group.columns):
                 yield batch

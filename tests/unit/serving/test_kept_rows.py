@@ -1,0 +1,46 @@
+"""What a server reads back of its log: its rows after a place, from the files that can have them."""
+
+import os
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mlinfra.features import CorruptFeatures, FeatureStore
+from mlinfra.serving.kept_rows import KeptRows
+
+HOUR = 3600 * 10**9
+
+
+def write(store: FeatureStore, sequence: int) -> None:
+    row = {
+        "prediction_id": f"p{sequence}",
+        "event_timestamp": pd.Timestamp("2020-01-05T00:00:00Z"),
+        "model_version": "1",
+        "replica": "one",
+        "sequence": sequence,
+        "open": 1.0,
+        "prediction": 2.0,
+    }
+    store.write_offline_features("log", pd.DataFrame([row]), entity_column="prediction_id")
+
+
+def test_files_from_before_the_place_are_not_read(tmp_path: Path) -> None:
+    store, now = FeatureStore(tmp_path), time.time_ns()
+    kept = KeptRows(store, predictions="log", labels="labels")
+    write(store, now - 5 * HOUR)
+    (old,) = tmp_path.rglob("*.parquet")
+    old.write_bytes(bytes(old.stat().st_size))
+    os.utime(old, ns=(now - 5 * HOUR, now - 5 * HOUR))
+    write(store, now - HOUR // 2)
+    write(store, now)
+    rows = kept.rows("one", "1", ["open"], after=now - 3 * HOUR)
+    assert rows is not None
+    assert rows.sequence.tolist() == [now - HOUR // 2, now]
+    assert rows.known.all()
+    # Within an hour of the place clocks may differ.
+    with pytest.raises(CorruptFeatures):
+        kept.rows("one", "1", ["open"], after=now - 4 * HOUR - HOUR // 2)
+    with pytest.raises(CorruptFeatures):
+        kept.rows("one", "1", ["open"], after=0)
