@@ -8,13 +8,16 @@ from prometheus_client.samples import Sample
 
 
 async def scrape(address: str, wanted: Callable[[Sample], bool] = lambda _: True) -> list[Sample]:
-    """The samples that an operator's ``/metrics`` has now.
+    """The samples that an operator's ``/metrics`` has now; none where it does not answer in full.
 
     Args:
         address: ``host:port`` of the operator's metrics.
         wanted: which samples are returned.
     """
     async with httpx.AsyncClient(trust_env=False) as http:
-        text = (await http.get(f"http://{address}/metrics")).text
+        try:
+            text = (await http.get(f"http://{address}/metrics")).text
+        except httpx.TransportError:
+            return []
     families = text_string_to_metric_families(text)
     return [sample for family in families for sample in family.samples if wanted(sample)]
