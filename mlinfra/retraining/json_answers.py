@@ -45,10 +45,20 @@ async def ask_json(
                 if len(content) > MAX_ANSWER_BYTES:
                     raise UnansweredError(f"{address}: the answer is longer than {MAX_ANSWER_BYTES} bytes")
         if answer.status_code != httpx.codes.OK:
-            text = content.decode(errors="replace")[:TOLD_CHARACTERS]
-            raise UnansweredError(f"{address}: HTTP {answer.status_code}: {text}")
+            raise UnansweredError(f"{address}: HTTP {answer.status_code}: {_told(content)}")
         return json.loads(content)
     except TimeoutError as error:
         raise UnansweredError(f"{address} does not answer in {timeout:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise UnansweredError(f"{address}: {error or type(error).__name__}") from error
+
+
+def _told(content: bytes) -> str:
+    """What an answer says went wrong."""
+    text = content.decode(errors="replace")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    error = found.get("error") if isinstance(found, dict) else None
+    return (error if isinstance(error, str) else text)[:TOLD_CHARACTERS]

@@ -23,6 +23,7 @@ from mlinfra.retraining.backtest.policies import Policy, built_in, policy_of
 from mlinfra.retraining.backtest.replay import NothingToReplayError, Replay, ReplaySettings, replay
 from mlinfra.retraining.triggers import RetrainingTrigger
 from mlinfra.training.config import TrainingConfig
+from mlinfra.training.promotion import PromotionRule
 from mlinfra.training.rows import RowKeys
 
 START = np.datetime64("2020-01-01", "us")
@@ -115,6 +116,53 @@ def test_the_same_replay_twice_gives_the_same_decisions(both: Replay) -> None:
     again = replay(built_in("both", window=WINDOW), learner(stream()), SETTINGS)
     assert told(again) == told(both)
     assert np.array_equal(again.answers, both.answers)
+
+
+def test_the_same_replay_of_several_entities_gives_the_same_decisions_over_and_over_again() -> None:
+    """Whatever order the rows come in, and although trainings that did not help are tried again."""
+
+    def entities() -> pd.DataFrame:
+        both = [stream(turned=650, period=70).assign(entity=name) for name in ("a", "b")]
+        both[1]["up"] = np.where(both[1]["second"] > 1.0, "yes", both[1]["up"])
+        return pd.concat(both, ignore_index=True)
+
+    check = {"window": WINDOW.to_wire(), "minSamples": 30, "breachedWindows": 1, "ofWindows": 1}
+    policy = policy_of("eager", {"performance": check | {"maxLoss": 0.01}, "maxBackoffFactor": 2})
+    keys = RowKeys(time="time", entity="entity")
+    replays = []
+    for frame in (entities(), entities().sample(frac=1, random_state=3)):
+        config = TrainingConfig.from_spec(TrainingJobSpec.model_validate(SPEC))
+        replays.append(replay(policy, Learner(config, frame, keys, training_days=120), SETTINGS))
+    one, again = replays
+    assert len(one.decisions) > 4
+    assert {each.promoted for each in one.decisions} == {True, False}
+    assert told(again) == told(one)
+    assert np.array_equal(again.answers, one.answers)
+    assert np.array_equal(again.by, one.by)
+
+
+def test_a_version_that_does_worse_gives_way_and_monitors_rest_until_the_schedule_trains() -> None:
+    # The concept turns over on the day that a version is promoted whatever it is worth.
+    day = 731
+    any_version = replace(SETTINGS, promotion=PromotionRule(0.0, -1.0))
+    check = {"window": WINDOW.to_wire(), "minSamples": 30, "breachedWindows": 1, "ofWindows": 1}
+    spec = {"schedule": "@yearly", "performance": check, "rollback": {"observationSeconds": 90 * 86_400}}
+    turned = learner(stream(turned=day), training_days=365)
+    result = replay(policy_of("watched", spec), turned, any_version)
+    promoted = datetime(2022, 1, 1, tzinfo=UTC)
+    (returned,) = result.rollbacks
+    assert promoted < returned.time < promoted + timedelta(days=90)
+    assert "version 2 has accuracy" in returned.message
+    assert "version 1 had" in returned.message
+    times = START + result.rows.astype("timedelta64[D]")
+    at = int(np.searchsorted(times, np.datetime64(returned.time.replace(tzinfo=None)), side="right"))
+    assert (result.by[at - 1], result.by[at]) == (2, 1)
+    scheduled = [each.time.date().isoformat() for each in result.decisions[:2]]
+    assert scheduled == ["2022-01-01", "2023-01-01"]
+    assert [each.request.trigger.value for each in result.decisions[:2]] == ["scheduled"] * 2
+    without = replay(policy_of("unwatched", {**spec, "rollback": None}), turned, any_version)
+    assert without.rollbacks == ()
+    assert without.decisions[1].request.trigger is RetrainingTrigger.PERFORMANCE
 
 
 @pytest.mark.parametrize("delayed", [False, True])

@@ -1,5 +1,6 @@
 """A policy asks the real model server in its pod what became of real traffic, and trains on what it says."""
 
+import json
 from datetime import datetime
 from pathlib import Path
 
@@ -22,10 +23,10 @@ DRIFT = {"threshold": 0.3, **NEWEST}
 PERFORMANCE = {"metric": "mae", "threshold": 0.5, **NEWEST}
 
 
-def log_adder(uri: str, model: str, folder: Path) -> None:
+def log_adder(uri: str, model: str, folder: Path, profile: bytes | None = None) -> None:
     """Version 1 of a model that adds two features, with its reference profile, as training logs it."""
     file = linear_model(folder / "adder.onnx", features=2, window=1, metadata=learnt_metadata(FEATURES))
-    beside = {PROFILE_FILE: adder_profile().to_json()}
+    beside = {PROFILE_FILE: profile or adder_profile().to_json()}
     with MlflowTracker(uri, experiment_name=model) as tracker:
         tracker.start_run()
         tracker.register_model(tracker.log_model(onnx.load(file), "model", beside=beside), model)
@@ -69,6 +70,27 @@ async def test_drift_and_loss_in_real_traffic_train_with_the_servers_scores_as_e
     assert {name: float(each["score"]) for name, each in evidence.items()} == {
         name: pytest.approx(result["score"], rel=1e-5) for name, result in results.items()
     }
+
+
+async def test_a_profile_of_another_schema_version_is_told_by_the_policy_and_trains_nothing(
+    world, operator, mlflow_server, unique, eventually, tmp_path
+) -> None:
+    profile = json.loads(adder_profile().to_json()) | {"schemaVersion": 99}
+    log_adder(mlflow_server.uri, unique, tmp_path, json.dumps(profile).encode())
+    await version(world, f"{unique}-1", unique, "1", stage="Production", serving={})
+    await serving(world, eventually, f"{unique}-1", "True")
+    watched = retraining_policy(
+        unique, drift=DRIFT, performance=PERFORMANCE, monitoring={"intervalSeconds": 1}
+    )
+    await world.apply(watched)
+    found = await healthy(world, eventually, unique, "CheckFailed")
+    told = condition(found, "ModelHealthy")
+    assert told["status"] == "Unknown"
+    assert "version 1 of" in told["message"]
+    assert "the reference profile has the schema version 99, and 1 is read" in told["message"]
+    assert "train the model again with this version of mlinfra" in told["message"]
+    assert [each["outcome"] for each in found["status"]["monitors"]] == ["error", "error"]
+    assert await trainings(world, unique) == []
 
 
 async def test_rows_of_a_feature_group_are_checked_by_the_server_and_train(
