@@ -104,14 +104,14 @@ async def test_two_trainings_that_did_not_help_have_the_monitors_wait_for_much_n
 
     async def say(day: int) -> None:
         said = report("1", drift=None, accuracy=("breached", 0.5))
-        at = {"windowStart": f"2026-01-{day:02}T00:00:00Z", "windowEnd": f"2026-01-{day + 1:02}T00:00:00Z"}
+        at = {"windowStart": f"2026-01-{day:02}T01:00:00Z", "windowEnd": f"2026-01-{day + 1:02}T00:00:00Z"}
         said["performance"]["result"] |= at
         served = stand_in(env=variables(REPORT=said))
         await version(world, name, unique, "1", stage="Production", serving=served)
 
     await say(1)
     await serving(world, eventually, name, "True")
-    policy = retraining_policy(unique, performance={}, monitoring=ASKED_OFTEN)
+    policy = retraining_policy(unique, performance={}, monitoring=ASKED_OFTEN, failedJobsHistoryLimit=10)
     fails = {"command": [sys.executable, "-c", "raise SystemExit(3)"]}
     policy["spec"]["trainingJobTemplate"]["spec"] |= fails
     await world.apply(policy)
@@ -121,7 +121,7 @@ async def test_two_trainings_that_did_not_help_have_the_monitors_wait_for_much_n
             found = await world.kube.get(RETRAINING_POLICIES, unique, world.namespace)
             return bool((found.get("status") or {}).get("fruitlessTrainings") == count)
 
-        await eventually(told, f"{count} fruitless trainings", seconds=60)
+        await eventually(told, f"{count} fruitless trainings", seconds=120)
 
     await fruitless(1)
     # Newer as a whole: after one of them that is enough.
@@ -129,7 +129,7 @@ async def test_two_trainings_that_did_not_help_have_the_monitors_wait_for_much_n
     await fruitless(2)
     await say(3)
     held = await ready_because(world, unique, "BackingOff", eventually)
-    assert "2026-01-04T00:00:00Z or later" in condition(held, "Ready")["message"]
+    assert "2026-01-03T23:00:00Z or later" in condition(held, "Ready")["message"]
     await say(4)
     await fruitless(3)
     names = {each["name"] for each in (await policy_now(world, unique))["status"]["history"]}
