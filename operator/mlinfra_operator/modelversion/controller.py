@@ -101,7 +101,7 @@ class ModelVersionController:
         try:
             version = ModelVersion.model_validate(obj)
         except ValidationError as error:
-            await tell_invalid(self._context.events, obj, error)
+            tell_invalid(self._context.events, obj, error)
             if is_deleted(obj) and is_held(obj):
                 told = "what this ModelVersion asks for cannot be read; its version stays in MLflow"
                 await self._release(obj, Event("Warning", "VersionKept", told))
@@ -113,7 +113,7 @@ class ModelVersionController:
         if latest is None or not await self._context.status.write(latest, decided.status.to_wire()):
             return None
         for event in decided.events:
-            await self._context.events.post(latest, event)
+            self._context.events.post(latest, event)
         if decided.status.production_claimed_at != version.status.production_claimed_at:
             self._enqueue_rivals(latest)
             self._context.production_changed(latest)
@@ -223,7 +223,7 @@ class ModelVersionController:
     async def _release(self, obj: Object, event: Event | None) -> Object:
         if event is not None:
             # Before the patch: a crash between the two tells twice, and not never.
-            await self._context.events.post(obj, event)
+            self._context.events.post(obj, event)
         kept = [each for each in obj["metadata"].get("finalizers") or () if each != VERSION_FINALIZER]
         return await self._patch(obj, {"metadata": {"finalizers": kept}})
 

@@ -79,13 +79,13 @@ class RetrainingPolicyController:
         try:
             policy = RetrainingPolicy.model_validate(obj)
         except ValidationError as error:
-            await tell_invalid(self._context.events, obj, error)
+            tell_invalid(self._context.events, obj, error)
             return None
         decided = await self._act(obj, policy)
         if not await self._context.status.write(obj, decided.status.to_wire()):
             return None
         for event in decided.events:
-            await self._context.events.post(obj, event)
+            self._context.events.post(obj, event)
         if decided.retry:
             raise Retry
         return decided.requeue_after

@@ -1,9 +1,11 @@
 """Posts Events; the same Event on the same object is counted, not posted again."""
 
+import asyncio
 import hashlib
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +17,10 @@ from mlinfra.resources.names import FIELD_MANAGER
 from mlinfra_operator.conditions import Event, timestamp
 
 REMEMBERED = 4096
+MOST_WAITING = 20_000
+"""Events; those of 5,000 TrainingJobs that start at once have room."""
+LAST_SECONDS = 2.0
+"""So long an operator that ends goes on posting what waits."""
 MAX_MESSAGE_LENGTH = 1024
 """Of an Event, by the API."""
 MAX_REASON_LENGTH = 128
@@ -23,8 +29,20 @@ CONFLICT, NOT_FOUND = 409, 404
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """An Event with what it is about, and when that happened."""
+
+    subject: dict[str, Any]
+    event: Event
+    happened: datetime
+
+
 class EventPoster:
-    """Posts Events on objects. An Event that cannot be posted is logged: it must not hold up work."""
+    """Posts Events on objects, one after the other: they are read by people, and must not hold up work.
+
+    An Event that cannot be posted is logged.
+    """
 
     def __init__(
         self, client: KubernetesClient, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -32,48 +50,90 @@ class EventPoster:
         self._client = client
         self._clock = clock
         self._counts: OrderedDict[str, int] = OrderedDict()
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
 
-    async def post(self, obj: dict[str, Any], event: Event) -> None:
-        """Post an Event on an object of ours."""
-        name = event_name(obj, event)
+    def post(self, obj: dict[str, Any], event: Event) -> None:
+        """Post an Event on an object of ours, soon."""
+        if len(self._waiting) >= MOST_WAITING:
+            name = obj["metadata"]["name"]
+            logger.warning("event %s on %s: not posted, %d wait already", event.reason, name, MOST_WAITING)
+            return
+        self._waiting.append(_Waiting(_identity(obj), event, self._clock()))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Post until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.post_waiting()
+
+    async def aclose(self) -> None:
+        """Post what waits, for a short while at most."""
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.post_waiting()
+        except TimeoutError:
+            logger.warning("%d events are not posted: the operator ends", len(self._waiting))
+
+    async def post_waiting(self) -> None:
+        """Post until none waits."""
+        while self._waiting:
+            await self._post(self._waiting[0])
+            self._waiting.popleft()
+
+    async def _post(self, waiting: _Waiting) -> None:
+        subject, event = waiting.subject, waiting.event
+        name = event_name(subject, event)
         count = self._counts.get(name, 0) + 1
         try:
             if count == 1:
-                count = await self._create(obj, event, name)
+                count = await self._create(waiting, name)
             else:
-                count = await self._count(obj, event, name, count)
+                count = await self._count(waiting, name, count)
         except (ApiError, httpx.HTTPError) as error:
-            logger.warning("event %s on %s: %s", event.reason, obj["metadata"]["name"], error)
+            logger.warning("event %s on %s: %s", event.reason, subject["metadata"]["name"], error)
             return
         self._counts[name] = count
         self._counts.move_to_end(name)
         if len(self._counts) > REMEMBERED:
             self._counts.popitem(last=False)
 
-    async def _create(self, obj: dict[str, Any], event: Event, name: str) -> int:
+    async def _create(self, waiting: _Waiting, name: str) -> int:
         """Post it as new; its count then."""
-        body = event_manifest(obj, event, name=name, now=self._clock())
+        namespace = waiting.subject["metadata"]["namespace"]
+        body = event_manifest(waiting.subject, waiting.event, name=name, now=waiting.happened)
         try:
-            await self._client.create(EVENTS, body, obj["metadata"]["namespace"])
+            await self._client.create(EVENTS, body, namespace)
         except ApiError as error:
             if error.status != CONFLICT:
                 raise
             # Posted before this process started: the answer to an empty patch tells how often.
-            known = await self._client.merge_patch(EVENTS, name, {}, obj["metadata"]["namespace"])
-            return await self._count(obj, event, name, int(known.get("count") or 1) + 1)
+            known = await self._client.merge_patch(EVENTS, name, {}, namespace)
+            return await self._count(waiting, name, int(known.get("count") or 1) + 1)
         return 1
 
-    async def _count(self, obj: dict[str, Any], event: Event, name: str, count: int) -> int:
+    async def _count(self, waiting: _Waiting, name: str, count: int) -> int:
         """Tell that it happened again; its count then."""
-        patch = {"count": count, "lastTimestamp": timestamp(self._clock())}
+        patch = {"count": count, "lastTimestamp": timestamp(waiting.happened)}
         try:
-            await self._client.merge_patch(EVENTS, name, patch, obj["metadata"]["namespace"])
+            await self._client.merge_patch(EVENTS, name, patch, waiting.subject["metadata"]["namespace"])
         except ApiError as error:
             if error.status != NOT_FOUND:
                 raise
             # It has outlived its time to live.
-            return await self._create(obj, event, name)
+            return await self._create(waiting, name)
         return count
+
+
+def _identity(obj: dict[str, Any]) -> dict[str, Any]:
+    metadata = obj["metadata"]
+    return {
+        "apiVersion": obj["apiVersion"],
+        "kind": obj["kind"],
+        "metadata": {name: metadata[name] for name in ("namespace", "name", "uid")},
+    }
 
 
 def event_name(obj: dict[str, Any], event: Event) -> str:

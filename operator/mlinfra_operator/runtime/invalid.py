@@ -11,10 +11,10 @@ from mlinfra_operator.runtime.events import EventPoster
 logger = logging.getLogger(__name__)
 
 
-async def tell_invalid(events: EventPoster, obj: Object, error: ValidationError) -> None:
+def tell_invalid(events: EventPoster, obj: Object, error: ValidationError) -> None:
     """Post an Event that names the first field that is wrong."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     message = f"{where}: {first['msg']}; apply the CRDs of this operator's version"
     logger.error("%s %s: %s", obj["kind"], obj["metadata"]["name"], message)
-    await events.post(obj, Event("Warning", "InvalidResource", message))
+    events.post(obj, Event("Warning", "InvalidResource", message))

@@ -80,7 +80,7 @@ class Operator:
         self._leads = False
         self._missed = asyncio.Event()
         self._election = _election(settings, client) if settings.leader_election else None
-        self._queue: WorkQueue[WorkKey] = WorkQueue(self._reconcile)
+        self._queue: WorkQueue[WorkKey] = WorkQueue(self._reconcile, comes_first=self._awaits_job)
         self.jobs = ObjectCache(self._job_changed, self._job_deleted, keep=lean)
         self.versions = ObjectCache(self._version_changed, self._version_deleted)
         self.policies = ObjectCache(self._policy_changed, self._policy_deleted)
@@ -103,6 +103,7 @@ class Operator:
             enqueue=self._enqueue_version,
             pulse_of=partial(health.pulse, optional=True),
         )
+        self._events = EventPoster(client)
         self._checks = ModelChecks(self._serving.address_of, self._enqueue_policy)
         self._trainingjobs: trainingjob.TrainingJobController
         self._modelversions: modelversion.ModelVersionController
@@ -141,6 +142,7 @@ class Operator:
             self._queue.add(("Sweep", "", ""))
             self._queue.add(("Import", "", ""))
             group.create_task(self._queue.run(WORKERS))
+            group.create_task(self._events.run())
             group.create_task(self._runs.run())
             group.create_task(self._checks.run())
             group.create_task(self._relist_regularly())
@@ -174,10 +176,10 @@ class Operator:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
+        await self._events.aclose()
         await self._mlflow.aclose()
 
     def _wire(self, cluster_uid: str | None, *, gang_scheduling: bool) -> None:
-        events = EventPoster(self._client)
         self._trainingjobs = trainingjob.TrainingJobController(
             trainingjob.Context(
                 client=self._client,
@@ -187,7 +189,7 @@ class Operator:
                 children=self._children,
                 runs=self._runs,
                 status=StatusWriter(self._client, TRAINING_JOBS, self.jobs),
-                events=events,
+                events=self._events,
                 defaults=PodDefaults(
                     image=self._settings.trainer_image,
                     tracking_uri=self._settings.tracking_uri,
@@ -205,7 +207,7 @@ class Operator:
                 mlflow=self._mlflow,
                 versions=self.versions,
                 status=StatusWriter(self._client, MODEL_VERSIONS, self.versions),
-                events=events,
+                events=self._events,
                 enqueue=self._enqueue_version,
                 production_changed=self._production_changed,
                 serving=self._serving,
@@ -219,7 +221,7 @@ class Operator:
                 jobs=self.jobs,
                 versions=self.versions,
                 status=StatusWriter(self._client, RETRAINING_POLICIES, self.policies),
-                events=events,
+                events=self._events,
                 checks=self._checks,
             )
         )
@@ -263,6 +265,14 @@ class Operator:
 
     def _enqueue_job(self, namespace: str, name: str) -> None:
         self._queue.add(("TrainingJob", namespace, name))
+
+    def _awaits_job(self, key: WorkKey) -> bool:
+        """Whether it is a TrainingJob that nobody has looked at: pods come before what tells of others."""
+        kind, namespace, name = key
+        if kind != "TrainingJob":
+            return False
+        job = self.jobs.get((namespace, name))
+        return job is not None and not job.get("status") and self._children.get((namespace, name)) is None
 
     def _enqueue_version(self, key: Key) -> None:
         self._queue.add(("ModelVersion", *key))

@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
 
+PATIENCE_SECONDS = 5.0
+"""So long a key waits for those that come first."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,12 +47,22 @@ class WorkQueue(Generic[Key]):
     Args:
         reconcile: called with one key at a time for each worker; any error but cancellation is retried.
         backoff: delays between attempts.
+        comes_first: whether a key is worked on before those that wait already; not before one that has
+            waited for `PATIENCE_SECONDS`.
     """
 
-    def __init__(self, reconcile: Reconcile[Key], *, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        reconcile: Reconcile[Key],
+        *,
+        backoff: Backoff | None = None,
+        comes_first: Callable[[Key], bool] = lambda _: False,
+    ) -> None:
         self._reconcile = reconcile
         self._backoff = backoff or Backoff()
-        self._ready: deque[Key] = deque()
+        self._comes_first = comes_first
+        self._first: deque[Key] = deque()
+        self._ready: deque[tuple[float, Key]] = deque()
         self._waiting: set[Key] = set()
         self._active: set[Key] = set()
         self._again: set[Key] = set()
@@ -70,12 +83,15 @@ class WorkQueue(Generic[Key]):
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            self._ready.append(key)
+            if self._comes_first(key):
+                self._first.append(key)
+            else:
+                self._ready.append((_now(), key))
             self._wake.set()
 
     def add_after(self, key: Key, delay: float) -> None:
         """Work on the key after so many seconds; an earlier time that is set already stays."""
-        due = asyncio.get_running_loop().time() + delay
+        due = _now() + delay
         if self._due.get(key, due + 1) <= due:
             return
         self._due[key] = due
@@ -98,16 +114,21 @@ class WorkQueue(Generic[Key]):
         while True:
             self._wake.clear()
             timeout = self._promote_due()
+            if self._first and not self._is_overdue():
+                return self._first.popleft()
             if self._ready:
-                return self._ready.popleft()
+                return self._ready.popleft()[1]
             try:
                 await asyncio.wait_for(self._wake.wait(), timeout)
             except TimeoutError:
                 continue
 
+    def _is_overdue(self) -> bool:
+        return bool(self._ready) and _now() - self._ready[0][0] > PATIENCE_SECONDS
+
     def _promote_due(self) -> float | None:
         """Move what is due to the ready keys; seconds until the next is due, None where there is none."""
-        now = asyncio.get_running_loop().time()
+        now = _now()
         while self._heap:
             due, _, key = self._heap[0]
             if self._due.get(key) != due:
@@ -142,3 +163,7 @@ class WorkQueue(Generic[Key]):
     def _retry(self, key: Key) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         self.add_after(key, self._backoff.delay(failures))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -90,6 +90,8 @@ class TrainingJobController:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._unready_since: dict[str, datetime] = {}
+        self._untold_runs: dict[str, str] = {}
+        """By UID, of TrainingJobs whose status does not tell of their run yet."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring a TrainingJob on; seconds after which to look again.
@@ -103,22 +105,26 @@ class TrainingJobController:
         try:
             job = TrainingJob.model_validate(obj)
         except ValidationError as error:
-            await tell_invalid(self._context.events, obj, error)
+            tell_invalid(self._context.events, obj, error)
             return None
         if is_terminal(job):
             return await self._outlive(job)
-        observed, decided = await self._act(job)
-        await self._tell(obj, observed, decided)
+        before = self._observe(job)
+        observed, decided = await self._act(job, before)
         self._follow(key, job, observed, decided)
+        made = before.child is None and observed.child is not None and is_mine(job, observed.child)
+        if made and not obj.get("status"):
+            return self._tell_later(key, job, observed)
+        await self._tell(obj, observed, decided)
         if decided.retry:
             raise Retry
         return decided.requeue_after
 
     def forget(self, obj: Object) -> None:
         """A TrainingJob is deleted: its run ends."""
-        self._unready_since.pop(obj["metadata"]["uid"], None)
-        status = obj.get("status") or {}
-        run_id = (status.get("mlflow") or {}).get("runID")
+        uid, status = obj["metadata"]["uid"], obj.get("status") or {}
+        self._unready_since.pop(uid, None)
+        run_id = (status.get("mlflow") or {}).get("runID") or self._untold_runs.pop(uid, None)
         if run_id:
             self._context.runs.leave(run_id)
             self._context.finish(Finish(run_id, END_OF_PHASE.get(str(status.get("phase")), "KILLED")))
@@ -130,9 +136,8 @@ class TrainingJobController:
             await self._perform(action, job, Observed())
         return decided.requeue_after
 
-    async def _act(self, job: TrainingJob) -> tuple[Observed, Plan]:
+    async def _act(self, job: TrainingJob, observed: Observed) -> tuple[Observed, Plan]:
         context = self._context
-        observed = self._observe(job)
         for _ in range(MAX_ROUNDS):
             run = observed.run
             url = context.mlflow.run_url(run.experiment_id, run.run_id) if run else None
@@ -316,6 +321,20 @@ class TrainingJobController:
             tags[CLUSTER_UID_TAG] = self._context.cluster_uid
         return tags
 
+    def _tell_later(self, key: Key, job: TrainingJob, observed: Observed) -> float:
+        """The Job is there: others wait for theirs, and often there is more to tell by then."""
+        context, uid, run = self._context, job.metadata.uid, observed.run
+        if run is None:
+            return 0.0
+        latest = context.jobs.get(key)
+        if latest is not None and latest["metadata"]["uid"] == uid:
+            self._untold_runs[uid] = run.run_id
+        else:
+            # Deleted meanwhile: its status never told of the run.
+            context.runs.leave(run.run_id)
+            context.finish(Finish(run.run_id, "KILLED"))
+        return 0.0
+
     async def _tell(self, obj: Object, observed: Observed, decided: Plan) -> None:
         context = self._context
         if not await context.status.write(obj, decided.status.to_wire()):
@@ -323,12 +342,13 @@ class TrainingJobController:
                 # Deleted meanwhile: its status never told of the run.
                 context.finish(Finish(observed.run.run_id, "KILLED"))
             return
+        self._untold_runs.pop(obj["metadata"]["uid"], None)
         if decided.status.phase != (obj.get("status") or {}).get("phase"):
             context.phase_changed(obj, decided.status.phase)
         if decided.finish is not None:
             context.finish(decided.finish)
         for event in decided.events:
-            await context.events.post(obj, event)
+            context.events.post(obj, event)
 
     def _follow(self, key: Key, job: TrainingJob, observed: Observed, decided: Plan) -> None:
         run = observed.run

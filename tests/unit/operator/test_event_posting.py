@@ -1,5 +1,7 @@
 """Events: the same one is counted, and none of them holds up work."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -56,8 +58,9 @@ async def test_the_same_event_is_counted_and_another_is_posted() -> None:
     api = Recorder()
     events = poster(api)
     for _ in range(3):
-        await events.post(JOB, STARTED)
-    await events.post(JOB, Event("Normal", "Registered", "registered"))
+        events.post(JOB, STARTED)
+    events.post(JOB, Event("Normal", "Registered", "registered"))
+    await events.post_waiting()
     assert [body["reason"] for body in api.created] == ["Started", "Registered"]
     assert api.counts == [2, 3]
 
@@ -65,18 +68,21 @@ async def test_the_same_event_is_counted_and_another_is_posted() -> None:
 async def test_an_event_posted_before_a_restart_is_counted() -> None:
     api = Recorder(ApiError(409, "AlreadyExists", "exists"))
     events = poster(api)
-    await events.post(JOB, STARTED)
-    await events.post(JOB, STARTED)
+    for _ in range(2):
+        events.post(JOB, STARTED)
+    await events.post_waiting()
     assert (api.created, api.counts) == ([], [8, 9])
 
 
 async def test_an_event_that_outlived_its_time_to_live_is_posted_anew() -> None:
     api = Recorder()
     events = poster(api)
-    await events.post(JOB, STARTED)
+    events.post(JOB, STARTED)
+    await events.post_waiting()
     api.fail_next(ApiError(404, "NotFound", "gone"))
     for _ in range(2):
-        await events.post(JOB, STARTED)
+        events.post(JOB, STARTED)
+    await events.post_waiting()
     assert [body["count"] for body in api.created] == [1, 1]
     assert api.counts == [2]
 
@@ -87,9 +93,44 @@ async def test_an_event_that_cannot_be_posted_holds_nothing_up_and_is_tried_the_
 ) -> None:
     api = Recorder(error)
     events = poster(api)
-    await events.post(JOB, STARTED)
-    await events.post(JOB, STARTED)
+    for _ in range(2):
+        events.post(JOB, STARTED)
+    await events.post_waiting()
     assert len(api.created) == 1
+
+
+async def test_an_event_tells_when_it_happened_not_when_it_was_posted() -> None:
+    api, times = Recorder(), iter([NOW, NOW + timedelta(minutes=1)])
+    events = EventPoster(api, clock=lambda: next(times))  # type: ignore[arg-type]  # the part that is used
+    events.post(JOB, STARTED)
+    next(times)
+    await events.post_waiting()
+    assert api.created[0]["firstTimestamp"] == NOW_TEXT
+
+
+async def test_what_waits_is_posted_when_the_operator_ends_and_in_the_order_in_which_it_happened() -> None:
+    api = Recorder()
+    events = poster(api)
+    running = asyncio.create_task(events.run())
+    for number in range(5):
+        events.post(JOB, Event("Normal", f"Number{number}", "told"))
+    running.cancel()
+    await asyncio.wait([running])
+    await events.aclose()
+    assert [body["reason"] for body in api.created] == [f"Number{number}" for number in range(5)]
+
+
+async def test_no_more_events_wait_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mlinfra_operator.runtime.events.MOST_WAITING", 2)
+    api = Recorder()
+    events = poster(api)
+    for number in range(3):
+        events.post(JOB, Event("Normal", f"Number{number}", "told"))
+    await events.post_waiting()
+    assert [body["reason"] for body in api.created] == ["Number0", "Number1"]
+    assert "event Number2 on a: not posted" in caplog.text
 
 
 def test_an_event_names_its_object_and_fits_the_api() -> None:

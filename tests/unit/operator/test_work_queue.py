@@ -111,6 +111,39 @@ async def test_no_more_keys_are_worked_on_than_there_are_workers() -> None:
     assert recorder.most_active == 3
 
 
+async def test_keys_that_come_first_overtake_those_that_wait() -> None:
+    order: list[str] = []
+
+    async def reconcile(key: str) -> None:
+        order.append(key)
+
+    queue: WorkQueue[str] = WorkQueue(reconcile, comes_first=str.isupper)
+    for key in "abABc":
+        queue.add(key)
+    task = asyncio.create_task(queue.run(1))
+    await settled()
+    task.cancel()
+    await asyncio.wait([task])
+    assert order == ["A", "B", "a", "b", "c"]
+
+
+async def test_a_key_that_has_waited_long_is_overtaken_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    async def reconcile(key: str) -> None:
+        order.append(key)
+
+    monkeypatch.setattr("mlinfra_operator.runtime.work_queue.PATIENCE_SECONDS", -1.0)
+    queue: WorkQueue[str] = WorkQueue(reconcile, comes_first=str.isupper)
+    for key in "aAB":
+        queue.add(key)
+    task = asyncio.create_task(queue.run(1))
+    await settled()
+    task.cancel()
+    await asyncio.wait([task])
+    assert order == ["a", "A", "B"]
+
+
 @pytest.mark.parametrize("failure", [Retry(), ValueError("bug")])
 async def test_a_failing_key_is_tried_again_and_holds_nobody_up(failure: Exception) -> None:
     recorder = Recorder()
