@@ -37,6 +37,8 @@ TABLE_HEAD = ("Field", "Type", "Default", "Required", "Change", "Description")
 
 SAME = re.compile(r"\bself((?:\.\w+)+) == oldSelf\1(?!\w|\.)")
 """In a rule: a field that has to stay as it was."""
+UNCHANGED = re.compile(r"^self((?:\.\w+)*) == oldSelf\1 \|\| \($")
+"""The first line of a rule whose further lines tell of one field each: nothing else is judged."""
 WHILE_SUSPENDED = "|| oldSelf.spec.suspend"
 CHANGE_IN_WORDS = {
     "yes": "where it may change at any time",
@@ -97,13 +99,20 @@ def transitions(schema: Schema, path: str) -> dict[str, str]:
         ValueError: a rule compares with the old object in a way that this module cannot tell.
     """
     found: dict[str, str] = {}
-    for rule in _rules(schema, old=True):
-        names = SAME.findall(rule["rule"])
+    for clause in _clauses(schema):
+        names = SAME.findall(clause)
         if not names:
-            raise ValueError(f"{path}: cannot tell which field may not change by {rule['rule']!r}")
-        change = "suspended" if rule["rule"].endswith(WHILE_SUSPENDED) else "no"
+            raise ValueError(f"{path}: cannot tell which field may not change by {clause!r}")
+        change = "suspended" if WHILE_SUSPENDED in clause else "no"
         found |= {f"{path}{name}": change for name in names}
     return found
+
+
+def _clauses(schema: Schema) -> Iterator[str]:
+    """What the rules of one schema ask of the old object, each part of them alone."""
+    for rule in _rules(schema, old=True):
+        first, *rest = rule["rule"].split("\n")
+        yield from (line for line in rest if "oldSelf" in line) if UNCHANGED.match(first) else (rule["rule"],)
 
 
 def _rules(schema: Schema, *, old: bool) -> list[dict[str, str]]:

@@ -84,6 +84,8 @@ MUTABLE_WHILE_SUSPENDED = (
     "backoff_limit",
     "active_deadline_seconds",
 )
+WHILE_SUSPENDED = "oldSelf.spec.suspend"
+INSTEAD_OF_A_CHANGE = "delete the TrainingJob and apply it again, or use another name"
 MAX_NAME_LENGTH = 52
 """Of a TrainingJob: its Job's pods append their own suffix."""
 MODEL_WITHOUT_DATA = "model and data belong together: give both, or neither and your own image or command"
@@ -386,34 +388,43 @@ class TrainingJobSpec(ResourceModel):
         return self
 
 
-def immutability_rules() -> list[JsonValue]:
-    """One rule a field: which part of a spec may change, and when."""
-    rules: list[JsonValue] = []
+def immutability_rule() -> JsonValue:
+    """Which part of a spec may change, and when; the message names each field that may not.
+
+    The API server judges every rule with each write of a status, and each look at a field of a large object
+    costs it: a spec that stays as it was is seen by its first comparison.
+    """
+    clauses, messages = [], []
     for field, info in TrainingJobSpec.model_fields.items():
         if field in ALWAYS_MUTABLE:
             continue
         name = to_camel(field)
-        # The API server judges every rule with each write of a status, and each look at a field costs it.
         same = f"self.spec.{name} == oldSelf.spec.{name}"
         if not info.is_required() and info.default is None:
             same = f"has(self.spec.{name}) ? has(oldSelf.spec.{name}) && {same} : !has(oldSelf.spec.{name})"
         if field in MUTABLE_WHILE_SUSPENDED:
-            rule, when = f"({same}) || oldSelf.spec.suspend", f"{name} may change only while suspended"
+            clause, message = f"({same}) || {WHILE_SUSPENDED}", f"{name} may change only while suspended"
         else:
-            rule, when = same, f"{name} is immutable"
-        message = f"{when}: delete the TrainingJob and apply it again, or use another name"
-        rules.append({"rule": rule, "message": message, "fieldPath": f".spec.{name}"})
-    return rules
+            clause, message = same, f"{name} is immutable"
+        clauses.append(f"({clause})")
+        messages.append(f"({clause}) ? '' : '{message}'")
+    told = ",\n".join(messages)
+    return {
+        "rule": "self.spec == oldSelf.spec || (\n" + "\n&& ".join(clauses) + "\n)",
+        "message": f"a field is changed that is immutable: {INSTEAD_OF_A_CHANGE}",
+        "messageExpression": f"[\n{told}\n].filter(told, told != '').join(', ') + ': {INSTEAD_OF_A_CHANGE}'",
+        "fieldPath": ".spec",
+    }
 
 
 class TrainingJob(ResourceModel):
     """Trains one model once, registers it in MLflow as a new version and asks for its stage."""
 
-    # Rules at the root, not on the spec: a RetrainingPolicy's template holds the same spec and may change.
+    # At the root, not on the spec: a RetrainingPolicy's template holds the same spec and may change.
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
-                *immutability_rules(),
+                immutability_rule(),
                 {
                     "rule": f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
                     "message": NAME_TOO_LONG,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from mlinfra.errors import MlinfraError
+from mlinfra.event_loop import loop_factory
 from mlinfra.serving.connections import connection_protocol
 from mlinfra.serving.errors import InvalidSettingError
 from mlinfra.serving.routes import application
@@ -74,12 +75,7 @@ def serve(settings: ServingSettings, *, say: Say) -> None:
         MlinfraError: the model cannot be served, or the port is taken.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-    loop_factory = None
-    if sys.platform != "win32":
-        import uvloop
-
-        loop_factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(settings, say))
 
 

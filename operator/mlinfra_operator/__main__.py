@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 import kopf
 
 from mlinfra.errors import MlinfraError
+from mlinfra.event_loop import loop_factory
 from mlinfra.kube import ClusterConfig, ConfigError, KubernetesClient
 from mlinfra_operator.handlers import operator_registry, operator_settings
 from mlinfra_operator.runtime.health import Health
@@ -41,7 +42,8 @@ def main() -> int:
             began = time.monotonic()
             pause = FIRST_RESTART_SECONDS * 2.0 ** (failures - 1) if failures else 0.0
             try:
-                asyncio.run(live(settings, config, pause=min(pause, LONGEST_RESTART_SECONDS)))
+                with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                    runner.run(live(settings, config, pause=min(pause, LONGEST_RESTART_SECONDS)))
             except MlinfraError:
                 raise
             except Exception:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -54,6 +54,9 @@ from mlinfra_operator.trainingjob.plan import is_mine, is_terminal, plan
 
 MAX_ROUNDS = 16
 """More than the longest way through the plan."""
+UNTOLD_SECONDS, LONGEST_UNTOLD_SECONDS = 1.0, 5.0
+"""So long the first status of a TrainingJob with a Job waits: alone, and among many."""
+TOLD_A_SECOND = 60
 CONFLICT = 409
 CLIENT_ERRORS = range(400, 500)
 
@@ -84,14 +87,22 @@ class Context:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class _Untold:
+    """When the first status of a TrainingJob with a Job is due, and the run that it will tell of."""
+
+    due: datetime
+    run_id: str | None
+
+
 class TrainingJobController:
     """Reconciles one TrainingJob at a time."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._unready_since: dict[str, datetime] = {}
-        self._untold_runs: dict[str, str] = {}
-        """By UID, of TrainingJobs whose status does not tell of their run yet."""
+        self._untold: dict[str, _Untold] = {}
+        """By UID of the TrainingJob."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring a TrainingJob on; seconds after which to look again.
@@ -102,6 +113,8 @@ class TrainingJobController:
         obj = self._context.jobs.get(key)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             return None
+        if (left := self._untold_for(obj)) > 0:
+            return left
         try:
             job = TrainingJob.model_validate(obj)
         except ValidationError as error:
@@ -124,7 +137,8 @@ class TrainingJobController:
         """A TrainingJob is deleted: its run ends."""
         uid, status = obj["metadata"]["uid"], obj.get("status") or {}
         self._unready_since.pop(uid, None)
-        run_id = (status.get("mlflow") or {}).get("runID") or self._untold_runs.pop(uid, None)
+        untold = self._untold.pop(uid, None)
+        run_id = (status.get("mlflow") or {}).get("runID") or (untold.run_id if untold else None)
         if run_id:
             self._context.runs.leave(run_id)
             self._context.finish(Finish(run_id, END_OF_PHASE.get(str(status.get("phase")), "KILLED")))
@@ -322,18 +336,27 @@ class TrainingJobController:
         return tags
 
     def _tell_later(self, key: Key, job: TrainingJob, observed: Observed) -> float:
-        """The Job is there: others wait for theirs, and often there is more to tell by then."""
+        """The Job is there: others wait for theirs, and often there is more to tell by then.
+
+        Returns the seconds until its status is due: the later, the more TrainingJobs wait to be told of.
+        """
         context, uid, run = self._context, job.metadata.uid, observed.run
-        if run is None:
-            return 0.0
         latest = context.jobs.get(key)
-        if latest is not None and latest["metadata"]["uid"] == uid:
-            self._untold_runs[uid] = run.run_id
-        else:
-            # Deleted meanwhile: its status never told of the run.
-            context.runs.leave(run.run_id)
-            context.finish(Finish(run.run_id, "KILLED"))
-        return 0.0
+        if latest is None or latest["metadata"]["uid"] != uid:
+            if run is not None:
+                # Deleted meanwhile: its status never told of the run.
+                context.runs.leave(run.run_id)
+                context.finish(Finish(run.run_id, "KILLED"))
+            return 0.0
+        wait = min(LONGEST_UNTOLD_SECONDS, max(UNTOLD_SECONDS, len(self._untold) / TOLD_A_SECOND))
+        due = context.clock() + timedelta(seconds=wait)
+        self._untold[uid] = _Untold(due, run.run_id if run is not None else None)
+        return wait
+
+    def _untold_for(self, obj: Object) -> float:
+        """Seconds until the first status of a TrainingJob is due."""
+        untold = self._untold.get(obj["metadata"]["uid"])
+        return (untold.due - self._context.clock()).total_seconds() if untold is not None else 0.0
 
     async def _tell(self, obj: Object, observed: Observed, decided: Plan) -> None:
         context = self._context
@@ -342,7 +365,7 @@ class TrainingJobController:
                 # Deleted meanwhile: its status never told of the run.
                 context.finish(Finish(observed.run.run_id, "KILLED"))
             return
-        self._untold_runs.pop(obj["metadata"]["uid"], None)
+        self._untold.pop(obj["metadata"]["uid"], None)
         if decided.status.phase != (obj.get("status") or {}).get("phase"):
             context.phase_changed(obj, decided.status.phase)
         if decided.finish is not None:

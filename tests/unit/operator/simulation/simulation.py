@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from mlinfra.kube.resource import JOBS
 from mlinfra.tracking.contract import MODEL_TAG
 from mlinfra_operator.runtime.mlflow_calls import end_run
 from mlinfra_operator.runtime.work_queue import Retry
+from mlinfra_operator.trainingjob.controller import LONGEST_UNTOLD_SECONDS
 
 Object = dict[str, Any]
 SETTLE_ROUNDS = 40
@@ -84,6 +85,7 @@ class Simulation:
         self.remote.away = False
         for _ in range(SETTLE_ROUNDS):
             self.api.collect_garbage()
+            self.now += timedelta(seconds=LONGEST_UNTOLD_SECONDS)
             before = self.faults.writes
             self.operator.deliver()
             again = [self._reconcile(each) for each in self.operator.work()]
