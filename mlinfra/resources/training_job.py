@@ -389,7 +389,7 @@ class TrainingJobSpec(ResourceModel):
 
 
 def immutability_rule() -> JsonValue:
-    """Which part of a spec may change, and when; the message names each field that may not.
+    """Which part of a spec may change, and when; the message names the first field that may not.
 
     The API server judges every rule with each write of a status, and each look at a field of a large object
     costs it: a spec that stays as it was is seen by its first comparison.
@@ -407,12 +407,11 @@ def immutability_rule() -> JsonValue:
         else:
             clause, message = same, f"{name} is immutable"
         clauses.append(f"({clause})")
-        messages.append(f"({clause}) ? '' : '{message}'")
-    told = ",\n".join(messages)
+        messages.append(f"!({clause}) ? '{message}: {INSTEAD_OF_A_CHANGE}'")
     return {
         "rule": "self.spec == oldSelf.spec || (\n" + "\n&& ".join(clauses) + "\n)",
         "message": f"a field is changed that is immutable: {INSTEAD_OF_A_CHANGE}",
-        "messageExpression": f"[\n{told}\n].filter(told, told != '').join(', ') + ': {INSTEAD_OF_A_CHANGE}'",
+        "messageExpression": "\n: ".join((*messages, "''")),
         "fieldPath": ".spec",
     }
 
