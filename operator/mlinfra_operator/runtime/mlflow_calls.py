@@ -3,6 +3,7 @@
 Every function may raise ``mlflow.exceptions.MlflowException``.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -258,7 +259,8 @@ def run_of(run: "MlflowRun") -> Run:
         experiment_id=run.info.experiment_id,
         status=run.info.status,
         tags=dict(run.data.tags),
-        metrics=dict(run.data.metrics),
+        # One NaN is not equal to another, but to itself: a run that was read again is the same run.
+        metrics={name: math.nan if math.isnan(value) else value for name, value in run.data.metrics.items()},
         params=dict(run.data.params),
         **_way(run),
     )

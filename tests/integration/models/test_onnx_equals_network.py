@@ -33,7 +33,7 @@ def test_graph_computes_what_the_network_computes(name: str) -> None:
         shape=st.builds(NetworkShape, st.integers(1, 9), st.integers(1, 4), st.integers(1, 3)),
         seed=st.integers(0, 100),
     )
-    @settings(max_examples=3, deadline=None)
+    @settings(max_examples=3)
     def try_one(parameters: dict[str, object], shape: NetworkShape, seed: int) -> None:
         torch.manual_seed(seed)
         network = architecture.network(architecture.configure(parameters), shape).eval()

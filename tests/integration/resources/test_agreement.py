@@ -689,7 +689,6 @@ TRIED = st.one_of(
 @given(tried=TRIED)
 @settings(
     max_examples=500,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_random_specs_get_the_same_verdict_and_the_same_defaults(api: Any, tried: Manifest) -> None:

@@ -26,7 +26,6 @@ ONE_CALL = threading.Lock()
 moves = st.tuples(st.sampled_from(VERSIONS), st.sampled_from(STAGES))
 real_store = settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

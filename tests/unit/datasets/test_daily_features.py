@@ -40,7 +40,7 @@ def prices_of(frame: pd.DataFrame) -> Prices:
 
 
 @given(day=st.integers(0, DAYS - 1), seed=st.integers(0, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_another_future_changes_no_feature(day: int, seed: int) -> None:
     real, other = history(seed=seed), history(seed=seed + 1)
     with_other_future = pd.concat([real.iloc[: day + 1], other.iloc[day + 1 :]])
@@ -49,7 +49,7 @@ def test_another_future_changes_no_feature(day: int, seed: int) -> None:
 
 
 @given(seed=st.integers(0, 100))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_label_looks_at_the_next_five_days_alone(seed: int) -> None:
     prices = prices_of(history(seed=seed))
     label = label_of(prices)

@@ -49,7 +49,7 @@ def integer_columns(draw: st.DrawFn) -> pa.Array:
 
 
 @given(column=integer_columns(), limits=st.tuples(LIMITS, LIMITS), share=st.floats(0, 1))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_integers_are_compared_exactly(column: pa.Array, limits: tuple[Any, Any], share: float) -> None:
     expectations = Expectations(minimum=min(limits), maximum=max(limits), max_null_share=share)
     assert broken_by(column, expectations) == expected_of(column.to_pylist(), expectations, lambda x: x)
@@ -63,7 +63,7 @@ FLOATS = st.floats(-1e30, 1e30) | st.sampled_from([0.0, -0.0, 0.1, 100.0])
     limits=st.tuples(FLOATS, FLOATS),
     narrow=st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_floats_are_compared_in_their_own_width(
     values: list[float | None], limits: tuple[float, float], narrow: bool
 ) -> None:
@@ -81,7 +81,7 @@ TEXTS = st.sampled_from(["buy", "sell", "hold", ""])
     allowed=st.lists(TEXTS, min_size=1, max_size=3),
     share=st.floats(0, 1),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_texts_are_among_the_allowed_ones(values: list[str | None], allowed: list[str], share: float) -> None:
     expectations = Expectations(allowed_values=tuple(allowed), max_null_share=share)
     column = pa.array(values, pa.string())

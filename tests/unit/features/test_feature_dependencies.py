@@ -218,5 +218,5 @@ class RegistryMachine(RuleBasedStateMachine):
         assert len(list(TopologicalSorter(graph).static_order())) == len(there)
 
 
-RegistryMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
+RegistryMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=15)
 TestRegistry = RegistryMachine.TestCase

@@ -224,7 +224,7 @@ def test_a_definition_with_expectations_is_readable_and_marked(store: FeatureSto
 
 
 @given(rsi=st.lists(st.none() | st.integers(-10, 110).map(float), min_size=1, max_size=12))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_each_row_is_either_written_or_set_aside(
     rsi: list[float | None], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

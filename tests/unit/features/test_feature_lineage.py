@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlinfra.features import FeatureMetadata, FeatureStore, UnknownFeature
@@ -106,7 +106,6 @@ def test_an_unknown_feature_has_no_lineage(store: FeatureStore) -> None:
     links=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)).filter(lambda pair: pair[0] < pair[1])),
     start=st.integers(0, 9),
 )
-@settings(deadline=None)
 def test_what_is_upstream_of_a_feature_has_it_downstream(links: list[tuple[int, int]], start: int) -> None:
     definitions = [
         feature(f"f{number}", *sorted({f"f{source}" for source, result in links if result == number}))

@@ -122,7 +122,7 @@ def frame_of(step: Write, columns: list[str]) -> pd.DataFrame:
     known=st.integers(1, 3).map(lambda day: datetime(2024, 2, day)),
     wanted=st.lists(st.sampled_from(["value", "count", *ADDED]), unique=True),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_reads_equal_brute_force(
     steps: list[Write | Compact],
     partition_by: PartitionBy | None,

@@ -353,7 +353,7 @@ def frame_of(content: dict[tuple[str, int], tuple[float | None, bool]]) -> pd.Da
     )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=rows, second=rows)
 def test_whatever_is_brought_in_is_held_once(
     first: dict[Any, Any], second: dict[Any, Any], tmp_path_factory: pytest.TempPathFactory

@@ -105,7 +105,7 @@ def found(
     ttl=TTLS,
     known_at=CUT_OFFS,
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_join_equals_brute_force(
     batches: list[list[Source]],
     others: list[list[Source]],

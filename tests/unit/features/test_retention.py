@@ -39,7 +39,7 @@ def read(store: FeatureStore) -> dict[tuple[str, datetime], int]:
 ROWS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 7)), min_size=1, max_size=5, unique=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     writes=st.lists(ROWS, min_size=1, max_size=5),
     partition_by=st.sampled_from(["day", "month", "year"]),

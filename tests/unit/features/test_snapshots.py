@@ -280,7 +280,7 @@ def write(store: FeatureStore, batches: list[list[tuple[int, int, int]]]) -> Non
     bounded=st.booleans(),
     known=st.sampled_from([None, 0, 2]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_snapshot_equals_brute_force_when_it_was_taken(
     before: list[list[tuple[int, int, int]]],
     after: list[list[tuple[int, int, int]]],

@@ -58,7 +58,7 @@ def test_every_built_in_architecture_is_tried_here() -> None:
 
 
 @given(networks(), st.permutations(range(4)))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_answers_have_their_shape_and_do_not_depend_on_the_rest_of_the_batch(
     built: tuple[torch.nn.Module, NetworkShape], order: list[int]
 ) -> None:

@@ -44,7 +44,7 @@ def test_an_overconfident_model_is_estimated_although_its_inputs_drift(classes: 
 
 
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 200), classes=st.integers(2, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_calibrated_probabilities_are_probabilities_and_rise(seed: int, rows: int, classes: int) -> None:
     probabilities, label = drawn(seed, rows, classes, overconfidence=1.5)
     calibration = fit_calibration(probabilities, label)

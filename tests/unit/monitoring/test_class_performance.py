@@ -38,7 +38,7 @@ def answers(seed: int, rows: int, classes: int, sharpness: float = 1.5) -> tuple
     classes=st.integers(2, 5),
     sharpness=st.floats(0, 8),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_measures_are_those_of_training(seed: int, rows: int, classes: int, sharpness: float) -> None:
     probabilities, label = answers(seed, rows, classes, sharpness)
     ours = class_performance(tally_labels(probabilities, label, edges_of(classes)))
@@ -58,7 +58,7 @@ def test_measures_are_those_of_training(seed: int, rows: int, classes: int, shar
     classes=st.integers(2, 4),
     cuts=st.tuples(st.integers(0, 50), st.integers(0, 50)),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_tallies_of_parts_add_up(seed: int, classes: int, cuts: tuple[int, int]) -> None:
     probabilities, label = answers(seed, 50, classes)
     edges = edges_of(classes, bins=8)
@@ -105,7 +105,7 @@ def test_certain_classes_count_as_labels_do() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), classes=st.integers(2, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_each_spread_row_counts_as_one(seed: int, classes: int) -> None:
     probabilities, _ = answers(seed, 60, classes)
     calibrated, _ = answers(seed + 1, 60, classes)

@@ -40,7 +40,6 @@ def traffic(seconds: int, rate: int, chunking: Chunking, every: int = 10) -> tup
     return chunks
 
 
-@settings(deadline=None)
 @given(STREAMS, st.integers(1, 60))
 def test_totals_order_and_bound(parts: list[tuple[int, int]], most: int) -> None:
     chunks = stream(parts)
@@ -58,7 +57,6 @@ def test_totals_order_and_bound(parts: list[tuple[int, int]], most: int) -> None
         assert None not in [chunk_at(found, each.first) for each in chunks]
 
 
-@settings(deadline=None)
 @given(STREAMS, st.integers(20, 60))
 def test_a_merged_chunk_has_a_share_of_the_rows_after_it_and_spans_no_day(
     parts: list[tuple[int, int]], most: int
@@ -108,7 +106,7 @@ def test_times_that_go_back_and_forth_are_merged_too() -> None:
     assert chunks[0].start == 0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(STREAMS, STREAMS, st.integers(30, 80))
 def test_merged_replicas_add_up(one: list[tuple[int, int]], other: list[tuple[int, int]], most: int) -> None:
     fine = [stream(one), stream(other)]

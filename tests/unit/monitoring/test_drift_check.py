@@ -123,7 +123,7 @@ def test_what_drifted_is_clear_only_below_the_clear_threshold() -> None:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.8]), min_size=3, max_size=3), st.integers(0, 100))
 def test_more_drift_never_turns_a_breach_into_ok(shifts: list[float], seed: int) -> None:
     policy = DriftPolicy(threshold=0.1)
@@ -132,7 +132,7 @@ def test_more_drift_never_turns_a_breach_into_ok(shifts: list[float], seed: int)
     assert not (before.breached and not after.breached)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.permutations(range(FEATURES)))
 def test_the_order_of_features_changes_nothing(order: list[int]) -> None:
     generator = np.random.default_rng(5)

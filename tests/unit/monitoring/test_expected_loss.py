@@ -39,7 +39,7 @@ def test_the_estimate_on_the_held_out_part_is_its_mean() -> None:
 
 
 @given(cut=st.integers(0, 100), seed=st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_tallies_of_parts_add_up(cut: int, seed: int) -> None:
     features, values, error = drawn(seed, 100, rough=0.2)
     tree = fit_loss_tree(features, values, error)

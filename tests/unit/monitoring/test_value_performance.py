@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -19,7 +19,6 @@ VALUES = st.integers(-1_000_000, 1_000_000).map(lambda number: number / 10_000)
     unit=st.sampled_from([1e-9, 1.0, 1e7]),
     offset=st.sampled_from([0.0, 1.0, -3000.0]),
 )
-@settings(deadline=None)
 def test_measures_are_those_of_training(
     values: np.ndarray, label: np.ndarray, unit: float, offset: float
 ) -> None:
@@ -36,7 +35,6 @@ def test_measures_are_those_of_training(
 @given(
     parts=st.lists(arrays.arrays(np.float64, (3, 2), elements=st.floats(-1e9, 1e9)), min_size=3, max_size=3)
 )
-@settings(deadline=None)
 def test_tallies_add_up_in_any_order(parts: list[np.ndarray]) -> None:
     scale = ValueScale(centre=1.0, unit=4.0)
     a, b, c = (tally_values(part[:, 0], part[:, 1], scale) for part in parts)

@@ -64,7 +64,7 @@ class Replica:
         max_size=60,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_two_replicas_believe_that_they_lead(steps: list[tuple[int, float, str]]) -> None:
     times = LeaseTimes()
     replicas = [Replica(f"r{number}", 3600.0 * number) for number in range(3)]

@@ -239,6 +239,5 @@ TestPolicyInterleavings = PolicyInterleavings.TestCase
 TestPolicyInterleavings.settings = settings(
     max_examples=100,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -173,4 +173,4 @@ class PolicyMachine(RuleBasedStateMachine):
 
 
 TestPolicyInterleavings = PolicyMachine.TestCase
-TestPolicyInterleavings.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestPolicyInterleavings.settings = settings(max_examples=120, stateful_step_count=40)

@@ -8,7 +8,7 @@ from unit.operator.objects import run
 
 from mlinfra.tracking.contract import NAMESPACE_TAG, TRAINING_JOB_UID_TAG
 from mlinfra_operator.runtime.finisher import end_of
-from mlinfra_operator.runtime.mlflow_calls import register_version
+from mlinfra_operator.runtime.mlflow_calls import register_version, run_of
 from mlinfra_operator.tracking import Finish, ModelOwner
 
 
@@ -84,3 +84,14 @@ def test_what_is_registered_already_is_not_registered_again_and_the_earliest_cou
     )
     assert found == answer
     assert client.created == created
+
+
+def test_a_run_with_a_metric_that_is_no_number_is_the_same_when_it_is_read_again() -> None:
+    from mlflow.entities import Metric, Run, RunData, RunInfo, RunStatus
+
+    def read() -> Run:
+        status = RunStatus.to_string(RunStatus.RUNNING)
+        info = RunInfo("run-1", "1", "user", status, 0, None, "active")
+        return Run(info, RunData(metrics=[Metric("loss", float("nan"), 0, 0)]))
+
+    assert run_of(read()) == run_of(read())

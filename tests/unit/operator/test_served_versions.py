@@ -198,7 +198,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(steps=st.lists(STEPS, max_size=40))
 def test_whatever_happens_the_service_leads_to_pods_that_may_answer(steps: list[tuple[str, str]]) -> None:
     world = World()

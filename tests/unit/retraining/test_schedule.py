@@ -62,7 +62,7 @@ def test_the_latest_time_includes_the_moment_and_leaves_the_start_out() -> None:
 
 
 @given(expression=EXPRESSIONS, zone=ZONES, start=MOMENTS, span=st.timedeltas(timedelta(0), timedelta(days=3)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_latest_time_is_the_last_of_all_times_forwards(
     expression: str, zone: str | None, start: datetime, span: timedelta
 ) -> None:

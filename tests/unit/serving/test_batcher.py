@@ -173,7 +173,7 @@ async def test_a_crowd_is_waited_for_where_that_is_asked_for() -> None:
     batcher.close()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.lists(st.integers(-1, 9), min_size=1, max_size=4), min_size=1, max_size=20),
     st.sampled_from([math.inf, 1e-6, 1.5e-4]),

@@ -164,7 +164,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=10), remembered=st.sampled_from([2, 100]))
 def test_each_label_counts_once(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, str]], remembered: int

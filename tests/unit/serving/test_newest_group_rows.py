@@ -48,7 +48,7 @@ def write(store: FeatureStore, hours: list[int]) -> None:
     store.write_offline_features("g", frame, entity_column="entity", partition_by="day")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     writes=st.lists(st.lists(st.integers(0, 100), min_size=1, max_size=12), min_size=1, max_size=4),
     policy=policies(),

@@ -139,7 +139,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps=st.lists(STEPS, max_size=14), share=st.sampled_from([0.0, 0.5, 1.0]))
 def test_each_prediction_and_each_label_counts_once(
     tmp_path_factory: pytest.TempPathFactory,

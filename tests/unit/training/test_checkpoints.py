@@ -116,7 +116,7 @@ WHOLE = train()
 
 
 @given(st.lists(st.integers(1, 2 * BATCHES), min_size=1, max_size=4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_interrupted_anywhere_and_however_often_it_ends_with_the_same_bits(
     tmp_path_factory: pytest.TempPathFactory, stops: list[int]
 ) -> None:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -34,7 +34,6 @@ def close(value: float) -> object:
 
 
 @given(predictions())
-@settings(deadline=None)
 def test_class_measures_are_those_of_scikit_learn(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     probabilities, label = drawn
     classes = np.arange(probabilities.shape[1])

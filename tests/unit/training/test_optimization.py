@@ -91,7 +91,7 @@ SCHEDULERS = st.one_of(
 
 
 @given(SCHEDULERS, st.sampled_from(["AdamW", "Adam", "SGD"]), st.integers(0, 31))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_schedule_goes_on_from_its_state(
     scheduler: LearningRateScheduler, optimizer: Any, interrupted_after: int
 ) -> None:

@@ -38,7 +38,7 @@ def test_whatever_is_written_and_read_equals_a_plain_dictionary(server: str, tmp
             return FeatureStore(tmp_path, online=server, clock=self.clock)
 
     case = RedisMachine.TestCase()
-    case.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+    case.settings = settings(max_examples=30, stateful_step_count=25)
     case.runTest()
 
 

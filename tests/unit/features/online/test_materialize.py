@@ -36,7 +36,7 @@ def online(store: FeatureStore, keys: str) -> list[float | None]:
 
 
 @given(batches=BATCHES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_after_an_incremental_run_the_newest_of_all_rows_is_online(
     batches: list[tuple[list[tuple[str, int, int, float]], bool]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -22,4 +22,4 @@ class LmdbMachine(OnlineMachine):
 
 
 TestLmdb = LmdbMachine.TestCase
-TestLmdb.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestLmdb.settings = settings(max_examples=40, stateful_step_count=25)
