@@ -18,6 +18,13 @@ class StartedTraining(ResourceModel):
     name: Annotated[str, Field(max_length=253, description="Name of the TrainingJob.")]
     trigger: Annotated[Trigger, Field(description="What asked for it.")]
     start_time: Annotated[Time, Field(description="When the TrainingJob was created.")]
+    events_until: Annotated[
+        Time | None,
+        Field(
+            description="End of the newest window, by event time, of the evidence that asked for it; absent "
+            "where no monitor did."
+        ),
+    ] = None
 
 
 class PastTraining(StartedTraining):

@@ -204,6 +204,7 @@ class _Planner:
                 past.name,
                 datetime.fromisoformat(past.start_time),
                 active=False,
+                events_until=datetime.fromisoformat(past.events_until) if past.events_until else None,
                 fruitless=self._fruitless(past),
             )
             for past in history.values()
@@ -271,6 +272,7 @@ class _Planner:
                     name=started.name,
                     trigger=started.trigger,
                     start_time=started.start_time,
+                    events_until=started.events_until,
                     outcome="Deleted",
                     completion_time=conditions.timestamp(self.now),
                 )
@@ -401,6 +403,7 @@ def _started(child: Child) -> StartedTraining:
         name=child.name,
         trigger=child.trigger.value,
         start_time=conditions.timestamp(child.created),
+        events_until=conditions.timestamp(child.events_until) if child.events_until is not None else None,
     )
 
 

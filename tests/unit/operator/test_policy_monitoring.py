@@ -141,6 +141,27 @@ def test_a_loss_of_performance_trains_and_says_on_what_evidence() -> None:
     assert child_of(manifest).events_until == ENDED
 
 
+def test_old_events_are_judged_by_event_time_once_the_training_for_them_is_gone() -> None:
+    """As a replay has them: rows of years ago, and trainings of a minute ago."""
+    year = timedelta(days=365)
+
+    def lost(end: datetime) -> MonitorResult:
+        return result("performance", "breached", 0.5, window_start=end - year / 4, window_end=end)
+
+    past = {
+        "name": "nightly-old",
+        "trigger": "performance",
+        "startTime": conditions.timestamp(NOW - timedelta(minutes=1)),
+        "eventsUntil": conditions.timestamp(NOW - 5 * year),
+        "outcome": "Succeeded",
+    }
+    subject = policy(**WATCHING, status={"history": [past]})
+    same = planned(subject, monitors=(lost(NOW - 5 * year),), checked_at=NOW)
+    assert same.actions == ()
+    newer = planned(subject, monitors=(lost(NOW - 4 * year),), checked_at=NOW)
+    assert request_of(newer).trigger is RetrainingTrigger.PERFORMANCE
+
+
 def test_the_lineage_of_a_training_holds_its_evidence() -> None:
     from mlinfra_operator.trainingjob.origin import lineage_of
 
