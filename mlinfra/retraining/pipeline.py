@@ -23,6 +23,7 @@ from mlinfra.retraining.observation import Watch
 from mlinfra.retraining.pipeline_state import PipelineState, PipelineStateError, load_state, save_state
 from mlinfra.retraining.server_check import check_body, check_server
 from mlinfra.retraining.triggers import MonitorOutcome, MonitorResult, Request, RetrainingTrigger
+from mlinfra.tracking.errors import TrackingRefusedError
 
 CHECK_TIMEOUT_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 60.0
@@ -40,7 +41,12 @@ class Trainer(Protocol):
         ...
 
     def restore_production(self, model_name: str, version: str) -> Awaitable[None]:
-        """Let an older version have Production again; raises `MlinfraError`."""
+        """Let an older version have Production again.
+
+        Raises:
+            TrackingRefusedError: there is no such version: it is not tried again.
+            MlinfraError: it did not work; tried again at the next look.
+        """
         ...
 
 
@@ -220,11 +226,24 @@ class RetrainingPipeline:
                 self._keep()
         if state.restore is None:
             return False
-        await self._trainer.restore_production(self.config.model_name, state.restore)
-        logger.warning("Version %s is in Production again: %s", state.restore, _why(state.watch))
+        # A training that somebody asked for may promote a newer one: then there is nothing to restore.
+        async with self._training:
+            return state.restore is not None and await self._restored(state.restore)
+
+    async def _restored(self, version: str) -> bool:
+        state = self._state
+        try:
+            await self._trainer.restore_production(self.config.model_name, version)
+        except TrackingRefusedError as error:
+            # No later attempt can do better, and trainings must go on.
+            logger.error("Version %s cannot have Production again: %s", version, error)
+            restored = False
+        else:
+            logger.warning("Version %s is in Production again: %s", version, _why(state.watch))
+            restored = True
         state.restore = None
         self._keep()
-        return True
+        return restored
 
     def _asked(self) -> list[Request]:
         if not self._results:
@@ -314,6 +333,8 @@ class RetrainingPipeline:
         if promoted or self.config.auto_promote_to_production:
             fruitless = came_to(request.trigger, promoted=promoted)
             state.trainings[-1] = replace(state.trainings[-1], fruitless=fruitless)
+        if promoted:
+            state.restore = None
         champion = result.get("champion")
         if promoted and rule is not None and champion is not None:
             known = (
