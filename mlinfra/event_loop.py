@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Makes uvloop's event loop, whose sockets and TLS cost less; asyncio's own where there is no uvloop."""
+    """Makes uvloop's event loop, whose sockets and TLS cost less; asyncio's own on Windows."""
     if sys.platform == "win32":
         return asyncio.new_event_loop
     import uvloop

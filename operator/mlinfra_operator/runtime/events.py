@@ -19,12 +19,15 @@ from mlinfra_operator.conditions import Event, timestamp
 REMEMBERED = 4096
 MOST_WAITING = 20_000
 """Events; those of 5,000 TrainingJobs that start at once have room."""
+AWAY_SECONDS = 2.0
+"""Between attempts while the API server does not answer."""
+MOST_ATTEMPTS = 30
 LAST_SECONDS = 2.0
 """So long an operator that ends goes on posting what waits."""
 MAX_MESSAGE_LENGTH = 1024
 """Of an Event, by the API."""
 MAX_REASON_LENGTH = 128
-CONFLICT, NOT_FOUND = 409, 404
+CONFLICT, NOT_FOUND, FIRST_SERVER_ERROR = 409, 404, 500
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ class _Waiting:
 class EventPoster:
     """Posts Events on objects, one after the other: they are read by people, and must not hold up work.
 
-    An Event that cannot be posted is logged.
+    While the API server does not answer, they wait for a minute; an Event that cannot be posted is logged.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class EventPoster:
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
+        self._attempts = 0
+        """At the first of those that wait."""
 
     def post(self, obj: dict[str, Any], event: Event) -> None:
         """Post an Event on an object of ours, soon."""
@@ -80,21 +85,36 @@ class EventPoster:
     async def post_waiting(self) -> None:
         """Post until none waits."""
         while self._waiting:
-            await self._post(self._waiting[0])
-            self._waiting.popleft()
+            if await self._is_done(self._waiting[0]):
+                self._waiting.popleft()
+                self._attempts = 0
+            else:
+                await asyncio.sleep(AWAY_SECONDS)
+
+    async def _is_done(self, waiting: _Waiting) -> bool:
+        """Whether an Event is posted, or given up."""
+        self._attempts += 1
+        reason, name = waiting.event.reason, waiting.subject["metadata"]["name"]
+        try:
+            await self._post(waiting)
+        except (ApiError, httpx.HTTPError) as error:
+            away = isinstance(error, httpx.HTTPError) or error.status >= FIRST_SERVER_ERROR
+            if away and self._attempts < MOST_ATTEMPTS:
+                return False
+            logger.warning("event %s on %s: %s", reason, name, error)
+        except Exception:
+            # One Event, whatever is wrong with it, must not end the operator.
+            logger.exception("event %s on %s", reason, name)
+        return True
 
     async def _post(self, waiting: _Waiting) -> None:
         subject, event = waiting.subject, waiting.event
         name = event_name(subject, event)
         count = self._counts.get(name, 0) + 1
-        try:
-            if count == 1:
-                count = await self._create(waiting, name)
-            else:
-                count = await self._count(waiting, name, count)
-        except (ApiError, httpx.HTTPError) as error:
-            logger.warning("event %s on %s: %s", event.reason, subject["metadata"]["name"], error)
-            return
+        if count == 1:
+            count = await self._create(waiting, name)
+        else:
+            count = await self._count(waiting, name, count)
         self._counts[name] = count
         self._counts.move_to_end(name)
         if len(self._counts) > REMEMBERED:

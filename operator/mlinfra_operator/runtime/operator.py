@@ -7,7 +7,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, TypeVar, cast
 from wsgiref.simple_server import WSGIServer
@@ -23,6 +23,7 @@ from mlinfra.kube.resource import (
     RETRAINING_POLICIES,
     TRAINING_JOBS,
 )
+from mlinfra.resources.training_job_status import TrainingJobStatus
 from mlinfra_operator.modelversion import controller as modelversion
 from mlinfra_operator.retrainingpolicy import controller as retrainingpolicy
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of, lean, typed
@@ -285,10 +286,10 @@ class Operator:
         self._trainingjobs.forget(obj)
         self._enqueue_policy_of(obj)
 
-    def _phase_changed(self, job: Object, phase: str | None) -> None:
+    def _phase_changed(self, job: Object, status: TrainingJobStatus) -> None:
         """A TrainingJob as it was before its new phase was stored."""
-        if phase == "Running" and "startTime" not in (job.get("status") or {}):
-            self._metrics.first_pod(job)
+        if status.start_time is not None and "startTime" not in (job.get("status") or {}):
+            self._metrics.first_pod(job, datetime.fromisoformat(status.start_time))
         self._enqueue_policy_of(job)
 
     def _enqueue_policy_of(self, job: Object) -> None:

@@ -62,10 +62,10 @@ class OperatorMetrics:
         finally:
             self._durations.labels(kind).observe(time.perf_counter() - started)
 
-    def first_pod(self, job: Object) -> None:
+    def first_pod(self, job: Object, started: datetime) -> None:
         """A TrainingJob whose status tells of its start for the first time."""
         created = datetime.fromisoformat(job["metadata"]["creationTimestamp"])
-        delay = (datetime.now(created.tzinfo) - created).total_seconds()
+        delay = (started - created).total_seconds()
         self._first_pod.observe(max(0.0, delay))
 
     def observe(self, state: "ObservedState") -> None:

@@ -47,8 +47,8 @@ class WorkQueue(Generic[Key]):
     Args:
         reconcile: called with one key at a time for each worker; any error but cancellation is retried.
         backoff: delays between attempts.
-        comes_first: whether a key is worked on before those that wait already; not before one that has
-            waited for `PATIENCE_SECONDS`.
+        comes_first: whether a key is worked on before those that wait already; not before one that came
+            earlier and has waited for `PATIENCE_SECONDS`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class WorkQueue(Generic[Key]):
         self._reconcile = reconcile
         self._backoff = backoff or Backoff()
         self._comes_first = comes_first
-        self._first: deque[Key] = deque()
+        self._first: deque[tuple[float, Key]] = deque()
         self._ready: deque[tuple[float, Key]] = deque()
         self._waiting: set[Key] = set()
         self._active: set[Key] = set()
@@ -83,10 +83,8 @@ class WorkQueue(Generic[Key]):
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            if self._comes_first(key):
-                self._first.append(key)
-            else:
-                self._ready.append((_now(), key))
+            lane = self._first if self._comes_first(key) else self._ready
+            lane.append((_now(), key))
             self._wake.set()
 
     def add_after(self, key: Key, delay: float) -> None:
@@ -114,17 +112,20 @@ class WorkQueue(Generic[Key]):
         while True:
             self._wake.clear()
             timeout = self._promote_due()
-            if self._first and not self._is_overdue():
-                return self._first.popleft()
-            if self._ready:
-                return self._ready.popleft()[1]
+            if (lane := self._lane()) is not None:
+                return lane.popleft()[1]
             try:
                 await asyncio.wait_for(self._wake.wait(), timeout)
             except TimeoutError:
                 continue
 
-    def _is_overdue(self) -> bool:
-        return bool(self._ready) and _now() - self._ready[0][0] > PATIENCE_SECONDS
+    def _lane(self) -> deque[tuple[float, Key]] | None:
+        """Whose first key is next; None where none waits."""
+        if not self._first or not self._ready:
+            return self._first or self._ready or None
+        since = self._ready[0][0]
+        overdue = since < self._first[0][0] and _now() - since > PATIENCE_SECONDS
+        return self._ready if overdue else self._first
 
     def _promote_due(self) -> float | None:
         """Move what is due to the ready keys; seconds until the next is due, None where there is none."""

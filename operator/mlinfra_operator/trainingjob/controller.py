@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
@@ -11,6 +11,7 @@ from mlinfra.kube import ApiError, KubernetesClient
 from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, TrainingJob
 from mlinfra.resources.names import FIELD_MANAGER, TRAINING_JOB_UID_LABEL
+from mlinfra.resources.training_job_status import TrainingJobStatus
 from mlinfra.tracking.contract import (
     CLUSTER_UID_TAG,
     MANAGED_TAG,
@@ -45,6 +46,7 @@ from mlinfra_operator.trainingjob.actions import (
     RegisterVersion,
 )
 from mlinfra_operator.trainingjob.distribution import build_peer_service
+from mlinfra_operator.trainingjob.first_status import FirstStatuses
 from mlinfra_operator.trainingjob.gang import build_pod_group
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
 from mlinfra_operator.trainingjob.model_version_builder import build_model_version
@@ -54,9 +56,6 @@ from mlinfra_operator.trainingjob.plan import is_mine, is_terminal, plan
 
 MAX_ROUNDS = 16
 """More than the longest way through the plan."""
-UNTOLD_SECONDS, LONGEST_UNTOLD_SECONDS = 1.0, 5.0
-"""So long the first status of a TrainingJob with a Job waits: alone, and among many."""
-TOLD_A_SECOND = 60
 CONFLICT = 409
 CLIENT_ERRORS = range(400, 500)
 
@@ -69,7 +68,7 @@ class Context:
 
     Attributes:
         finish: called with a run that has to end.
-        phase_changed: called with a TrainingJob as it was, and its new phase, once that is stored.
+        phase_changed: called with a TrainingJob as it was, and its status of a new phase once stored.
     """
 
     client: KubernetesClient
@@ -82,17 +81,9 @@ class Context:
     events: EventPoster
     defaults: PodDefaults
     finish: Callable[[Finish], None]
-    phase_changed: Callable[[Object, str | None], None]
+    phase_changed: Callable[[Object, TrainingJobStatus], None]
     cluster_uid: str | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class _Untold:
-    """When the first status of a TrainingJob with a Job is due, and the run that it will tell of."""
-
-    due: datetime
-    run_id: str | None
 
 
 class TrainingJobController:
@@ -101,8 +92,7 @@ class TrainingJobController:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._unready_since: dict[str, datetime] = {}
-        self._untold: dict[str, _Untold] = {}
-        """By UID of the TrainingJob."""
+        self._first = FirstStatuses(context.clock)
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring a TrainingJob on; seconds after which to look again.
@@ -113,7 +103,8 @@ class TrainingJobController:
         obj = self._context.jobs.get(key)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             return None
-        if (left := self._untold_for(obj)) > 0:
+        uid, generation = obj["metadata"]["uid"], obj["metadata"]["generation"]
+        if (left := self._first.wait(uid, generation, self._context.children.get(key))) > 0:
             return left
         try:
             job = TrainingJob.model_validate(obj)
@@ -124,11 +115,12 @@ class TrainingJobController:
             return await self._outlive(job)
         before = self._observe(job)
         observed, decided = await self._act(job, before)
-        self._follow(key, job, observed, decided)
         made = before.child is None and observed.child is not None and is_mine(job, observed.child)
         if made and not obj.get("status"):
+            self._follow(key, job, observed, decided)
             return self._tell_later(key, job, observed)
         await self._tell(obj, observed, decided)
+        self._follow(key, job, observed, decided)
         if decided.retry:
             raise Retry
         return decided.requeue_after
@@ -137,8 +129,10 @@ class TrainingJobController:
         """A TrainingJob is deleted: its run ends."""
         uid, status = obj["metadata"]["uid"], obj.get("status") or {}
         self._unready_since.pop(uid, None)
-        untold = self._untold.pop(uid, None)
-        run_id = (status.get("mlflow") or {}).get("runID") or (untold.run_id if untold else None)
+        untold = self._first.pop(uid)
+        run_id = (status.get("mlflow") or {}).get("runID")
+        if run_id is None and untold is not None and untold.run is not None:
+            run_id = untold.run.run_id
         if run_id:
             self._context.runs.leave(run_id)
             self._context.finish(Finish(run_id, END_OF_PHASE.get(str(status.get("phase")), "KILLED")))
@@ -178,9 +172,12 @@ class TrainingJobController:
         else:
             since = None
             self._unready_since.pop(metadata.uid, None)
+        untold = self._first.get(metadata.uid)
+        run = context.runs.get(run_id) if run_id else None
         return Observed(
             child=child,
-            run=context.runs.get(run_id) if run_id else None,
+            run=run or (untold.run if untold is not None else None),
+            started_at=untold.started if untold is not None else None,
             unready_since=since,
             gang_offered=context.defaults.gang_scheduling,
         )
@@ -336,27 +333,18 @@ class TrainingJobController:
         return tags
 
     def _tell_later(self, key: Key, job: TrainingJob, observed: Observed) -> float:
-        """The Job is there: others wait for theirs, and often there is more to tell by then.
-
-        Returns the seconds until its status is due: the later, the more TrainingJobs wait to be told of.
-        """
-        context, uid, run = self._context, job.metadata.uid, observed.run
-        latest = context.jobs.get(key)
-        if latest is None or latest["metadata"]["uid"] != uid:
-            if run is not None:
-                # Deleted meanwhile: its status never told of the run.
-                context.runs.leave(run.run_id)
-                context.finish(Finish(run.run_id, "KILLED"))
+        """Seconds until the first status of a TrainingJob whose Job has just been made is due."""
+        metadata = job.metadata
+        if self._is_gone(key, metadata.uid):
+            # Deleted meanwhile: its status never told of the run.
+            if observed.run is not None:
+                self._context.finish(Finish(observed.run.run_id, "KILLED"))
             return 0.0
-        wait = min(LONGEST_UNTOLD_SECONDS, max(UNTOLD_SECONDS, len(self._untold) / TOLD_A_SECOND))
-        due = context.clock() + timedelta(seconds=wait)
-        self._untold[uid] = _Untold(due, run.run_id if run is not None else None)
-        return wait
+        return self._first.put_off(metadata.uid, metadata.generation, observed.run)
 
-    def _untold_for(self, obj: Object) -> float:
-        """Seconds until the first status of a TrainingJob is due."""
-        untold = self._untold.get(obj["metadata"]["uid"])
-        return (untold.due - self._context.clock()).total_seconds() if untold is not None else 0.0
+    def _is_gone(self, key: Key, uid: str) -> bool:
+        latest = self._context.jobs.get(key)
+        return latest is None or latest["metadata"]["uid"] != uid
 
     async def _tell(self, obj: Object, observed: Observed, decided: Plan) -> None:
         context = self._context
@@ -365,9 +353,9 @@ class TrainingJobController:
                 # Deleted meanwhile: its status never told of the run.
                 context.finish(Finish(observed.run.run_id, "KILLED"))
             return
-        self._untold.pop(obj["metadata"]["uid"], None)
+        self._first.pop(obj["metadata"]["uid"])
         if decided.status.phase != (obj.get("status") or {}).get("phase"):
-            context.phase_changed(obj, decided.status.phase)
+            context.phase_changed(obj, decided.status)
         if decided.finish is not None:
             context.finish(decided.finish)
         for event in decided.events:
@@ -379,7 +367,8 @@ class TrainingJobController:
             return
         ended = decided.status.phase in ("Succeeded", "Failed")
         child = observed.child
-        if ended or child is None or child.held or not is_mine(job, child):
+        gone = self._is_gone(key, job.metadata.uid)
+        if gone or ended or child is None or child.held or not is_mine(job, child):
             self._context.runs.leave(run.run_id)
         else:
             self._context.runs.follow(key, run)

@@ -89,6 +89,7 @@ class Observed:
         created_model_version: what exists under the name that the new ModelVersion takes.
         gang_offered: whether the API server offers PodGroups.
         unready_since: when the active Job was last seen to have no ready pod.
+        started_at: when a pod was first seen to have started, where no status has told of it yet.
     """
 
     child: ChildJob | None = None
@@ -103,6 +104,7 @@ class Observed:
     unavailable: str | None = None
     refused: str | None = None
     unready_since: datetime | None = None
+    started_at: datetime | None = None
     gang_offered: bool = False
 
 

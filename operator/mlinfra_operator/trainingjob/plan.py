@@ -108,6 +108,8 @@ class _Planner:
         child = self.observed.child
         if child is None or not is_mine(self.job, child):
             return self._without_child(child)
+        if child.run_id is not None and self._run_is_unknown():
+            return self._next(ReadRun(child.run_id))
         if child.failure is not None:
             return self._failed(child)
         if child.complete:
@@ -118,6 +120,12 @@ class _Planner:
             hold = hold_of(self.job, child)
             return self._go_on("Queued", hold.reason, hold.message, hold=hold)
         return self._active(child)
+
+    def _run_is_unknown(self) -> bool:
+        """A first status that tells of an end would be the last that could tell of the run."""
+        observed = self.observed
+        asked = observed.unavailable is not None or observed.refused is not None
+        return observed.run is None and self.job.status.mlflow is None and not asked
 
     def _suspend(self, child: ChildJob) -> Plan:
         if not child.deleting:
@@ -386,7 +394,9 @@ class _Planner:
     def _start_time(self, phase: Phase, child: ChildJob | None) -> str | None:
         if child is None or phase == "Pending":
             return None
-        return conditions.timestamp(self.now) if phase == "Running" else child.start_time
+        if self.observed.started_at is not None or phase == "Running":
+            return conditions.timestamp(self.observed.started_at or self.now)
+        return child.start_time
 
     def _trainer_status(self, phase: Phase) -> TrainerStatus | None:
         run = self.observed.run

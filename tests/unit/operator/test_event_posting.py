@@ -11,7 +11,7 @@ from unit.operator.objects import NOW, NOW_TEXT
 from mlinfra.kube import ApiError
 from mlinfra.kube.resource import EVENTS, ResourceType
 from mlinfra_operator.conditions import Event
-from mlinfra_operator.runtime.events import EventPoster, event_manifest, event_name
+from mlinfra_operator.runtime.events import MOST_ATTEMPTS, EventPoster, event_manifest, event_name
 
 Object = dict[str, Any]
 JOB: Object = {
@@ -87,7 +87,7 @@ async def test_an_event_that_outlived_its_time_to_live_is_posted_anew() -> None:
     assert api.counts == [2]
 
 
-@pytest.mark.parametrize("error", [ApiError(403, "Forbidden", "no"), httpx.ConnectError("away")])
+@pytest.mark.parametrize("error", [ApiError(403, "Forbidden", "no"), ValueError("odd")])
 async def test_an_event_that_cannot_be_posted_holds_nothing_up_and_is_tried_the_next_time(
     error: Exception,
 ) -> None:
@@ -97,6 +97,24 @@ async def test_an_event_that_cannot_be_posted_holds_nothing_up_and_is_tried_the_
         events.post(JOB, STARTED)
     await events.post_waiting()
     assert len(api.created) == 1
+
+
+@pytest.mark.parametrize("error", [ApiError(503, "Unavailable", "away"), httpx.ConnectError("away")])
+async def test_events_wait_while_the_api_server_is_away_but_not_for_ever(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlinfra_operator.runtime.events.AWAY_SECONDS", 0.0)
+    api = Recorder(*[error] * (MOST_ATTEMPTS - 1))
+    events = poster(api)
+    events.post(JOB, STARTED)
+    await events.post_waiting()
+    assert len(api.created) == 1
+    for _ in range(MOST_ATTEMPTS):
+        api.fail_next(error)
+    events.post(JOB, Event("Normal", "Lost", "told to nobody"))
+    events.post(JOB, Event("Normal", "Registered", "registered"))
+    await events.post_waiting()
+    assert [body["reason"] for body in api.created] == ["Started", "Registered"]
 
 
 async def test_an_event_tells_when_it_happened_not_when_it_was_posted() -> None:

@@ -9,7 +9,7 @@ import pytest
 from unit.operator.simulation.simulation import Simulation
 
 from mlinfra.kube.resource import JOBS, TRAINING_JOBS
-from mlinfra_operator.trainingjob.controller import LONGEST_UNTOLD_SECONDS, UNTOLD_SECONDS
+from mlinfra_operator.trainingjob.first_status import LONGEST_UNTOLD_SECONDS, UNTOLD_SECONDS
 
 MANY = 1000
 
@@ -21,10 +21,10 @@ def cluster() -> Iterator[Simulation]:
     simulation.close()
 
 
-def apply(cluster: Simulation, *names: str) -> None:
+def apply(cluster: Simulation, *names: str, **spec: Any) -> None:
     for name in names:
         body: dict[str, Any] = {"apiVersion": TRAINING_JOBS.api_version, "kind": "TrainingJob"}
-        body |= {"metadata": {"name": name}, "spec": {"modelName": "model", "image": "image"}}
+        body |= {"metadata": {"name": name}, "spec": {"modelName": "model", "image": "image", **spec}}
         cluster.api.put(TRAINING_JOBS, body, "user")
     cluster.operator.deliver()
 
@@ -33,6 +33,11 @@ def look(cluster: Simulation, *, seconds: float = 0.0) -> None:
     cluster.now += timedelta(seconds=seconds)
     cluster.work(Random(0), fault="none", countdown=0, after=False)
     cluster.operator.deliver()
+
+
+def status(cluster: Simulation) -> dict[str, Any]:
+    (obj,) = cluster.api.of(TRAINING_JOBS)
+    return dict(obj.get("status") or {})
 
 
 def told(cluster: Simulation) -> list[str]:
@@ -65,3 +70,52 @@ def test_the_run_of_one_that_is_deleted_before_its_status_told_of_it_ends(cluste
     cluster.operator.deliver()
     cluster.settle()
     assert [run.info.status for run in cluster.store.runs.values()] == ["KILLED"]
+
+
+def test_a_queued_one_tells_of_its_run_which_ends_with_it(cluster: Simulation) -> None:
+    apply(cluster, "a", queue={"name": "team"})
+    look(cluster)
+    look(cluster, seconds=UNTOLD_SECONDS)
+    assert (status(cluster)["phase"], status(cluster)["mlflow"]["runID"]) == ("Queued", "run-0")
+    del cluster.api.objects["trainingjobs", "a"]
+    cluster.operator.deliver()
+    cluster.settle()
+    assert [run.info.status for run in cluster.store.runs.values()] == ["KILLED"]
+
+
+@pytest.mark.parametrize("step", ["training fails", "training completes"])
+def test_one_that_ended_before_another_operator_looked_at_it_tells_of_its_run(
+    cluster: Simulation, step: str
+) -> None:
+    apply(cluster, "a")
+    look(cluster)
+    cluster.training("a", step, 0.9)
+    cluster.restart()
+    look(cluster)
+    assert status(cluster)["mlflow"]["runID"] == "run-0"
+
+
+def test_a_spec_that_changes_meanwhile_is_looked_at_at_once(cluster: Simulation) -> None:
+    apply(cluster, "a")
+    look(cluster)
+    cluster.api.change(TRAINING_JOBS, "a", {"spec": {"suspend": True}}, "user")
+    cluster.operator.deliver()
+    look(cluster)
+    assert "deletionTimestamp" in cluster.api.of(JOBS)[0]["metadata"]
+
+
+def test_a_clock_that_is_set_back_puts_nothing_off(cluster: Simulation) -> None:
+    apply(cluster, "a")
+    look(cluster)
+    look(cluster, seconds=-3600)
+    assert told(cluster) == ["a"]
+
+
+def test_the_start_is_when_the_pod_was_seen_not_when_it_was_told(cluster: Simulation) -> None:
+    apply(cluster, "a")
+    look(cluster)
+    cluster.training("a", "training starts", 0.9)
+    cluster.operator.deliver()
+    look(cluster, seconds=UNTOLD_SECONDS / 2)
+    look(cluster, seconds=10)
+    assert status(cluster)["startTime"] == "2026-01-01T00:00:00Z"

@@ -98,7 +98,8 @@ def test_to_suspend_a_queued_training_deletes_its_job_whether_or_not_it_is_admit
 
 
 def test_the_end_of_a_job_counts_whether_or_not_it_is_held() -> None:
-    failed = plan(queued(), Observed(child=child(held=True, failure=("DeadlineExceeded", "")), pods=()), NOW)
+    ended = child(held=True, failure=("DeadlineExceeded", ""))
+    failed = plan(queued(), Observed(child=ended, run=run(), pods=()), NOW)
     assert failed.status.phase == "Failed"
 
 

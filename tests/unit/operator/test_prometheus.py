@@ -83,8 +83,9 @@ def test_errors_count_but_not_what_is_tried_again_on_purpose() -> None:
 
 def test_the_delay_of_the_first_pod_is_told() -> None:
     metrics = OperatorMetrics()
-    created = datetime.now(UTC) - timedelta(seconds=20)
-    metrics.first_pod({"metadata": {"creationTimestamp": created.isoformat()}})
+    created = datetime(2026, 1, 1, tzinfo=UTC)
+    job = {"metadata": {"creationTimestamp": created.isoformat()}}
+    metrics.first_pod(job, created + timedelta(seconds=20))
     told = samples(metrics)
     assert told["mlinfra_trainingjob_first_pod_delay_seconds_bucket", (("le", "10.0"),)] == 0
     assert told["mlinfra_trainingjob_first_pod_delay_seconds_bucket", (("le", "30.0"),)] == 1

@@ -56,7 +56,9 @@ def complete(**facts: Any) -> Observed:
         (Observed(model_owner=UNOWNED, run=run()), (CreateChild(RUN_ID),)),
         (Observed(child=child(active=1)), (ReadRun(RUN_ID),)),
         (Observed(child=child(active=1), run=run(), unready_since=LONG_AGO), (ListPods(),)),
-        (Observed(child=child(failure=("BackoffLimitExceeded", ""))), (ListPods(),)),
+        (Observed(child=child(failure=("BackoffLimitExceeded", ""))), (ReadRun(RUN_ID),)),
+        (Observed(child=child(failure=("BackoffLimitExceeded", "")), run=run()), (ListPods(),)),
+        (Observed(child=child(failure=("BackoffLimitExceeded", "")), unavailable="away"), (ListPods(),)),
         (complete(), (ReadRun(RUN_ID), ReadModels(RUN_ID), ListPods())),
         (
             Observed(child=child(complete=True), run=run(), models=(MODEL,)),
@@ -82,8 +84,8 @@ def test_the_run_that_the_pods_are_told_counts_not_the_one_in_the_status() -> No
 
 def test_a_suspended_training_has_no_pods_and_says_so() -> None:
     suspended = training_job(suspend=True)
-    assert planned(Observed(child=child(active=1)), suspended).actions == (DeleteChild("job-uid"),)
-    going = planned(Observed(child=child(active=1, deleting=True)), suspended)
+    assert planned(Observed(child=child(active=1), run=run()), suspended).actions == (DeleteChild("job-uid"),)
+    going = planned(Observed(child=child(active=1, deleting=True), run=run()), suspended)
     assert condition(going, "Reconciling").reason == "Suspending"
     at_rest = planned(Observed(), suspended)
     assert at_rest.actions == ()
@@ -132,7 +134,7 @@ def test_a_training_goes_when_its_time_to_live_is_over(
 
 
 def test_the_end_itself_asks_to_be_looked_at_when_the_time_to_live_is_over() -> None:
-    failed = Observed(child=child(failure=("Failed", "")), pods=())
+    failed = Observed(child=child(failure=("Failed", "")), run=run(), pods=())
     assert planned(failed, training_job(ttlSecondsAfterFinished=90)).requeue_after == 90
     assert planned(failed, training_job()).requeue_after is None
 

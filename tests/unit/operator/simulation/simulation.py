@@ -18,7 +18,7 @@ from mlinfra.kube.resource import JOBS
 from mlinfra.tracking.contract import MODEL_TAG
 from mlinfra_operator.runtime.mlflow_calls import end_run
 from mlinfra_operator.runtime.work_queue import Retry
-from mlinfra_operator.trainingjob.controller import LONGEST_UNTOLD_SECONDS
+from mlinfra_operator.trainingjob.first_status import LONGEST_UNTOLD_SECONDS
 
 Object = dict[str, Any]
 SETTLE_ROUNDS = 40
