@@ -108,8 +108,8 @@ def _failure_rules(job: TrainingJob) -> list[dict[str, Any]]:
         {"action": "FailJob", "onExitCodes": _exits_with(EXIT_INVALID_INPUT)},
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
     ]
-    if job.spec.num_nodes > 1:
-        # Where one pod has to go, its peers stop at the same batch.
+    if job.spec.num_nodes > 1 and _is_built_in(job):
+        # Where one pod has to go, its peers stop at the same batch. Own code may end so however often.
         rules.append({"action": "Ignore", "onExitCodes": _exits_with(EXIT_TERMINATED)})
     return rules
 
@@ -165,7 +165,7 @@ def _container(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": CONTAINER_SECURITY | (spec.security_context or {}),
     }
-    command = spec.command or (_built_in_command(job) if spec.model is not None else None)
+    command = _built_in_command(job) if _is_built_in(job) else spec.command
     if command is not None:
         container["command"] = command
     if spec.args is not None:
@@ -175,6 +175,11 @@ def _container(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[
     if spec.resources_per_node is not None:
         container["resources"] = spec.resources_per_node.to_wire()
     return container
+
+
+def _is_built_in(job: TrainingJob) -> bool:
+    """Whether the pods run the built-in trainer; a command of the user's own goes before it."""
+    return job.spec.model is not None and not job.spec.command
 
 
 def _built_in_command(job: TrainingJob) -> list[str]:

@@ -94,8 +94,11 @@ def test_pods_that_stop_along_with_a_peer_have_not_failed() -> None:
         "action": "Ignore",
         "onExitCodes": {"containerName": "trainer", "operator": "In", "values": [EXIT_TERMINATED]},
     }
-    assert job_spec(training_job(numNodes=2))["podFailurePolicy"]["rules"][-1] == stopped
-    assert stopped not in job_spec(training_job())["podFailurePolicy"]["rules"]
+    assert job_spec(training_job(**BUILT_IN, numNodes=2))["podFailurePolicy"]["rules"][-1] == stopped
+    # A single pod has no peers; own code that always ends so would be started for ever.
+    own = {"numNodes": 2, "command": ["torchrun", "train.py"]}
+    for spec in (BUILT_IN, own, BUILT_IN | own, {"numNodes": 2}):
+        assert stopped not in job_spec(training_job(**spec))["podFailurePolicy"]["rules"]
 
 
 def test_the_users_own_command_is_kept() -> None:
