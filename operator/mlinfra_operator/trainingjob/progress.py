@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from mlinfra.resources.training_job import TrainingJobSpec
@@ -23,11 +23,20 @@ STEPS_PARAMETER = "max_steps"
 """How many steps a script trains for; where it is positive, as with transformers, epochs do not end it."""
 EPOCH_PARAMETERS = ("epochs", "max_epochs", "num_train_epochs")
 NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?")
+ATTEMPT = re.compile(r"[0-9]{1,9}")
+LARGEST = 2**31 - 1
+"""What any client of the API reads as an integer."""
+TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
 END_OF_TIME = 253_402_300_800_000
 """The first millisecond that a status cannot tell."""
 AUTOLOG_TAG = "mlflow.autologging"
 LIGHTNING_TAG = "Mode"
 """Set where autologging of PyTorch watches a Lightning trainer."""
+
+
+def _real_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
 
 
 class ProgressTag(BaseModel):
@@ -36,12 +45,12 @@ class ProgressTag(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, allow_inf_nan=False)
 
     attempt: int | None = None
-    current_epoch: int = Field(ge=0)
-    total_epochs: int = Field(ge=1)
+    current_epoch: int = Field(ge=0, le=LARGEST)
+    total_epochs: int = Field(ge=1, le=LARGEST)
     progress_percentage: int = Field(ge=0, le=100)
-    estimated_remaining_seconds: int | None = Field(default=None, ge=0)
+    estimated_remaining_seconds: int | None = Field(default=None, ge=0, le=LARGEST)
     metrics: dict[str, float] = Field(default_factory=dict)
-    last_updated_time: str | None = Field(default=None, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+    last_updated_time: Annotated[str, Field(pattern=TIME), AfterValidator(_real_time)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ def final_status(run: Run, spec: TrainingJobSpec) -> TrainerStatus | None:
 def attempt_of(run: Run | None) -> int:
     """The attempt that writes to the run; 0 before the first one started."""
     text = run.tags.get(ATTEMPT_TAG, "") if run else ""
-    return int(text) if text.isdecimal() else 0
+    return int(text) if ATTEMPT.fullmatch(text) else 0
 
 
 def _tag(run: Run) -> ProgressTag | None:
@@ -156,7 +165,7 @@ def _way(run: Run, spec: TrainingJobSpec) -> Way | None:
         return None
     if run.epochs:
         return Way(epochs, run.epochs, in_epochs=True)
-    if _autologs_epochs(run) and run.steps and run.steps[-1].count < epochs:
+    if _autologs_epochs(run) and run.steps and 0 <= run.steps[-1].count < epochs:
         ended = tuple(Point(point.count + 1, point.milliseconds) for point in run.steps)
         return Way(epochs, ended, in_epochs=True)
     return None
@@ -182,7 +191,7 @@ def _number(run: Run, name: str) -> float | None:
 
 
 def _remaining_seconds(way: Way) -> int | None:
-    """Time left at the median pace between the points; None where there is but one."""
+    """Time left at the median pace between the points; None where there is but one, or no end in sight."""
     left = way.total - way.done
     if left <= 0:
         return 0
@@ -190,7 +199,9 @@ def _remaining_seconds(way: Way) -> int | None:
         (later.milliseconds - earlier.milliseconds) / (later.count - earlier.count)
         for earlier, later in pairwise(way.points)
     ]
-    return round(statistics.median(paces) * left / 1000) if paces else None
+    seconds = statistics.median(paces) * left / 1000 if paces else math.nan
+    # What is counted may be any fraction, and its pace then beyond all floats.
+    return min(round(seconds), LARGEST) if math.isfinite(seconds) else None
 
 
 def _time(points: Sequence[Point]) -> str | None:

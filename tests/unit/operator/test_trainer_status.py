@@ -62,6 +62,9 @@ def test_what_a_newer_trainer_adds_is_ignored() -> None:
         tagged(totalEpochs=0),
         tagged(progressPercentage=101),
         tagged(lastUpdatedTime="yesterday"),
+        tagged(lastUpdatedTime="2026-02-30T00:00:00Z"),
+        tagged(estimatedRemainingSeconds=2**63),
+        tagged(totalEpochs=2**63),
         tagged(attempt="3"),  # of an attempt before the one that writes now
     ],
 )
@@ -232,6 +235,58 @@ def test_whatever_a_script_logs_the_status_is_one_that_the_api_server_takes(
     assert found.epochs[-1].count == points[-1][0]
 
 
+@pytest.mark.parametrize(
+    ("points", "params", "left"),
+    [
+        ([(0.0, 0), (1e-310, 1000)], {"epochs": "10"}, None),
+        ([(0.0, 0), (1e-12, 1000)], {"epochs": "10"}, 2**31 - 1),
+        ([(0.0, -(2**63)), (1.0, 2**63 - 1)], {"epochs": "999999999"}, 2**31 - 1),
+    ],
+)
+def test_an_odd_pace_tells_no_more_time_than_a_status_may_hold(
+    points: list[tuple[float, int]], params: dict[str, str], left: int | None
+) -> None:
+    seen = (logged(("epoch", count, at, 0), params=params) for count, at in points)
+    assert told(read_in_turn(*seen)).estimated_remaining_seconds == left
+
+
+def test_autologged_steps_before_the_first_are_no_epochs() -> None:
+    found = logged(("loss", 1.0, 0, -2), params={"epochs": "4"}, tags={"mlflow.autologging": "keras"})
+    assert told(found).to_wire() == {
+        "metrics": [{"name": "loss", "value": "1"}],
+        "lastUpdatedTime": "1970-01-01T00:00:00Z",
+    }
+
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+ANY_NUMBER = st.one_of(st.floats(), st.sampled_from([0.0, 1e-310, 1e-12, 1.0, 3.0, 1e300]))
+SMALL_OR_ANY = st.one_of(st.integers(-5, 20), INT64)
+
+
+@given(
+    points=st.lists(
+        st.tuples(st.sampled_from(["epoch", "loss"]), ANY_NUMBER, SMALL_OR_ANY, SMALL_OR_ANY),
+        min_size=1,
+        max_size=6,
+    ),
+    params=st.dictionaries(
+        st.sampled_from(["epochs", "max_epochs", "max_steps"]),
+        st.one_of(st.sampled_from(["3", "0.000000001", "999999999.9", "-1"]), st.text(max_size=5)),
+    ),
+    flavor=st.sampled_from(["", "keras"]),
+    spec=st.sampled_from([SPEC, WITH_EPOCHS]),
+)
+def test_no_number_that_a_script_logs_wedges_its_training(
+    points: list[tuple[str, float, int, int]], params: dict[str, str], flavor: str, spec: Any
+) -> None:
+    tags = {"mlflow.autologging": flavor}
+    found = read_in_turn(*(logged(each, params=params, tags=tags) for each in points))
+    for status in (told(found, spec), final_status(found, spec)):
+        assert status is not None
+        assert TrainerStatus.model_validate(status.to_wire()) == status
+        assert all(value < 2**31 for value in status.to_wire().values() if isinstance(value, int))
+
+
 def test_of_a_run_that_the_trainer_tells_of_no_points_are_kept() -> None:
     assert logged(("epoch", 3, 1, 1), tags=tagged()).epochs == ()
     kept = replace(run(), epochs=(Point(1, 1),))
@@ -254,7 +309,14 @@ def test_a_complete_training_is_at_100_percent_with_all_final_metrics() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "attempt"), [({}, 0), ({ATTEMPT_TAG: "3"}, 3), ({ATTEMPT_TAG: "-1"}, 0), ({ATTEMPT_TAG: "x"}, 0)]
+    ("tags", "attempt"),
+    [
+        ({}, 0),
+        ({ATTEMPT_TAG: "3"}, 3),
+        ({ATTEMPT_TAG: "9" * 5000}, 0),
+        ({ATTEMPT_TAG: "-1"}, 0),
+        ({ATTEMPT_TAG: "x"}, 0),
+    ],
 )
 def test_the_attempt_is_a_tag_of_the_run(tags: dict[str, str], attempt: int) -> None:
     assert attempt_of(run(tags=tags)) == attempt
