@@ -12,6 +12,7 @@ from mlinfra.kube.resource import MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_
 from mlinfra.resources import ModelVersion, RetrainingPolicy
 from mlinfra.resources.names import FIELD_MANAGER, RETRAINING_POLICY_LABEL
 from mlinfra.retraining.rollback import NoRollbackError, rollback_of
+from mlinfra_operator.modelversion.deletion import is_deleted
 from mlinfra_operator.retrainingpolicy.builder import build_training_job
 from mlinfra_operator.retrainingpolicy.checks import Checked, ask_of, last_asked
 from mlinfra_operator.retrainingpolicy.observed import (
@@ -159,7 +160,9 @@ class RetrainingPolicyController:
         versions = [
             ModelVersion.model_validate(obj)
             for obj in self._context.versions
-            if obj["metadata"].get("namespace") == namespace and obj["spec"].get("modelName") == model
+            if obj["metadata"].get("namespace") == namespace
+            and obj["spec"].get("modelName") == model
+            and not is_deleted(obj)
         ]
         try:
             found = rollback_of(model, versions)

@@ -8,7 +8,7 @@ from mlinfra.resources import RetrainingPolicy
 from mlinfra.resources.names import CLOSE_BREAKER_ANNOTATION
 from mlinfra.resources.retraining_policy_status import MonitorStatus, RetrainingPolicyStatus
 from mlinfra.retraining.assessment import Assessment, Verdict, assess, trigger_rules
-from mlinfra.retraining.observation import MONITORS
+from mlinfra.retraining.observation import MONITORS, Rollback
 from mlinfra.retraining.triggers import MonitorResult, RetrainingTrigger
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import ConditionStatus, Event, Observation
@@ -17,6 +17,7 @@ from mlinfra_operator.retrainingpolicy.observed import Child
 from mlinfra_operator.retrainingpolicy.promotions import Memory, breaker_status, trial_status
 
 HEALTH, BREAKER = "ModelHealthy", "CircuitBreakerOpen"
+NO_WAY_BACK = "NoVersionToGoBackTo"
 MAX_KEY = 256
 VERDICTS: dict[Verdict, ConditionStatus] = {
     Verdict.HEALTHY: "True",
@@ -84,9 +85,16 @@ def monitoring_fields(
 
 
 def monitoring_conditions(
-    policy: RetrainingPolicy, assessment: Assessment | None, memory: Memory
+    policy: RetrainingPolicy, assessment: Assessment | None, memory: Memory, rollback: Rollback | None
 ) -> tuple[Observation, ...]:
-    """Whether the model is well, and whether the circuit breaker is open."""
+    """Whether the model is well, and whether the circuit breaker is open.
+
+    Args:
+        policy: with its latest status.
+        assessment: of its monitors.
+        memory: what is remembered from now on.
+        rollback: the one to carry out; what the memory knows of no breaker for has nowhere to go back to.
+    """
     found = []
     watched = policy.spec.drift is not None or policy.spec.performance is not None
     before = conditions.find(policy.status.conditions, HEALTH)
@@ -100,13 +108,20 @@ def monitoring_conditions(
         found.append(
             Observation(BREAKER, "True", "RolledBack", breaker.message)
             if breaker is not None
+            else Observation(BREAKER, "False", NO_WAY_BACK, no_way_back(rollback))
+            if rollback is not None
             else Observation(BREAKER, "False", "Closed")
         )
     return tuple(found)
 
 
+def no_way_back(rollback: Rollback) -> str:
+    """For people: a rollback that cannot be carried out."""
+    return f"{rollback.message}; it stays, since no ModelVersion of version {rollback.previous} is left"
+
+
 def monitoring_events(
-    policy: RetrainingPolicy, assessment: Assessment | None, memory: Memory
+    policy: RetrainingPolicy, assessment: Assessment | None, memory: Memory, rollback: Rollback | None
 ) -> tuple[Event, ...]:
     """What changed since the status that is stored."""
     old, events = policy.status, []
@@ -115,6 +130,9 @@ def monitoring_events(
         events.append(Event("Warning", "RolledBack", breaker.message))
     if breaker is None and old.circuit_breaker is not None:
         events.append(Event("Normal", "CircuitBreakerClosed", "monitors may ask for trainings again"))
+    known = conditions.reason_of(old.conditions, BREAKER) == NO_WAY_BACK
+    if rollback is not None and breaker is None and not known:
+        events.append(Event("Warning", NO_WAY_BACK, no_way_back(rollback)))
     told = conditions.reason_of(old.conditions, HEALTH)
     if assessment is not None and told != assessment.verdict.value:
         well = VERDICTS.get(assessment.verdict) == "True"

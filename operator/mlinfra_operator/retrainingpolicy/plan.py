@@ -106,12 +106,11 @@ class _Planner:
     created: datetime
 
     def plan(self) -> Plan:
-        rollback = self._looked()[1]
-        if rollback is not None and not self.observed.rolled_back and self.observed.production is not None:
-            names = self.observed.production.names
-            return Plan(
-                self.policy.status, actions=(RollBack(names[rollback.version], names[rollback.previous]),)
-            )
+        rollback, production = self._looked()[1], self.observed.production
+        if rollback is not None and not self.observed.rolled_back and production is not None:
+            current, previous = (production.names.get(n) for n in (rollback.version, rollback.previous))
+            if current is not None and previous is not None:
+                return Plan(self.policy.status, actions=(RollBack(current, previous),))
         told = {past.name for past in self.policy.status.history}
         surplus = self._surplus()
         if surplus and all(child.name in told for child in surplus):
@@ -318,11 +317,12 @@ class _Planner:
             when = f"next training {conditions.timestamp(upcoming)}" if upcoming else "waits for a request"
             phase, observations = "Idle", conditions.ready("Idle", when)
         status = self._status(phase, observations, upcoming=upcoming)
-        trial = self._memory_now().watch.trial
+        memory, rollback = self._looked()
+        trial = memory.watch.trial
         return Plan(
             status,
             events=(
-                *monitoring_events(self.policy, self._assessment(), self._memory_now()),
+                *monitoring_events(self.policy, self._assessment(), memory, rollback),
                 *self._started_events(),
                 *events,
             ),
@@ -361,8 +361,8 @@ class _Planner:
         upcoming: datetime | None = None,
     ) -> RetrainingPolicyStatus:
         old, generation = self.policy.status, self.policy.metadata.generation
-        memory = self._memory_now()
-        told = (*observations, *monitoring_conditions(self.policy, self._assessment(), memory))
+        memory, rollback = self._looked()
+        told = (*observations, *monitoring_conditions(self.policy, self._assessment(), memory, rollback))
         active = sorted(
             (child for child in self.observed.children if child.outcome is None),
             key=lambda child: (child.created, child.name),

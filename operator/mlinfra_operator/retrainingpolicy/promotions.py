@@ -25,7 +25,7 @@ class Production:
         since: when it claimed Production.
         promoted: whether a training of the policy brought it there.
         previous: number of the version to go back to; None where there is none.
-        names: names of the model's ModelVersions by number.
+        names: names of the model's ModelVersions by number, of those that are to stay.
     """
 
     number: str
@@ -60,6 +60,8 @@ def look(
     now: datetime,
 ) -> tuple[Memory, Rollback | None]:
     """What is remembered after one more look, and the rollback to carry out.
+
+    Where the version to go back to is gone, the rollback is told all the same, and the trial goes on.
 
     Args:
         memory: of the last look.
@@ -165,10 +167,12 @@ def _judged(
         return None
     higher = performance is None or performance.metric not in LOWER_IS_BETTER
     watch, rollback = memory.watch.observed(performance, rule=rule, higher_is_better=higher, now=now)
-    if rollback is not None:
+    if rollback is not None and rollback.previous in production.names:
         return replace(before, watch=watch), rollback
+    if rollback is not None:
+        watch, _ = memory.watch.observed(None, rule=rule, higher_is_better=higher, now=now)
     kept = _certain(performance, production) or memory.performance
-    return replace(memory, watch=watch, performance=kept), None
+    return replace(memory, watch=watch, performance=kept), rollback
 
 
 def _after_promotion(

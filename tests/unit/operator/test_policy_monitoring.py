@@ -26,9 +26,9 @@ from mlinfra.retraining.triggers import (
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import find
 from mlinfra_operator.monitor_evidence import evidence_of, of_annotation, result_of
-from mlinfra_operator.retrainingpolicy.builder import build_training_job
+from mlinfra_operator.retrainingpolicy.builder import build_training_job, training_job_name
 from mlinfra_operator.retrainingpolicy.checks import Ask, ask_of, last_asked
-from mlinfra_operator.retrainingpolicy.observed import child_of
+from mlinfra_operator.retrainingpolicy.observed import Child, child_of
 from mlinfra_operator.retrainingpolicy.plan import Plan, RollBack
 from mlinfra_operator.retrainingpolicy.promotions import Production
 from mlinfra_operator.runtime.model_checks import ModelChecks
@@ -223,6 +223,26 @@ def test_a_worse_version_is_rolled_back_and_the_breaker_holds_the_monitors() -> 
     leaving = planned(stored(done, **ROLLING), now=later + timedelta(seconds=1), **seen)
     assert leaving.actions == ()
     assert leaving.status.circuit_breaker == done.status.circuit_breaker
+
+
+def test_a_version_whose_predecessor_was_deleted_stays_and_the_policy_says_so_and_trains() -> None:
+    worse = (performance(0.6, "2", "breached"),)
+    alone = replace(SECOND, names={"2": "m-2"}, previous=None)
+    seen = {"monitors": worse, "checked_at": NOW, "production": alone}
+    asked = request_of(planned(on_trial(), now=NOW + timedelta(seconds=30), **seen))
+    assert asked.trigger is RetrainingTrigger.PERFORMANCE
+    training = Child(training_job_name("nightly", asked), "u", asked.trigger, asked.key, NOW)
+    rested = planned(on_trial(), training, now=NOW + timedelta(seconds=30), **seen)
+    assert rested.actions == ()
+    assert told(rested, "CircuitBreakerOpen") == ("False", "NoVersionToGoBackTo")
+    assert rested.status.trial is not None
+    assert "NoVersionToGoBackTo" in [event.reason for event in rested.events]
+    again = planned(stored(rested, **ROLLING), training, now=NOW + timedelta(seconds=60), **seen)
+    assert "NoVersionToGoBackTo" not in [event.reason for event in again.events]
+    over = planned(stored(again, **ROLLING), training, now=NOW + timedelta(seconds=3600), **seen)
+    assert over.status.trial is None
+    later = planned(stored(over, **ROLLING), training, now=NOW + timedelta(seconds=3601), **seen)
+    assert told(later, "CircuitBreakerOpen") == ("False", "Closed")
 
 
 def test_the_breaker_is_closed_by_a_person_or_by_the_schedule() -> None:

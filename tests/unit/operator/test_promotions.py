@@ -13,8 +13,9 @@ from mlinfra_operator.retrainingpolicy.promotions import Memory, Production, loo
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 RULE = ObservationRule(timedelta(hours=1), max_loss=0.05)
-OLD = Production("1", NOW, promoted=True)
-NEW = Production("2", NOW, promoted=True, previous="1")
+NAMES = {str(number): f"m-{number}" for number in range(1, 50)}
+OLD = Production("1", NOW, promoted=True, names=NAMES)
+NEW = Production("2", NOW, promoted=True, previous="1", names=NAMES)
 
 
 def checked(number: str, score: float | None = 0.8, *, estimated: bool = False) -> MonitorResult:
@@ -132,7 +133,9 @@ def test_whatever_happens_a_rollback_is_earned_and_comes_once(steps: list[tuple[
         if what == "promote":
             latest += 1
             previous = history[-1].number
-            history.append(Production(str(latest), now, promoted=bool(argument), previous=previous))
+            history.append(
+                Production(str(latest), now, promoted=bool(argument), previous=previous, names=NAMES)
+            )
         elif what == "wait":
             now += timedelta(seconds=argument)
         elif what == "ask":
