@@ -186,6 +186,11 @@ class CommitLog:
         with ThreadPoolExecutor(READERS) as pool:
             return dict(zip(wanted, pool.map(self._read, wanted), strict=True))
 
+    def each(self, names: Sequence[str]) -> Iterator[tuple[str, Commit]]:
+        """Commits by name, few in memory at a time: checkpoints list all files; raises as `read_all`."""
+        for start in range(0, len(names), READERS):
+            yield from self.read_all(names[start : start + READERS]).items()
+
     def delete(self, names: Iterable[str]) -> None:
         """Remove commits that a checkpoint covers."""
         for name in names:

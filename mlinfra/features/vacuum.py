@@ -8,11 +8,10 @@
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from mlinfra.features.commit_log import CommitLog, newest_checkpoint, number_of
-from mlinfra.features.commits import Commit
 from mlinfra.features.errors import InvalidDateRange
 from mlinfra.features.storage import Entry, StillHeld, Storage
 
@@ -37,6 +36,21 @@ class VacuumReport:
     bytes: int
     commits: int
     protected: int
+
+
+@dataclass(slots=True)
+class _Commits:
+    """What a vacuum needs to know of all commits.
+
+    Attributes:
+        made: when each was made, by name.
+        replaced: when files stopped to count, by path.
+        covered: names of those that the newest checkpoint stands for.
+    """
+
+    made: dict[str, datetime] = field(default_factory=dict)
+    replaced: dict[str, datetime] = field(default_factory=dict)
+    covered: list[str] = field(default_factory=list)
 
 
 def vacuum(
@@ -64,9 +78,8 @@ def vacuum(
     with log.turn() as still_held:
         state = log.load()
         live = {file.path for file in state.files} if state else set()
-        names = log.names()
-        commits = log.read_all(names)
-        replaced = {path: each.committed_at for each in commits.values() for path in each.remove}
+        commits = _read(log)
+        replaced = commits.replaced
         unneeded = [
             entry
             for entry in storage.entries(recursive=True)
@@ -74,7 +87,7 @@ def vacuum(
         ]
         keep = protected()
         files = [entry for entry in unneeded if entry.name not in keep]
-        covered = _covered(names, commits, now - _grace_of_commits(storage, older_than))
+        covered = _covered(commits, now - _grace_of_commits(storage, older_than))
         if not dry_run:
             _delete(storage, log, [entry.name for entry in files], covered, still_held)
     return VacuumReport(
@@ -102,18 +115,25 @@ def _grace_of_commits(storage: Storage, older_than: timedelta) -> timedelta:
     return older_than if storage.locks_exclude else max(older_than, GRACE_OF_UNFINISHED)
 
 
-def _covered(names: Sequence[str], commits: dict[str, Commit], made_before: datetime) -> list[str]:
+def _read(log: CommitLog) -> _Commits:
+    names = log.names()
     last = newest_checkpoint(names)
-    if last is None:
-        return []
-    checkpoint = commits[last]
-    covers = set(checkpoint.covers) if checkpoint.covers is not None else None
-    return [
-        name
-        for name in names
-        if (name in covers if covers is not None else number_of(name) < checkpoint.commit)
-        and commits[name].committed_at <= made_before
-    ]
+    found = _Commits()
+    for name, commit in log.each(names):
+        found.made[name] = commit.committed_at
+        found.replaced.update(dict.fromkeys(commit.remove, commit.committed_at))
+        if name == last:
+            covers = set(commit.covers) if commit.covers is not None else None
+            found.covered = [
+                each
+                for each in names
+                if (each in covers if covers is not None else number_of(each) < commit.commit)
+            ]
+    return found
+
+
+def _covered(commits: _Commits, made_before: datetime) -> list[str]:
+    return [name for name in commits.covered if commits.made[name] <= made_before]
 
 
 def _delete(

@@ -2,6 +2,7 @@
 
 import os
 import time
+import weakref
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlinfra.features import CorruptFeatures, FeatureStore, InvalidDateRange, UnknownFeatureGroup
+from mlinfra.features import CorruptFeatures, FeatureStore, InvalidDateRange, UnknownFeatureGroup, commit_log
 from mlinfra.features.commit_log import CommitLog
-from mlinfra.features.commits import Replacement
+from mlinfra.features.commits import Commit, Replacement
 from mlinfra.features.offline import OfflineStore
 
 NOW = timedelta(0)
@@ -141,6 +142,28 @@ def test_vacuum_deletes_commits_that_a_checkpoint_stands_for(store: FeatureStore
     pd.testing.assert_frame_equal(store.read_offline_features("g"), before)
     store.write_offline_features("g", rows("2024-01-02", 1, 1.0))
     assert len(store.read_offline_features("g")) == 2
+
+
+def test_a_vacuum_has_few_commits_in_memory_at_a_time(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit_log, "CHECKPOINT_INTERVAL", 4)
+    for number in range(30):
+        store.write_offline_features("g", rows("2024-01-01", 1, number))
+    read = CommitLog._read
+    alive: list[weakref.ref[Commit]] = []
+    most: list[int] = []
+
+    def counted(log: CommitLog, name: str) -> Commit:
+        commit = read(log, name)
+        alive.append(weakref.ref(commit))
+        most.append(sum(each() is not None for each in alive))
+        return commit
+
+    monkeypatch.setattr(CommitLog, "_read", counted)
+    assert store.vacuum_offline_features("g", older_than=NOW).commits == 27
+    assert len(alive) > 30
+    assert max(most) <= 2 * commit_log.READERS
 
 
 def test_what_was_known_at_an_earlier_time_outlives_a_compaction(store: FeatureStore) -> None:
