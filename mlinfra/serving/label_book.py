@@ -81,8 +81,8 @@ class LabelBook:
         ids: told of predictions that are in the log.
         max_predictions: how many are remembered; the label of an older one is unknown.
         on_labels: told of new labels, once they are kept; tells the IDs of those that no monitor counts.
-        before_keep: logs the predictions: a label that is kept must not be of one that nobody knows after
-            the server was killed.
+        before_keep: logs predictions of these IDs that wait to be: a label that is kept must not be of one
+            that nobody knows after the server was killed.
         sources: groups that others write labels to.
         seconds: how often these are read.
         learnt: what the served model learnt, which their labels are checked by.
@@ -101,7 +101,7 @@ class LabelBook:
         ids: KnownIds,
         max_predictions: int,
         on_labels: Callable[[Sequence[Labelled]], Set[str]],
-        before_keep: Callable[[], None] = lambda: None,
+        before_keep: Callable[[Set[str]], None] = lambda _ids: None,
         sources: Sequence[LabelRows] = (),
         seconds: float = 5.0,
         learnt: Callable[[], LearntModel | None] = lambda: None,
@@ -178,8 +178,8 @@ class LabelBook:
         Raises:
             FeatureStoreUnavailable, CorruptFeatures: they cannot be kept; none counts.
         """
-        self._before_keep()
         wanted = {each.id for labels in calls for each in labels}
+        self._before_keep(wanted)
         if not all(one in self._known for one in wanted):
             self._read_predictions()
         fresh: dict[str, Labelled] = {}

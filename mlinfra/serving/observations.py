@@ -266,9 +266,12 @@ class Observer:
 
 
 def _runs(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Items of one kind that follow one another."""
-    for _, run in groupby(items, key=type):
-        yield list(run)
+    """Items of one kind: of those between two works first the predictions, then all labels at once."""
+    for works, part in groupby(items, key=lambda item: isinstance(item, Work)):
+        between = list(part)
+        for kind in (Work,) if works else (Observed, Feedback):
+            if run := [each for each in between if isinstance(each, kind)]:
+                yield run
 
 
 def _settle(result: "Future[Any]", work: Callable[[], Any]) -> None:

@@ -110,7 +110,7 @@ def observing_of(
         ids=ids,
         max_predictions=settings.remembered_predictions,
         on_labels=monitors.label,
-        before_keep=log.flush,
+        before_keep=log.flush_if_waiting,
         sources=_label_sources(settings, store, labels),
         seconds=settings.log_seconds,
         learnt=learnt,

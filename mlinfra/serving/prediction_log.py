@@ -7,7 +7,7 @@ Where a share alone is to be logged, it is the features that the other rows lack
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import groupby
 from typing import Literal
 
@@ -97,6 +97,13 @@ class PredictionLog:
         if self._rows:
             self._count("dropped", self._rows)
             logger.error("%d predictions could not be logged", self._rows)
+
+    def flush_if_waiting(self, ids: Set[str]) -> None:
+        """Write what waits, where one of these predictions may be among it."""
+        # Of several rows of a request, each ID is the request's and the row's number.
+        requests = ids | {one.rpartition(":")[0] for one in ids}
+        if any(each.id in requests for each in self._waiting):
+            self.flush()
 
     def flush(self) -> None:
         """Write what waits; where the store does not answer it stays for the next time."""

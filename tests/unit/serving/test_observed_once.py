@@ -70,7 +70,7 @@ class Server:
             ids=self.ids,
             max_predictions=1000,
             on_labels=self.on_labels,
-            before_keep=self.log.flush,
+            before_keep=self.log.flush_if_waiting,
         )
         self.book.open()
         self.dies_with_labels = False
@@ -208,3 +208,23 @@ def test_other_rows_under_an_id_have_one_of_their_own_also_after_a_kill(
     assert server.counts.rows == 3 * rows_of(1)
     assert [server.tell(1, id).accepted for id in ids[:3]] == [rows_of(1)] * 3
     assert len(server.store.read_offline_features(LOG)) == 3 * rows_of(1)
+
+
+def test_the_log_is_written_for_labels_of_predictions_that_wait_alone(
+    tmp_path: Path, model: ServedModel
+) -> None:
+    server = Server(tmp_path, model, share=1.0)
+
+    def logged() -> int:
+        files, _ = server.store.offline_files_since(LOG, None)
+        return len(files.files)
+
+    for number in (1, 2):
+        server.predict(number)
+        server.tell(number)
+        assert logged() == number
+    server.predict(3)
+    assert [server.tell(number).accepted for number in (1, 2)] == [0, 0]
+    assert logged() == 2
+    assert server.tell(3).accepted == rows_of(3)
+    assert logged() == 3

@@ -1,6 +1,7 @@
 """The rows that a server logs of what it predicted."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from mlinfra.features import Expectations, FeatureMetadata, FeatureStore
 from mlinfra.serving.batch_sources import rows_of_group
 from mlinfra.serving.log_rows import has_features
 from mlinfra.serving.model_source import ModelSource
-from mlinfra.serving.observations import Observed, Observer
+from mlinfra.serving.observations import FeedbackResult, Label, Observed, Observer
 from mlinfra.serving.prediction_log import PredictionLog
 from mlinfra.serving.served_model import ServedModel
 
@@ -148,3 +149,37 @@ def test_what_does_not_fit_the_queue_is_counted_and_told_once(
     observer.close()
     assert dropped == [2, 2]
     assert "mlinfra_serving_prediction_log_rows_total counts them as dropped" in caplog.text
+
+
+def test_labels_between_predictions_are_kept_at_once_and_overtake_none(model: ServedModel) -> None:
+    go_on = threading.Event()
+    taken: list[tuple[str, int]] = []
+
+    class Seen:
+        def observe(self, batch: Sequence[Observed]) -> None:
+            taken.append(("predictions", len(batch)))
+
+        def tick(self) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    def keep(calls: Sequence[Sequence[Label]]) -> list[FeedbackResult]:
+        taken.append(("labels", len(calls)))
+        return [FeedbackResult(accepted=len(labels)) for labels in calls]
+
+    observer = Observer([Seen()], keep, max_rows=100, on_drop=lambda _: None)
+    busy = threading.Event()
+    observer.call(lambda: (busy.set(), go_on.wait(30)))
+    assert busy.wait(30)
+    for number in range(3):
+        observer.offer(observed(model, number))
+        observer.feedback([Label(f"r{number}", 1.0)])
+    check = observer.call(lambda: taken.append(("check", 1)))
+    observer.feedback([Label("r0", 1.0)])
+    observer.offer(observed(model, 3))
+    go_on.set()
+    check.result(30)
+    observer.close()
+    assert taken == [("predictions", 3), ("labels", 3), ("check", 1), ("predictions", 1), ("labels", 1)]
