@@ -149,7 +149,10 @@ class LabelBook:
         """Remember predictions; of one ID the first one stays, and the others are marked."""
         self.open()
         for each in batch:
-            each.repeated = each.repeated or prediction_ids(each.id, each.rows)[0] in self._known
+            if each.repeated:
+                # The book may have forgotten it, and that it has a label.
+                continue
+            each.repeated = prediction_ids(each.id, each.rows)[0] in self._known
             matrix = output_matrix(each.model, [each]).astype(np.float32)
             version = each.model.file.version
             for row, one in enumerate(prediction_ids(each.id, each.rows)):

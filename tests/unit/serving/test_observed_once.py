@@ -228,3 +228,26 @@ def test_the_log_is_written_for_labels_of_predictions_that_wait_alone(
     assert logged() == 2
     assert server.tell(3).accepted == rows_of(3)
     assert logged() == 3
+
+
+def test_a_request_that_is_asked_again_is_not_remembered_once_more(
+    tmp_path: Path, model: ServedModel
+) -> None:
+    server = Server(tmp_path, model, share=1.0)
+    server.book = LabelBook(
+        server.store,
+        LABELS,
+        log=LOG,
+        replica="one",
+        ids=server.ids,
+        max_predictions=2,
+        on_labels=server.on_labels,
+        before_keep=server.log.flush_if_waiting,
+    )
+    for number in (0, 2, 4):
+        server.predict(number)
+        assert server.tell(number).accepted == 1
+    server.predict(0)
+    assert server.outcomes["repeated"] == 1
+    assert server.tell(0).accepted == 0
+    assert server.counts.labelled == 3
