@@ -4,12 +4,15 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from mlinfra.serving.observations import prediction_ids
 from mlinfra.serving.tensors import Array, bytes_of_array
+
+KNOWN_AT_ONCE = 1000
 
 
 class KnownIds:
@@ -52,8 +55,11 @@ class KnownIds:
 
     def know(self, predictions: Iterable[tuple[str, int | None]]) -> None:
         """Remember predictions of before, each with its checksum where that is known."""
-        with self._lock:
-            self._add((one, checksum) for one, checksum in predictions if one not in self._checksums)
+        left = iter(predictions)
+        # Requests take their IDs meanwhile.
+        while some := list(islice(left, KNOWN_AT_ONCE)):
+            with self._lock:
+                self._add((one, checksum) for one, checksum in some if one not in self._checksums)
 
     def _add(self, predictions: Iterable[tuple[str, int | None]]) -> None:
         self._checksums.update(predictions)

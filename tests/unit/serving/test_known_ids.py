@@ -1,5 +1,6 @@
 """Which IDs are taken: the same request has the same ID again, and no two requests share one."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import numpy as np
@@ -59,6 +60,21 @@ def test_the_newest_are_remembered() -> None:
         known.take(f"r{number}", 1, 7)
     assert [known.take(f"r{number}", 1, 7)[1] for number in (4, 3, 2)] == [True] * 3
     assert known.take("r1", 1, 8) == ("r1", False)
+
+
+def test_ids_are_taken_while_many_are_read() -> None:
+    known = KnownIds(10_000)
+    taken: list[bool] = []
+
+    def read() -> Iterator[tuple[str, int]]:
+        for number in range(2500):
+            yield f"r{number}", 7
+            if number == 2000:
+                taken.extend(known.take(f"r{each}", 1, 7)[1] for each in (1999, 2000))
+
+    known.know(read())
+    assert taken == [True, False]
+    assert known.take("r2499", 1, 7) == ("r2499", True)
 
 
 def test_what_is_given_back_is_free() -> None:
