@@ -34,7 +34,7 @@ def rollback_of(model_name: str, versions: Sequence[ModelVersion]) -> Rollback:
         known = sorted({version.spec.model_name for version in versions})
         listed = f"there are versions of: {', '.join(known)}" if known else "there are no ModelVersions"
         raise NoRollbackError(f"no ModelVersion of model {model_name!r} in this namespace; {listed}")
-    current = next((version for version in own if version.status.phase == "Production"), None)
+    current = holder_of(own)
     if current is None:
         raise NoRollbackError(f"no version of {model_name} is in Production: there is nothing to leave")
     earlier = [(time, version) for version in own if version != current and (time := in_production(version))]
@@ -46,6 +46,12 @@ def rollback_of(model_name: str, versions: Sequence[ModelVersion]) -> Rollback:
         )
     previous = max(before, key=lambda found: (found[0], int(found[1].spec.version)))[1]
     return Rollback(current, previous)
+
+
+def holder_of(versions: Sequence[ModelVersion]) -> ModelVersion | None:
+    """The version in Production: for a moment the one before says so too, and the newest claim counts."""
+    holders = [version for version in versions if version.status.phase == "Production"]
+    return max(holders, key=lambda each: each.status.production_claimed_at or "", default=None)
 
 
 def in_production(version: ModelVersion) -> str | None:

@@ -9,10 +9,10 @@ from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
-from mlinfra.kube import ApiError, KubernetesClient
+from mlinfra.kube import KubernetesClient
 from mlinfra.kube.resource import MODEL_VERSIONS
 from mlinfra.resources import ModelVersion
-from mlinfra.resources.names import FIELD_MANAGER, VERSION_FINALIZER
+from mlinfra.resources.names import VERSION_FINALIZER
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
 from mlinfra_operator.conditions import Event
 from mlinfra_operator.modelversion.deletion import DEFAULT_PATIENCE, is_deleted, is_held, plan_deletion
@@ -33,9 +33,10 @@ from mlinfra_operator.modelversion.plan import (
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
 from mlinfra_operator.runtime.events import EventPoster
+from mlinfra_operator.runtime.guarded_patch import patch_guarded
 from mlinfra_operator.runtime.invalid import tell_invalid
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
-from mlinfra_operator.runtime.status import CONFLICT, NOT_FOUND, StatusWriter
+from mlinfra_operator.runtime.status import StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry
 from mlinfra_operator.serving.controller import ServingController
 from mlinfra_operator.tracking import MeasuredRun, Problem
@@ -228,23 +229,7 @@ class ModelVersionController:
         return await self._patch(obj, {"metadata": {"finalizers": kept}})
 
     async def _patch(self, obj: Object, patch: Object) -> Object:
-        metadata = obj["metadata"]
-        # With the resourceVersion what a person asks for meanwhile is not overwritten.
-        guard = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        try:
-            answer = await self._context.client.merge_patch(
-                MODEL_VERSIONS,
-                metadata["name"],
-                {**patch, "metadata": {**patch.get("metadata", {}), **guard}},
-                metadata["namespace"],
-                field_manager=FIELD_MANAGER,
-            )
-        except ApiError as error:
-            if error.status in (NOT_FOUND, CONFLICT):
-                raise Retry from error
-            raise
-        self._context.versions.wrote(answer)
-        return answer
+        return await patch_guarded(self._context.client, MODEL_VERSIONS, self._context.versions, obj, patch)
 
     def _others(self, model_name: str, key: Key) -> list[Object]:
         """Other ModelVersions of the model."""

@@ -1,7 +1,7 @@
 """Carries out the plans of RetrainingPolicies."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from mlinfra.kube import ApiError, KubernetesClient
 from mlinfra.kube.resource import MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, RetrainingPolicy
 from mlinfra.resources.names import FIELD_MANAGER, RETRAINING_POLICY_LABEL
-from mlinfra.retraining.rollback import NoRollbackError, rollback_of
+from mlinfra.retraining.rollback import NoRollbackError, holder_of, rollback_of
 from mlinfra_operator.modelversion.deletion import is_deleted
 from mlinfra_operator.retrainingpolicy.builder import build_training_job
 from mlinfra_operator.retrainingpolicy.checks import Checked, ask_of, last_asked
@@ -27,6 +27,7 @@ from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, DeleteTrai
 from mlinfra_operator.retrainingpolicy.promotions import Production
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of, typed
 from mlinfra_operator.runtime.events import EventPoster
+from mlinfra_operator.runtime.guarded_patch import patch_guarded
 from mlinfra_operator.runtime.invalid import tell_invalid
 from mlinfra_operator.runtime.model_checks import ModelChecks
 from mlinfra_operator.runtime.status import StatusWriter
@@ -99,7 +100,7 @@ class RetrainingPolicyController:
             monitors=checked.results if checked is not None else (),
             checked_at=checked.at if checked is not None else None,
             checked_for=checked.request if checked is not None else None,
-            production=self._production(policy),
+            production=self._production(policy, self._context.versions),
         )
         confirmed = False
         for _ in range(MAX_ROUNDS):
@@ -141,7 +142,25 @@ class RetrainingPolicyController:
         versions = [found["metadata"]["resourceVersion"] for found in policies]
         if versions != [obj["metadata"]["resourceVersion"]]:
             raise Retry
-        return replace(observed, children=self._children(policy))
+        production = await self._confirmed_production(policy)
+        return replace(observed, children=self._children(policy), production=production)
+
+    async def _confirmed_production(self, policy: RetrainingPolicy) -> Production | None:
+        """As `_production`, by what the API server itself says.
+
+        Raises:
+            Retry: another version asks for Production, and nobody has looked at that yet.
+        """
+        if policy.spec.rollback is None:
+            return None
+        listed, _ = await self._context.client.list(MODEL_VERSIONS, policy.metadata.namespace)
+        versions = [typed(MODEL_VERSIONS, found) for found in listed]
+        for version in versions:
+            self._context.versions.observe(version)
+        found = self._versions_of(policy, versions)
+        if any(each.spec.stage == "Production" and not _is_looked_at(each) for each in found):
+            raise Retry
+        return self._production(policy, versions)
 
     def _follow(self, key: Key, policy: RetrainingPolicy) -> Checked | None:
         """Have the policy's model checked from now on; the newest results."""
@@ -152,23 +171,27 @@ class RetrainingPolicyController:
         checks.follow(key, ask, last=last_asked(policy, ask))
         return checks.latest(key)
 
-    def _production(self, policy: RetrainingPolicy) -> Production | None:
-        """The version in Production, where its claim is stored."""
-        if policy.spec.rollback is None:
-            return None
+    def _versions_of(self, policy: RetrainingPolicy, objects: Iterable[Object]) -> list[ModelVersion]:
+        """The versions of the policy's model that are to stay."""
         namespace, model = policy.metadata.namespace, policy.spec.model_name
-        versions = [
+        return [
             ModelVersion.model_validate(obj)
-            for obj in self._context.versions
+            for obj in objects
             if obj["metadata"].get("namespace") == namespace
             and obj["spec"].get("modelName") == model
             and not is_deleted(obj)
         ]
+
+    def _production(self, policy: RetrainingPolicy, objects: Iterable[Object]) -> Production | None:
+        """The version in Production, where its claim is stored."""
+        if policy.spec.rollback is None:
+            return None
+        model, versions = policy.spec.model_name, self._versions_of(policy, objects)
         try:
             found = rollback_of(model, versions)
             current, previous = found.current, found.previous.spec.version
         except NoRollbackError:
-            holder = next((each for each in versions if each.status.phase == "Production"), None)
+            holder = holder_of(versions)
             if holder is None:
                 return None
             current, previous = holder, None
@@ -184,16 +207,16 @@ class RetrainingPolicyController:
         )
 
     async def _roll_back(self, action: RollBack, policy: RetrainingPolicy) -> None:
+        context, namespace = self._context, policy.metadata.namespace
+        # As they were when it was decided.
+        found = [context.versions.get((namespace, name)) for name in (action.previous, action.current)]
         # The older one claims first: a moment with two claims is settled, one with none would serve nothing.
-        for name, stage in ((action.previous, "Production"), (action.current, "Archived")):
-            answer = await self._context.client.merge_patch(
-                MODEL_VERSIONS,
-                name,
-                {"spec": {"stage": stage}},
-                policy.metadata.namespace,
-                field_manager=FIELD_MANAGER,
+        for obj, stage in zip(found, ("Production", "Archived"), strict=True):
+            if obj is None:
+                raise Retry
+            await patch_guarded(
+                context.client, MODEL_VERSIONS, context.versions, obj, {"spec": {"stage": stage}}
             )
-            self._context.versions.wrote(answer)
         logger.info("rolled %s back to %s", action.current, action.previous)
 
     def forget(self, obj: Object) -> None:
@@ -252,6 +275,11 @@ class RetrainingPolicyController:
             replace(child, deleting=True) if child.uid == action.uid else child for child in observed.children
         )
         return replace(observed, children=tuple(children))
+
+
+def _is_looked_at(version: ModelVersion) -> bool:
+    """Whether the status tells of what the spec asks for now."""
+    return version.status.observed_generation == version.metadata.generation
 
 
 def policy_of(job: Object) -> Key | None:

@@ -10,11 +10,12 @@ from mlinfra.retraining.rollback import NoRollbackError, rollback_of
 
 def version(number: int, phase: str, *production: str, model: str = "m") -> ModelVersion:
     history: list[dict[str, Any]] = [{"stage": "Production", "time": time} for time in production]
+    claimed = production[0] if phase == "Production" else None
     return ModelVersion.model_validate(
         {
             "metadata": {"name": f"{model}-{number}"},
             "spec": {"modelName": model, "version": str(number)},
-            "status": {"phase": phase, "history": history},
+            "status": {"phase": phase, "history": history, "productionClaimedAt": claimed},
         }
     )
 
@@ -37,6 +38,11 @@ def test_the_version_before_the_one_in_production_comes_back() -> None:
 
 def test_a_second_rollback_goes_back_to_where_the_first_one_came_from() -> None:
     assert names(version(1, "Production", day(3), day(1)), version(2, "Archived", day(2))) == ("m-1", "m-2")
+
+
+def test_of_two_that_say_they_are_in_production_the_newest_claim_counts() -> None:
+    left, took = version(2, "Production", day(2)), version(3, "Production", day(3))
+    assert names(left, took) == names(took, left) == ("m-3", "m-2")
 
 
 @pytest.mark.parametrize(
