@@ -21,6 +21,7 @@ from mlinfra_operator.retrainingpolicy.observed import (
     Refusal,
     child_of,
     is_owned,
+    promoted_by_training,
     version_name,
 )
 from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, DeleteTrainingJob, Plan, RollBack, plan
@@ -101,6 +102,10 @@ class RetrainingPolicyController:
             checked_at=checked.at if checked is not None else None,
             checked_for=checked.request if checked is not None else None,
             production=self._production(policy, self._context.versions),
+            promoted=promoted_by_training(
+                policy.metadata.name,
+                (each for each in self._context.versions if key_of(each)[0] == policy.metadata.namespace),
+            ),
         )
         confirmed = False
         for _ in range(MAX_ROUNDS):

@@ -1,7 +1,7 @@
 """What is observed of a RetrainingPolicy: its TrainingJobs, and what its monitors say. Plain values."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -72,6 +72,7 @@ class Observed:
         checked_at: when they were asked for; None where nothing was asked yet.
         checked_for: the annotation's value that asked for them; None where none did.
         production: the version in Production.
+        promoted: as of a Child, by the name of its TrainingJob, of versions whose TrainingJob may be gone.
         rolled_back: whether the rollback that was planned is carried out.
         refusal: the answer to the creation of a TrainingJob, where it was refused.
     """
@@ -81,6 +82,7 @@ class Observed:
     checked_at: datetime | None = None
     checked_for: str | None = None
     production: Production | None = None
+    promoted: Mapping[str, bool] = field(default_factory=dict)
     rolled_back: bool = False
     refusal: Refusal | None = None
 
@@ -126,6 +128,26 @@ def was_promoted(version: Mapping[str, Any]) -> bool | None:
     if "productionClaimedAt" in status or any(stage in STAGES for stage in (status.get("phase"), *stages)):
         return True
     return False if status.get("phase") in REFUSED_PHASES else None
+
+
+def promoted_by_training(policy: str, versions: Iterable[Mapping[str, Any]]) -> dict[str, bool]:
+    """Whether the versions of a policy's trainings got their stage, by the names of the TrainingJobs.
+
+    Args:
+        policy: its name.
+        versions: API objects of the ModelVersions of its namespace; what is open is left out.
+    """
+    found: dict[str, bool] = {}
+    for version in sorted(versions, key=lambda each: int(each["spec"].get("version", 0))):
+        source = version["spec"].get("source") or {}
+        name, promoted = source.get("trainingJob"), was_promoted(version)
+        if source.get("retrainingPolicy") != policy or name is None:
+            continue
+        # A later training of the same name counts, although its version is open.
+        found.pop(name, None)
+        if promoted is not None:
+            found[name] = promoted
+    return found
 
 
 def _number(text: str | None) -> int | None:

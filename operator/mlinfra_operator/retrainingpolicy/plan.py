@@ -275,6 +275,10 @@ class _Planner:
                     outcome="Deleted",
                     completion_time=conditions.timestamp(self.now),
                 )
+        for past in told.values():
+            # A TrainingJob may be deleted before the gates of its version are evaluated.
+            if past.promoted is None and past.name in self.observed.promoted:
+                told[past.name] = past.model_copy(update={"promoted": self.observed.promoted[past.name]})
         newest_first = sorted(told.values(), key=lambda past: (past.start_time, past.name), reverse=True)
         kept = self._history_kept()
         recent = (conditions.timestamp(self.now - self._memory()), "")

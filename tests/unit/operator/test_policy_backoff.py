@@ -11,7 +11,7 @@ from unit.operator.test_retrainingpolicy_plan import NOW, planned, policy, reque
 from mlinfra.retraining.triggers import MonitorResult, Request, RetrainingTrigger
 from mlinfra_operator import conditions
 from mlinfra_operator.retrainingpolicy.builder import build_training_job
-from mlinfra_operator.retrainingpolicy.observed import Child, child_of
+from mlinfra_operator.retrainingpolicy.observed import Child, child_of, promoted_by_training
 
 Object = dict[str, Any]
 
@@ -87,3 +87,32 @@ def test_monitors_wait_longer_after_fruitless_trainings_and_say_so() -> None:
         assert request_of(planned(subject, *trainings, monitors=early, checked_at=NOW))
     ended = planned(policy(**WATCHING), *promoted, checked_at=NOW)
     assert ended.status.fruitless_trainings is None
+
+
+def test_a_version_that_is_refused_after_its_training_job_is_deleted_counts() -> None:
+    ended = Child(
+        "t", "u", RetrainingTrigger.DRIFT, "w", NOW - timedelta(hours=1), outcome="Succeeded", generation=1
+    )
+    kept = planned(policy(**WATCHING), ended, checked_at=NOW)
+    assert kept.status.history[0].promoted is None
+    gone = planned(stored(kept, **WATCHING), checked_at=NOW, promoted={"t": False})
+    assert [past.promoted for past in gone.status.history] == [False]
+    assert gone.status.fruitless_trainings == 1
+    # Once it is told, the ModelVersion may go too.
+    assert planned(stored(gone, **WATCHING), checked_at=NOW).status.fruitless_trainings == 1
+
+
+def test_versions_tell_what_became_of_their_trainings_the_newest_last() -> None:
+    def of(number: int, training: str | None, phase: str, by: str = "nightly") -> Object:
+        source = {"trainingJob": training, "retrainingPolicy": by}
+        return version_in(phase) | {"spec": {"version": str(number), "source": source}}
+
+    versions = [
+        of(10, "again", "Registered"),
+        of(2, "again", "GatesFailed"),
+        of(3, "refused", "GatesFailed"),
+        of(4, "promoted", "Production"),
+        of(5, "other", "Production", by="weekly"),
+        {"spec": {"version": "6"}, "status": {"phase": "Production"}},
+    ]
+    assert promoted_by_training("nightly", versions) == {"refused": False, "promoted": True}
