@@ -304,7 +304,7 @@ class LabelBook:
             # Of labels from before, those of predictions that are known suffice.
             self._unchecked = self._known.period
             _, self._marks[self.group] = self._store.offline_files_since(self.group, None)
-        for batch in self._since(self.group, columns):
+        for batch in self._since(self.group, lambda _: columns):
             self._know_labels(batch)
         if self._unchecked is not None:
             files, _ = self._store.offline_files_since(self.group, None)
@@ -326,7 +326,7 @@ class LabelBook:
 
     def _read_predictions(self) -> None:
         """Predictions that another replica, or this one before a restart, logged since the last time."""
-        for batch in self._since(self._log, None):
+        for batch in self._since(self._log, _columns_of_predictions):
             names = output_columns(batch.schema.names) or [PREDICTION_COLUMN]
             outputs = np.column_stack(
                 [np.asarray(batch.column(name).to_numpy(zero_copy_only=False), np.float32) for name in names]
@@ -353,7 +353,9 @@ class LabelBook:
                 first, last = self._unchecked or (event_time, event_time)
                 self._unchecked = min(first, event_time), max(last, event_time)
 
-    def _since(self, name: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    def _since(
+        self, name: str, columns: Callable[[Sequence[str]], Sequence[str]]
+    ) -> Iterator[pa.RecordBatch]:
         """Rows of a group that were written since the last time; none where there is no such group."""
         try:
             files, mark = self._files_since(name)
@@ -361,14 +363,21 @@ class LabelBook:
             return
         if mark == self._marks.get(name):
             return
-        if name not in self._marks:
+        if name == self._log:
+            # All files may have come since: of a mark whose commit a vacuum deleted, nothing can be told.
             files = _newest(files, self._max)
-        for _, batch in files.batches(columns or files.group.columns):
+        for _, batch in files.batches(columns(files.group.columns)):
             yield batch
         self._marks[name] = mark
 
     def _files_since(self, name: str) -> "tuple[GroupFiles, CommitMark]":
         return self._store.offline_files_since(name, self._marks.get(name))
+
+
+def _columns_of_predictions(known: Sequence[str]) -> Sequence[str]:
+    checksum = [CHECKSUM_COLUMN] if CHECKSUM_COLUMN in known else []
+    outputs = output_columns(known) or [PREDICTION_COLUMN]
+    return [ID_COLUMN, TIME_COLUMN, VERSION_COLUMN, ENTITY_COLUMN, *checksum, *outputs]
 
 
 def _newest(files: "GroupFiles", rows: int) -> "GroupFiles":

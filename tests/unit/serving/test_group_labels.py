@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,6 +155,23 @@ def test_a_group_without_the_column_is_told_once(
     assert [each.getMessage() for each in caplog.records] == [
         "labels of feature groups wait: feature group 'truth' has no column 'labl' to take labels from"
     ]
+
+
+def test_of_a_log_whose_commits_were_vacuumed_the_newest_files_are_read_alone(store: FeatureStore) -> None:
+    predict(store, [0])
+    replica = Replica(store, "one", remembered=2)
+    replica.book.open()
+    for number in range(1, 70):
+        predict(store, [number])
+    (first,) = (
+        path
+        for path in (store.root / "offline" / LOG).rglob("*.parquet")
+        if pq.read_table(path).column("prediction_id").to_pylist() == ["p1"]
+    )
+    store.vacuum_offline_features(LOG, older_than=timedelta(0))
+    first.write_bytes(bytes(first.stat().st_size))
+    told = replica.book.keep([[Label("p69", 1.0), Label("p68", 1.0), Label("p67", 1.0)]])[0]
+    assert (told.accepted, told.unknown) == (2, ("p67",))
 
 
 STEPS = st.one_of(
