@@ -288,7 +288,9 @@ class Operator:
 
     def _phase_changed(self, job: Object, status: TrainingJobStatus) -> None:
         """A TrainingJob as it was before its new phase was stored."""
-        if status.start_time is not None and "startTime" not in (job.get("status") or {}):
+        told = "startTime" in (job.get("status") or {})
+        # A Job that fails before it has a pod has started, too.
+        if status.start_time is not None and status.attempts and not told:
             self._metrics.first_pod(job, datetime.fromisoformat(status.start_time))
         self._enqueue_policy_of(job)
 

@@ -111,39 +111,32 @@ async def test_no_more_keys_are_worked_on_than_there_are_workers() -> None:
     assert recorder.most_active == 3
 
 
-async def test_keys_that_come_first_overtake_those_that_wait() -> None:
+async def order_of(keys: str) -> str:
+    """In which one worker takes keys of which capitals come first."""
     order: list[str] = []
 
     async def reconcile(key: str) -> None:
         order.append(key)
 
     queue: WorkQueue[str] = WorkQueue(reconcile, comes_first=str.isupper)
-    for key in "abABc":
+    for key in keys:
         queue.add(key)
     task = asyncio.create_task(queue.run(1))
     await settled()
     task.cancel()
     await asyncio.wait([task])
-    assert order == ["A", "B", "a", "b", "c"]
+    return "".join(order)
+
+
+async def test_keys_that_come_first_overtake_those_that_wait() -> None:
+    assert await order_of("abABc") == "ABabc"
 
 
 async def test_a_key_that_has_waited_long_is_overtaken_only_by_those_that_came_earlier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    order: list[str] = []
-
-    async def reconcile(key: str) -> None:
-        order.append(key)
-
     monkeypatch.setattr("mlinfra_operator.runtime.work_queue.PATIENCE_SECONDS", -1.0)
-    queue: WorkQueue[str] = WorkQueue(reconcile, comes_first=str.isupper)
-    for key in "AaBb":
-        queue.add(key)
-    task = asyncio.create_task(queue.run(1))
-    await settled()
-    task.cancel()
-    await asyncio.wait([task])
-    assert order == ["A", "a", "B", "b"]
+    assert await order_of("AaBb") == "AaBb"
 
 
 @pytest.mark.parametrize("failure", [Retry(), ValueError("bug")])
