@@ -20,7 +20,7 @@ from benchmarks.operator_scale.usage import Usage, operator_writes, writes
 from benchmarks.operator_scale.world import World
 from mlinfra.kube import KubernetesClient
 from mlinfra.kube.informer import Informer, running
-from mlinfra.kube.resource import JOBS, TRAINING_JOBS
+from mlinfra.kube.resource import EVENTS, JOBS, TRAINING_JOBS
 from mlinfra.local.simulated_nodes import ENDLESS_IMAGE
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
@@ -188,7 +188,9 @@ async def _versions_at_rest(client: KubernetesClient, namespace: str) -> dict[tu
 
     resources = (TRAINING_JOBS, JOBS)
     informers = [Informer(client, each, namespace=namespace, on_change=note) for each in resources]
-    async with running(*informers):
+    # Events are told after all else.
+    events = Informer(client, EVENTS, namespace=namespace, on_change=note)
+    async with running(*informers, events):
         while time.monotonic() - changed < QUIET_SECONDS:
             await asyncio.sleep(POLL_SECONDS)
     return {

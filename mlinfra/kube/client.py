@@ -1,10 +1,11 @@
 """Requests to the API server: typed errors, watches, and server-side apply."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
+
+import orjson
 
 from mlinfra.kube.config import ClusterConfig
 from mlinfra.kube.pulse import Pulse
@@ -44,7 +45,7 @@ class ApiError(Exception):
     @classmethod
     def of(cls, status: int, body: bytes, *, retry_after: float | None = None) -> "ApiError":
         try:
-            answer = json.loads(body)
+            answer = orjson.loads(body)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
@@ -195,7 +196,7 @@ class KubernetesClient:
                     continue
                 if pulse is not None:
                     pulse.heard()
-                event = json.loads(line)
+                event = orjson.loads(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
                     raise ApiError(
@@ -314,7 +315,7 @@ class KubernetesClient:
         return await self._bytes("GET", path)
 
     async def _json(self, method: str, path: str, **request: Any) -> Object:
-        answer: Object = json.loads(await self._bytes(method, path, **request))
+        answer: Object = orjson.loads(await self._bytes(method, path, **request))
         return answer
 
     async def _bytes(
@@ -326,7 +327,7 @@ class KubernetesClient:
         params: dict[str, str] | None = None,
         content_type: str = "application/json",
     ) -> bytes:
-        content = json.dumps(body).encode() if body is not None else None
+        content = orjson.dumps(body) if body is not None else None
         waited = 0.0
         while True:
             headers = self._sent_headers()

@@ -95,4 +95,4 @@ def reason_of(conditions: Sequence[Condition], type_: str) -> str | None:
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, to the second."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

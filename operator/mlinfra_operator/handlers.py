@@ -14,7 +14,7 @@ from mlinfra.kube.client import REQUEST_TIMEOUT_SECONDS, WATCH_TIMEOUT_SECONDS
 from mlinfra.kube.resource import MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_JOBS, ResourceType
 from mlinfra_operator.runtime.cache import ObjectCache
 from mlinfra_operator.runtime.health import Health
-from mlinfra_operator.runtime.login import connection
+from mlinfra_operator.runtime.login import Watched, connection
 from mlinfra_operator.runtime.operator import Operator
 
 PAGE_SIZE = 500
@@ -76,11 +76,13 @@ def operator_registry(operator: Operator, config: ClusterConfig, health: Health)
         MODEL_VERSIONS: operator.versions,
         RETRAINING_POLICIES: operator.policies,
     }
-    pulses = {resource.plural: health.pulse(resource.plural) for resource in fed}
+    watched = {
+        resource.plural: Watched(health.pulse(resource.plural), cache) for resource, cache in fed.items()
+    }
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return connection(config, pulses, operator.relist)
+        return connection(config, watched, operator.relist)
 
     for resource, cache in fed.items():
         _feed(registry, resource, cache)

@@ -63,12 +63,17 @@ class ObjectCache:
     def get(self, key: Key) -> Object | None:
         return self._objects.get(key)
 
+    def knows(self, obj: Object) -> bool:
+        """Whether an object as a watch or a list tells of it brings no news."""
+        old = self._objects.get(key_of(obj))
+        return old is not None and not _is_newer(obj, old)
+
     def observe(self, obj: Object) -> None:
         """An object as a watch or a list tells of it."""
+        if self.knows(obj):
+            return
         key = key_of(obj)
         old = self._objects.get(key)
-        if old is not None and not _is_newer(obj, old):
-            return
         if old is not None and old["metadata"]["uid"] != obj["metadata"]["uid"]:
             self._on_delete(old)
         kept = self._objects[key] = self.keep(obj)

@@ -22,6 +22,8 @@ MOST_WAITING = 20_000
 AWAY_SECONDS = 2.0
 """Between attempts while the API server does not answer."""
 MOST_ATTEMPTS = 30
+HELD_SECONDS, HELD_POLL_SECONDS = 30.0, 0.25
+"""So long Events wait for work that comes before them, and how often that is looked at."""
 LAST_SECONDS = 2.0
 """So long an operator that ends goes on posting what waits."""
 MAX_MESSAGE_LENGTH = 1024
@@ -45,12 +47,22 @@ class EventPoster:
     """Posts Events on objects, one after the other: they are read by people, and must not hold up work.
 
     While the API server does not answer, they wait for a minute; an Event that cannot be posted is logged.
+
+    Args:
+        client: client of the cluster.
+        held: whether there is work that comes before Events; they wait for it for half a minute at most.
+        clock: the time of now.
     """
 
     def __init__(
-        self, client: KubernetesClient, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        client: KubernetesClient,
+        *,
+        held: Callable[[], bool] = lambda: False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
+        self._held = held
         self._clock = clock
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._waiting: deque[_Waiting] = deque()
@@ -72,7 +84,11 @@ class EventPoster:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self.post_waiting()
+            while self._waiting:
+                if self._is_held(self._waiting[0]):
+                    await asyncio.sleep(HELD_POLL_SECONDS)
+                else:
+                    await self._post_first()
 
     async def aclose(self) -> None:
         """Post what waits, for a short while at most."""
@@ -85,11 +101,19 @@ class EventPoster:
     async def post_waiting(self) -> None:
         """Post until none waits."""
         while self._waiting:
-            if await self._is_done(self._waiting[0]):
-                self._waiting.popleft()
-                self._attempts = 0
-            else:
-                await asyncio.sleep(AWAY_SECONDS)
+            await self._post_first()
+
+    def _is_held(self, waiting: _Waiting) -> bool:
+        waited = (self._clock() - waiting.happened).total_seconds()
+        return waited < HELD_SECONDS and self._held()
+
+    async def _post_first(self) -> None:
+        """Post the first of those that wait; it stays the first while the API server is away."""
+        if await self._is_done(self._waiting[0]):
+            self._waiting.popleft()
+            self._attempts = 0
+        else:
+            await asyncio.sleep(AWAY_SECONDS)
 
     async def _is_done(self, waiting: _Waiting) -> bool:
         """Whether an Event is posted, or given up."""

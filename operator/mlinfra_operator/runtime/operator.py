@@ -36,6 +36,7 @@ from mlinfra_operator.runtime.importer import VersionImporter
 from mlinfra_operator.runtime.logs import about
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.model_checks import ModelChecks
+from mlinfra_operator.runtime.pod_lists import PodLists
 from mlinfra_operator.runtime.prometheus import ObservedState, OperatorMetrics
 from mlinfra_operator.runtime.run_watch import RunWatch
 from mlinfra_operator.runtime.status import StatusWriter
@@ -104,7 +105,7 @@ class Operator:
             enqueue=self._enqueue_version,
             pulse_of=partial(health.pulse, optional=True),
         )
-        self._events = EventPoster(client)
+        self._events = EventPoster(client, held=self._makes_pods)
         self._checks = ModelChecks(self._serving.address_of, self._enqueue_policy)
         self._trainingjobs: trainingjob.TrainingJobController
         self._modelversions: modelversion.ModelVersionController
@@ -188,6 +189,7 @@ class Operator:
                 jobs=self.jobs,
                 versions=self.versions,
                 children=self._children,
+                pods=PodLists(self._client),
                 runs=self._runs,
                 status=StatusWriter(self._client, TRAINING_JOBS, self.jobs),
                 events=self._events,
@@ -274,6 +276,10 @@ class Operator:
             return False
         job = self.jobs.get((namespace, name))
         return job is not None and not job.get("status") and self._children.get((namespace, name)) is None
+
+    def _makes_pods(self) -> bool:
+        """Whether Jobs and pods of many new TrainingJobs are being made: what tells of others waits."""
+        return self._queue.first_wait or self._trainingjobs.many_await_pods
 
     def _enqueue_version(self, key: Key) -> None:
         self._queue.add(("ModelVersion", *key))

@@ -12,7 +12,9 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key")
 
 PATIENCE_SECONDS = 5.0
-"""So long a key waits for those that come first."""
+"""So long a key waits for all those that come first."""
+TURNS = 4
+"""Of so many keys that are taken, one is a key that has waited for longer, if there is one."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +49,8 @@ class WorkQueue(Generic[Key]):
     Args:
         reconcile: called with one key at a time for each worker; any error but cancellation is retried.
         backoff: delays between attempts.
-        comes_first: whether a key is worked on before those that wait already; not before one that came
-            earlier and has waited for `PATIENCE_SECONDS`.
+        comes_first: whether a key is worked on before those that wait already; of those that came earlier
+            and have waited for `PATIENCE_SECONDS`, every fourth turn takes one all the same.
     """
 
     def __init__(
@@ -70,11 +72,17 @@ class WorkQueue(Generic[Key]):
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._sequence = 0
+        self._turn = 0
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
         """Keys that wait for a worker or have one."""
         return len(self._waiting) + len(self._active)
+
+    @property
+    def first_wait(self) -> bool:
+        """Whether keys wait that come first."""
+        return bool(self._first)
 
     def add(self, key: Key) -> None:
         """Work on the key as soon as a worker is free."""
@@ -125,7 +133,8 @@ class WorkQueue(Generic[Key]):
             return self._first or self._ready or None
         since = self._ready[0][0]
         overdue = since < self._first[0][0] and _now() - since > PATIENCE_SECONDS
-        return self._ready if overdue else self._first
+        self._turn = (self._turn + 1) % TURNS if overdue else 0
+        return self._ready if overdue and self._turn == 0 else self._first
 
     def _promote_due(self) -> float | None:
         """Move what is due to the ready keys; seconds until the next is due, None where there is none."""

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from mlinfra.kube import ApiError, KubernetesClient
-from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, POD_GROUPS, PODS, SERVICES, TRAINING_JOBS
+from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, POD_GROUPS, SERVICES, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, TrainingJob
-from mlinfra.resources.names import FIELD_MANAGER, TRAINING_JOB_UID_LABEL
+from mlinfra.resources.names import FIELD_MANAGER
 from mlinfra.resources.training_job_status import TrainingJobStatus
 from mlinfra.tracking.contract import (
     CLUSTER_UID_TAG,
@@ -27,6 +27,7 @@ from mlinfra_operator.runtime.child_jobs import ChildJobs
 from mlinfra_operator.runtime.events import EventPoster
 from mlinfra_operator.runtime.invalid import tell_invalid
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
+from mlinfra_operator.runtime.pod_lists import PodLists
 from mlinfra_operator.runtime.run_watch import RunWatch
 from mlinfra_operator.runtime.status import StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry
@@ -50,7 +51,7 @@ from mlinfra_operator.trainingjob.first_status import FirstStatuses
 from mlinfra_operator.trainingjob.gang import build_pod_group
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
 from mlinfra_operator.trainingjob.model_version_builder import build_model_version
-from mlinfra_operator.trainingjob.observed import Observed, Refusal, child_job, pod_facts
+from mlinfra_operator.trainingjob.observed import Observed, Refusal, child_job
 from mlinfra_operator.trainingjob.origin import lineage_of, origin_of
 from mlinfra_operator.trainingjob.plan import is_mine, is_terminal, plan
 
@@ -76,6 +77,7 @@ class Context:
     jobs: ObjectCache
     versions: ObjectCache
     children: ChildJobs
+    pods: PodLists
     runs: RunWatch
     status: StatusWriter
     events: EventPoster
@@ -93,6 +95,11 @@ class TrainingJobController:
         self._context = context
         self._unready_since: dict[str, datetime] = {}
         self._first = FirstStatuses(context.clock)
+
+    @property
+    def many_await_pods(self) -> bool:
+        """Whether the cluster is at work on the pods of many new TrainingJobs."""
+        return self._first.many_await_pods
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring a TrainingJob on; seconds after which to look again.
@@ -194,11 +201,8 @@ class TrainingJobController:
             case CreateChild():
                 return await self._create_child(action, job, observed)
             case ListPods():
-                selector = f"{TRAINING_JOB_UID_LABEL}={job.metadata.uid}"
-                pods, _ = await self._context.client.list(
-                    PODS, job.metadata.namespace, label_selector=selector
-                )
-                return replace(observed, pods=tuple(pod_facts(pod) for pod in pods))
+                pods = await self._context.pods.of(job.metadata.namespace, job.metadata.uid)
+                return replace(observed, pods=pods)
             case CreateModelVersion():
                 return await self._create_model_version(action, job, observed)
             case _:

@@ -11,7 +11,13 @@ from unit.operator.objects import NOW, NOW_TEXT
 from mlinfra.kube import ApiError
 from mlinfra.kube.resource import EVENTS, ResourceType
 from mlinfra_operator.conditions import Event
-from mlinfra_operator.runtime.events import MOST_ATTEMPTS, EventPoster, event_manifest, event_name
+from mlinfra_operator.runtime.events import (
+    HELD_SECONDS,
+    MOST_ATTEMPTS,
+    EventPoster,
+    event_manifest,
+    event_name,
+)
 
 Object = dict[str, Any]
 JOB: Object = {
@@ -115,6 +121,31 @@ async def test_events_wait_while_the_api_server_is_away_but_not_for_ever(
     events.post(JOB, Event("Normal", "Registered", "registered"))
     await events.post_waiting()
     assert [body["reason"] for body in api.created] == ["Started", "Registered"]
+
+
+async def test_events_wait_for_work_that_comes_before_them_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlinfra_operator.runtime.events.HELD_POLL_SECONDS", 0.0)
+    api, now, works = Recorder(), [NOW], [True]
+    events = EventPoster(api, held=lambda: works[0], clock=lambda: now[0])  # type: ignore[arg-type]
+    running = asyncio.create_task(events.run())
+
+    async def posted() -> list[str]:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return [body["reason"] for body in api.created]
+
+    events.post(JOB, Event("Normal", "JobCreated", "created"))
+    assert await posted() == []
+    now[0] += timedelta(seconds=HELD_SECONDS)
+    assert await posted() == ["JobCreated"]
+    events.post(JOB, STARTED)
+    assert await posted() == ["JobCreated"]
+    works[0] = False
+    assert await posted() == ["JobCreated", "Started"]
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_an_event_tells_when_it_happened_not_when_it_was_posted() -> None:

@@ -132,11 +132,10 @@ async def test_keys_that_come_first_overtake_those_that_wait() -> None:
     assert await order_of("abABc") == "ABabc"
 
 
-async def test_a_key_that_has_waited_long_is_overtaken_only_by_those_that_came_earlier(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_key_that_has_waited_long_has_every_fourth_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlinfra_operator.runtime.work_queue.PATIENCE_SECONDS", -1.0)
-    assert await order_of("AaBb") == "AaBb"
+    assert await order_of("aABCDEFGHb") == "ABCaDEFGHb"
+    assert await order_of("abABCDEFGH") == "ABCaDEFbGH"
 
 
 @pytest.mark.parametrize("failure", [Retry(), ValueError("bug")])

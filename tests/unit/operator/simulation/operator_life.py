@@ -13,6 +13,7 @@ from mlinfra_operator.modelversion import controller as modelversion
 from mlinfra_operator.retrainingpolicy import controller as retrainingpolicy
 from mlinfra_operator.retrainingpolicy.checks import Ask, Checked
 from mlinfra_operator.runtime.cache import Key, ObjectCache, key_of
+from mlinfra_operator.runtime.pod_lists import PodLists
 from mlinfra_operator.runtime.run_watch import RunWatch
 from mlinfra_operator.runtime.status import StatusWriter
 from mlinfra_operator.tracking import Finish
@@ -75,6 +76,7 @@ class OperatorLife:
                 **shared,
                 mlflow=remote,  # type: ignore[arg-type]  # the part that is used, here and below
                 jobs=self.jobs,
+                pods=PodLists(api),  # type: ignore[arg-type]  # the part that is used
                 children=self.children,  # type: ignore[arg-type]
                 runs=RunWatch(remote, lambda *_: None),  # type: ignore[arg-type]
                 status=StatusWriter(api, TRAINING_JOBS, self.jobs),  # type: ignore[arg-type]
