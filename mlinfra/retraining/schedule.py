@@ -4,8 +4,10 @@ Five fields as Debian's cron reads them, or one of its macros. A time that a cha
 due right after the gap; one that a change back repeats is due once.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,6 +16,8 @@ from cronsim import CronSim, CronSimError
 from mlinfra.errors import InvalidInputError
 
 FIELDS = 5
+LONGEST_CHANGE = timedelta(hours=3)
+"""More than clocks are set forwards or back by."""
 MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -45,14 +49,27 @@ class Schedule:
 
     def next(self, after: datetime) -> datetime | None:
         """The first time after a moment, in UTC; None where there is none in the next decades."""
-        return _first(CronSim(self.expression, after.astimezone(self.zone)))
+        return next(self._times(after), None)
 
     def latest(self, until: datetime, *, after: datetime) -> datetime | None:
         """The last time after one moment and until another one, in UTC; None where there is none."""
-        # The iteration backwards leaves its start out.
-        start = until.astimezone(self.zone) + timedelta(seconds=1)
-        found = _first(CronSim(self.expression, start.replace(microsecond=0), reverse=True))
-        return found if found is not None and found > after else None
+        # The iteration backwards leaves its start out, and skips times in an hour that is repeated.
+        start = until.replace(microsecond=0) + timedelta(seconds=1)
+        for earlier in CronSim(self.expression, start.astimezone(self.zone), reverse=True):
+            since = max(after, earlier.astimezone(UTC) - LONGEST_CHANGE)
+            found = list(takewhile(lambda time: time <= until, self._times(since)))
+            if found or since == after:
+                return found[-1] if found else None
+        return None
+
+    def _times(self, after: datetime) -> Iterator[datetime]:
+        """All times after a moment, in UTC."""
+        start, before = (each.astimezone(self.zone) for each in (after, after - LONGEST_CHANGE))
+        if start.utcoffset() != before.utcoffset():
+            # An iteration that begins within an hour that is repeated, or skipped, is none of that hour.
+            start = before
+        times = (time.astimezone(UTC) for time in CronSim(self.expression, start))
+        return (time for time in times if time > after)
 
 
 def parse_schedule(expression: str, time_zone: str | None = None) -> Schedule:
@@ -82,8 +99,3 @@ def parse_schedule(expression: str, time_zone: str | None = None) -> Schedule:
             f'timeZone "{time_zone}" is no name of the IANA time zone database, such as Europe/Berlin'
         ) from error
     return Schedule(" ".join(fields), zone)
-
-
-def _first(times: CronSim) -> datetime | None:
-    found = next(times, None)
-    return found.astimezone(UTC) if found is not None else None

@@ -8,10 +8,27 @@ from hypothesis import strategies as st
 
 from mlinfra.retraining.schedule import InvalidScheduleError, parse_schedule
 
-MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
-EXPRESSIONS = st.sampled_from(
-    ["0 3 * * *", "30 2 * * *", "*/20 * * * *", "0 0 * * SUN", "15 1,13 1 * *", "@hourly", "@monthly"]
+CHANGES = [
+    datetime.fromisoformat(text)
+    for text in (
+        "2026-03-29T01:00", "2026-10-25T01:00",  # Berlin
+        "2026-03-08T07:00", "2026-11-01T06:00",  # New York
+        "2026-04-04T15:00", "2026-10-03T15:30",  # Lord Howe: by half an hour
+    )
+]  # fmt: skip
+"""When clocks change, in UTC."""
+NEAR_A_CHANGE = st.builds(
+    lambda change, offset: (change + offset).replace(tzinfo=UTC),
+    st.sampled_from(CHANGES),
+    st.timedeltas(timedelta(hours=-5), timedelta(hours=5)),
 )
+MOMENTS = NEAR_A_CHANGE | st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
+EXPRESSIONS = st.sampled_from(
+    [
+        "0 3 * * *", "30 2 * * *", "59 2 * * *", "*/20 * * * *", "30 * * * *", "*/15 1-3 * * *",
+        "0 0 * * SUN", "15 1,13 1 * *", "@hourly", "@monthly",
+    ]
+)  # fmt: skip
 ZONES = st.sampled_from([None, "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
 
 
@@ -59,6 +76,32 @@ def test_the_latest_time_includes_the_moment_and_leaves_the_start_out() -> None:
     assert schedule.latest(three, after=three - timedelta(days=9)) == three
     assert schedule.latest(three + timedelta(hours=1), after=three) is None
     assert schedule.latest(three - timedelta(microseconds=1), after=three - timedelta(days=1)) is None
+
+
+@given(
+    expression=EXPRESSIONS, zone=ZONES, moment=MOMENTS, later=st.timedeltas(timedelta(0), timedelta(hours=5))
+)
+@settings(max_examples=300)
+def test_the_next_time_is_the_same_from_wherever_one_looks(
+    expression: str, zone: str | None, moment: datetime, later: timedelta
+) -> None:
+    schedule = parse_schedule(expression, zone)
+    upcoming = schedule.next(moment)
+    assert upcoming is not None
+    assert upcoming > moment
+    if moment + later < upcoming:
+        assert schedule.next(moment + later) == upcoming
+    assert schedule.latest(upcoming, after=moment) == upcoming
+
+
+def test_a_repeated_hour_has_all_times_of_an_hourly_schedule_and_one_of_a_daily_one() -> None:
+    hourly, daily = (parse_schedule(text, "Europe/Berlin") for text in ("30 * * * *", "30 2 * * *"))
+    second = utc("2026-10-25T01:30")
+    for seconds in range(0, 3600, 60):
+        now = second + timedelta(seconds=seconds)
+        assert hourly.latest(now, after=now - timedelta(minutes=60)) == second
+        assert daily.latest(now, after=now - timedelta(days=1)) == utc("2026-10-25T00:30")
+        assert daily.next(now) == utc("2026-10-26T01:30")
 
 
 @given(expression=EXPRESSIONS, zone=ZONES, start=MOMENTS, span=st.timedeltas(timedelta(0), timedelta(days=3)))
