@@ -86,6 +86,14 @@ class GroupFiles:
         files = tuple(file for file, take in zip(self.files, chosen, strict=True) if take)
         return replace(self, files=files)
 
+    def newest(self, rows: int) -> "GroupFiles":
+        """Those that came last, with at least so many rows; all where they have fewer."""
+        held, chosen = 0, []
+        for file in reversed(self.files):
+            chosen.append(held < rows)
+            held += file.rows
+        return self.only(chosen[::-1])
+
     def read(self, columns: Sequence[str]) -> pa.Table:
         """The newest row of each key among those that count, sorted by time and entity.
 

@@ -177,8 +177,8 @@ class GroupMonitors:
                 refuse_missing_columns(files.group, [label])
             elif answering.learnt.label in files.group.features:
                 label = answering.learnt.label
-            window = answering.learnt.window
-            chosen = newest_rows(files, check.policies, window=window, now=check.now)
+            learnt = answering.learnt
+            chosen = newest_rows(files, check.policies, learnt.features, window=learnt.window, now=check.now)
             self._reports[key] = self._counted(answering, check, chosen, label)
             while len(self._reports) > REMEMBERED:
                 self._reports.popitem(last=False)

@@ -28,7 +28,8 @@ SECOND = 1_000_000_000
 CLOCKS_DIFFER = 3600 * SECOND
 """At most, of a server and of where the log is kept."""
 MAX_ROWS = 1_000_000
-"""Of one reading: the newest count."""
+"""Of one reading: the newest of all replicas and versions."""
+PLACE_COLUMNS = (REPLICA_COLUMN, VERSION_COLUMN, SEQUENCE_COLUMN, TIME_COLUMN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,10 @@ class KeptRows:
         Raises:
             CorruptFeatures, FeatureStoreUnavailable: they cannot be read.
         """
-        table = self._read(self._predictions, replica, version, after)
+        columns = [feature_column(name) for name in features]
+        table = self._read(self._predictions, replica, version, after, columns)
         if table is None:
             return None
-        columns = [feature_column(name) for name in features]
         return LoggedRows(
             _integers(table, SEQUENCE_COLUMN),
             _integers(table, TIME_COLUMN) * MICROSECONDS,
@@ -96,7 +97,7 @@ class KeptRows:
         Raises:
             CorruptFeatures, FeatureStoreUnavailable: they cannot be read.
         """
-        table = self._read(self._labels, replica, version, after)
+        table = self._read(self._labels, replica, version, after, [LABEL_COLUMN])
         if table is None:
             return None
         return LoggedLabels(
@@ -106,9 +107,11 @@ class KeptRows:
             table.column(LABEL_COLUMN).to_pylist(),
         )
 
-    def _read(self, group: str, replica: str, version: str, after: int) -> pa.Table | None:
+    def _read(
+        self, group: str, replica: str, version: str, after: int, columns: Sequence[str]
+    ) -> pa.Table | None:
         held: list[pa.Table] = []
-        for batch in self._batches(group, after):
+        for batch in self._batches(group, after, columns):
             mine = pc.and_(
                 pc.equal(batch.column(REPLICA_COLUMN), replica),
                 pc.and_(
@@ -128,8 +131,8 @@ class KeptRows:
         first = np.r_[True, sequence[1:] != sequence[:-1]]
         return table.filter(pa.array(first)).slice(max(0, int(first.sum()) - MAX_ROWS))
 
-    def _batches(self, group: str, after: int) -> Iterator[pa.RecordBatch]:
-        """Rows of the files that may have some after a place."""
+    def _batches(self, group: str, after: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Rows of the newest files that may have some after a place."""
         try:
             files, _ = self._store.offline_files_since(group, None)
         except UnknownFeatureGroup:
@@ -142,9 +145,13 @@ class KeptRows:
                 for each in files.storage.entries(recursive=True)
                 if each.modified is not None and each.modified.timestamp() * SECOND < since
             }
-        files = files.only([file.path not in old for file in files.files])
-        if SEQUENCE_COLUMN in files.group.columns:
-            for _, batch in files.batches(files.group.columns):
+        # A replica or version that is new has no place yet: without a bound it would read the whole log.
+        files = files.only([file.path not in old for file in files.files]).newest(MAX_ROWS)
+        known = files.group.columns
+        wanted = [*PLACE_COLUMNS, *(output_columns(known) or [PREDICTION_COLUMN]), *columns]
+        # With its first row a version brings the columns that it reads.
+        if set(wanted) <= set(known):
+            for _, batch in files.batches(wanted):
                 yield batch
 
 

@@ -365,7 +365,7 @@ class LabelBook:
             return
         if name == self._log:
             # All files may have come since: of a mark whose commit a vacuum deleted, nothing can be told.
-            files = _newest(files, self._max)
+            files = files.newest(self._max)
         for _, batch in files.batches(columns(files.group.columns)):
             yield batch
         self._marks[name] = mark
@@ -378,15 +378,6 @@ def _columns_of_predictions(known: Sequence[str]) -> Sequence[str]:
     checksum = [CHECKSUM_COLUMN] if CHECKSUM_COLUMN in known else []
     outputs = output_columns(known) or [PREDICTION_COLUMN]
     return [ID_COLUMN, TIME_COLUMN, VERSION_COLUMN, ENTITY_COLUMN, *checksum, *outputs]
-
-
-def _newest(files: "GroupFiles", rows: int) -> "GroupFiles":
-    """The files that came last, with at least so many rows."""
-    held, chosen = 0, []
-    for file in reversed(files.files):
-        chosen.append(held < rows)
-        held += file.rows
-    return files.only(chosen[::-1])
 
 
 def checked_label(one: Any, label: Any, learnt: LearntModel | None) -> Any:

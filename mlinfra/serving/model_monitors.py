@@ -8,7 +8,7 @@ answered is then counted, and what was asked is not.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +52,8 @@ class ModelMonitors:
             after the server was killed that it counts already.
         keep_seconds: how often counts are kept.
         clock: seconds.
+        clock_ns: numbers that are higher after a restart than before it, as predictions and labels are
+            numbered by.
     """
 
     def __init__(
@@ -63,8 +65,11 @@ class ModelMonitors:
         before_keep: Callable[[], None] = lambda: None,
         keep_seconds: float = KEEP_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._folder = folder
+        # All that is counted here comes after it.
+        self._started = clock_ns() - 1
         self._replica = replica
         self._kept = kept
         self._clock = clock
@@ -184,19 +189,22 @@ class ModelMonitors:
         return monitor
 
     def _count_again(self, monitor: ModelMonitor, kept: KeptRows, model: ServedModel) -> None:
-        """Count what was logged after the counts were kept the last time."""
+        """Count what was logged after the counts were kept the last time.
+
+        Where that is nothing, the place is kept all the same: the next start need not look there again.
+        """
         position = self._positions[model.file.version]
         version, features = model.file.version, model.learnt.features if model.learnt else ()
-        rows = kept.rows(self._replica, version, features, after=position.get(ROWS, 0))
+        rows = kept.rows(self._replica, version, features, after=position[ROWS])
+        labels = kept.labels(self._replica, version, after=position[LABELS])
         if rows is not None:
             monitor.observe(rows.features, rows.outputs, rows.event_times, rows.known)
-            position[ROWS] = int(rows.sequence[-1])
-        labels = kept.labels(self._replica, version, after=position.get(LABELS, 0))
         if labels is not None:
             monitor.label(labels.outputs, labels.labels, labels.event_times)
-            position[LABELS] = int(labels.sequence[-1])
-        if rows is not None or labels is not None:
-            monitor.keep(position)
+        for name, found in ((ROWS, rows), (LABELS, labels)):
+            newest = int(found.sequence[-1]) if found is not None else 0
+            position[name] = max(position[name], self._started, newest)
+        _keep(model.file.version, monitor, position)
 
     def _observe(self, run: Sequence[Observed]) -> None:
         model = run[0].model
@@ -218,10 +226,7 @@ class ModelMonitors:
         """Keep the counts, and before that log what is counted."""
         self._before_keep()
         for version, monitor in self._monitors.items():
-            try:
-                monitor.keep(self._positions[version])
-            except MlinfraError as error:
-                logger.warning("the counts of version %s are not kept: %s", version, error)
+            _keep(version, monitor, self._positions[version])
 
     def _forget(self) -> None:
         """Keep and forget the oldest versions."""
@@ -229,6 +234,13 @@ class ModelMonitors:
             self.keep()
             oldest = next(iter(self._monitors))
             del self._monitors[oldest], self._positions[oldest], self._profiles[oldest]
+
+
+def _keep(version: str, monitor: ModelMonitor, position: Mapping[str, int]) -> None:
+    try:
+        monitor.keep(position)
+    except MlinfraError as error:
+        logger.warning("the counts of version %s are not kept: %s", version, error)
 
 
 def profile_of(file: ModelFile) -> tuple[ReferenceProfile, LearntModel]:

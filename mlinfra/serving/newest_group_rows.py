@@ -21,6 +21,7 @@ from mlinfra.monitoring.coarsening import SECOND
 from mlinfra.monitoring.monitor import labels_waited_for
 from mlinfra.resources.monitoring import MonitoringWindow, WindowedCheck
 from mlinfra.retraining.windows import LOOK_BACK, windows_looked_at
+from mlinfra.serving.log_rows import is_log, rows_with_features
 from mlinfra.serving.windows import Int64s
 
 MAX_ROWS = 200_000
@@ -52,7 +53,10 @@ class NewestRows:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """Event times, rising, and entities of a group's rows from ``start`` on; of all where that is None."""
+    """Event times, rising, and entities of a group's rows from ``start`` on; of all where that is None.
+
+    Of a prediction log those count that have the features: the model can answer no others.
+    """
 
     times: Int64s
     entities: pa.ChunkedArray
@@ -60,13 +64,19 @@ class _Keys:
 
 
 def newest_rows(
-    files: GroupFiles, policies: Sequence[WindowedCheck], *, window: int, now: datetime | None
+    files: GroupFiles,
+    policies: Sequence[WindowedCheck],
+    features: Sequence[str],
+    *,
+    window: int,
+    now: datetime | None,
 ) -> NewestRows | None:
-    """Which rows of a group policies look at; None where it has no rows.
+    """Which rows of a group policies look at; None where it has none that the model can answer.
 
     Args:
         files: all of the group's.
         policies: what is watched.
+        features: columns that the model reads.
         window: rows of an entity that the model reads at once.
         now: the time of the check; that of the newest row where None.
 
@@ -81,15 +91,17 @@ def newest_rows(
     time = now or moment(newest)
     windows = [(policy.window or DEFAULT_WINDOW, windows_kept(policy)) for policy in policies]
     rows = max((each.rows * count for each, count in windows if each.rows is not None), default=1)
-    keys = _keys(files, rows, _since(windows, nanoseconds(time)))
+    keys = _keys(files, features, rows, _since(windows, nanoseconds(time)))
+    if not len(keys.times):
+        return None
     firsts = [_first(keys, each, count, time) for each, count in windows]
-    first = min((each for each in firsts if each is not None), default=newest)
+    first = min((each for each in firsts if each is not None), default=int(keys.times[-1]))
     place = int(np.searchsorted(keys.times, first))
     if window > 1:
         entities = len(keys.entities[place:].unique())
         wanted = len(keys.times) - place + (window - 1) * entities
         if wanted > len(keys.times) and keys.start is not None:
-            keys = _keys(files, wanted, None)
+            keys = _keys(files, features, wanted, None)
         place = max(0, len(keys.times) - wanted)
     place = int(np.searchsorted(keys.times, keys.times[place]))
     read = len(keys.times) - place
@@ -146,10 +158,11 @@ def _since(windows: Sequence[tuple[MonitoringWindow, int]], now: int) -> int | N
     return min(((now // length - LOOK_BACK * count) * length for length, count in lengths), default=None)
 
 
-def _keys(files: GroupFiles, rows: int, since: int | None) -> _Keys:
+def _keys(files: GroupFiles, features: Sequence[str], rows: int, since: int | None) -> _Keys:
     """At least so many of the newest rows, and all from a time on."""
     group, unit = files.group, NANOSECONDS[files.group.time_type.unit]
-    # Of rows that were written again only the newest count: more files are then needed.
+    # Of rows that were written again only the newest count, and of a log those with features: more files are
+    # then needed.
     wanted = rows
     while True:
         start = _start(files, wanted, None if since is None else since // unit)
@@ -158,16 +171,30 @@ def _keys(files: GroupFiles, rows: int, since: int | None) -> _Keys:
         )
         chosen = files.within(period)
         if chosen.rows > MAX_SCANNED:
+            remedy = "log a larger share with features" if is_log(group) else "partition the group by day"
             raise TooManyRowsError(
                 f"the newest files of feature group {group.name!r} have {chosen.rows:,} rows, and "
-                f"{MAX_SCANNED:,} are looked at: choose smaller windows, or partition the group by day"
+                f"{MAX_SCANNED:,} are looked at: choose smaller windows, or {remedy}"
             )
-        table = chosen.read([group.entity_column, group.time_column])
+        keys = [group.entity_column, group.time_column]
+        table = _logged_keys(chosen, keys, features) if is_log(group) else chosen.read(keys)
         if start is None or len(table) >= rows:
             times = table.column(group.time_column).cast(pa.int64()).to_numpy() * unit
             whole_from = None if start is None else start * unit
             return _Keys(times, table.column(group.entity_column), whole_from)
         wanted = 2 * max(wanted, 1)
+
+
+def _logged_keys(files: GroupFiles, keys: Sequence[str], features: Sequence[str]) -> pa.Table:
+    """Keys of a log's rows with features, in order of time: read batch by batch, as most may have none."""
+    wanted = files.period.expression(files.group.time_column)
+    parts = [pa.schema([files.group.schema.field(name) for name in keys]).empty_table()]
+    for _, batch in files.batches([*keys, *features]):
+        table = pa.Table.from_batches([batch])
+        table = table.filter(pa.array(rows_with_features(table, features))).select(keys)
+        parts.append(table if wanted is None else table.filter(wanted))
+    # A row that was written twice, after an answer of the storage was lost, counts once.
+    return pa.concat_tables(parts).group_by(keys).aggregate([]).sort_by(files.group.time_column)
 
 
 def _start(files: GroupFiles, rows: int, since: int | None) -> int | None:

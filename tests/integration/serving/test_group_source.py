@@ -122,6 +122,36 @@ def test_another_group_with_its_own_label(server: ModelServer, store: FeatureSto
     assert told["performance"]["result"]["outcome"] == "breached"
 
 
+def test_of_a_sampled_log_the_rows_with_features_decide(start: Started, tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    server = start(MLINFRA_FEATURE_STORE_URI=log, MLINFRA_SERVING_LOG_SHARE="0.2")
+    for number in range(200):
+        infer(
+            server, normal(10, number, mean=3.0 if number >= 100 else 0.0), id=f"r{number}", hour=number // 10
+        )
+    assert server.stop() == 0
+    logged = FeatureStore(tmp_path / "log").read_offline_features("predictions_adder")
+    known = int(logged["open"].notna().sum())
+    assert (len(logged), 200 < known < 600) == (2000, True)
+    server = start(MLINFRA_FEATURE_STORE_URI=log)
+    windows = {"window": {"rows": 100}, "minSamples": 100, "breachedWindows": 1, "ofWindows": 1}
+    drift = DRIFT | windows
+    report = check(server, {"name": "predictions_adder"}, drift=drift)
+    assert (report["drift"]["result"]["outcome"], report["drift"]["result"]["samples"]) == ("breached", 100)
+    # Where no row has the features nothing is known, and that is no error.
+    server = start(
+        MLINFRA_PREDICTION_LOG_URI=str(tmp_path / "none"),
+        MLINFRA_SERVING_LOG_SHARE="0",
+        MLINFRA_FEATURE_STORE_URI=str(tmp_path / "none"),
+        POD_NAME="other",
+    )
+    infer(server, normal(ROWS, 3), id="r")
+    assert server.stop() == 0
+    server = start(MLINFRA_FEATURE_STORE_URI=str(tmp_path / "none"))
+    report = check(server, {"name": "predictions_adder"}, drift=drift)
+    assert report["drift"]["result"]["outcome"] == "inconclusive"
+
+
 @pytest.mark.parametrize(
     ("group", "status", "problem"),
     [

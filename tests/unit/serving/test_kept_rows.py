@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from mlinfra.features import CorruptFeatures, FeatureStore
+from mlinfra.serving import kept_rows
 from mlinfra.serving.kept_rows import KeptRows
 
 HOUR = 3600 * 10**9
@@ -44,3 +45,28 @@ def test_files_from_before_the_place_are_not_read(tmp_path: Path) -> None:
         kept.rows("one", "1", ["open"], after=now - 4 * HOUR - HOUR // 2)
     with pytest.raises(CorruptFeatures):
         kept.rows("one", "1", ["open"], after=0)
+
+
+def test_the_newest_rows_alone_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore(tmp_path)
+    kept = KeptRows(store, predictions="log", labels="labels")
+    write(store, 1)
+    (old,) = tmp_path.rglob("*.parquet")
+    old.write_bytes(bytes(old.stat().st_size))
+    for sequence in (2, 3):
+        write(store, sequence)
+    with pytest.raises(CorruptFeatures):
+        kept.rows("new", "1", ["open"], after=0)
+    monkeypatch.setattr(kept_rows, "MAX_ROWS", 2)
+    assert kept.rows("new", "1", ["open"], after=0) is None
+    rows = kept.rows("one", "1", ["open"], after=0)
+    assert rows is not None
+    assert rows.sequence.tolist() == [2, 3]
+
+
+def test_a_version_whose_features_nobody_logged_has_no_rows(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    kept = KeptRows(store, predictions="log", labels="labels")
+    write(store, 1)
+    assert kept.rows("one", "2", ["open", "brought by version 2"], after=0) is None
+    assert kept.labels("one", "2", after=0) is None

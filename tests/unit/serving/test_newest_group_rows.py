@@ -64,7 +64,7 @@ def test_what_is_read_has_the_windows_that_all_rows_have(
         files, _ = store.offline_files_since("g", None)
         hours = sorted(hour for hour in set().union(*writes) for _ in "ab")
         now = START + timedelta(hours=hours[-1] + later)
-        chosen = newest_rows(files, [policy], window=1, now=now)
+        chosen = newest_rows(files, [policy], ["value"], window=1, now=now)
         assert chosen is not None
         read = chosen.files.read(["entity", "event_timestamp"]).column("event_timestamp").to_pylist()
     every = (
@@ -118,7 +118,7 @@ def test_rows_before_the_windows_are_read_where_the_model_looks_back(tmp_path: P
         write(store, list(range(24 * day, 24 * day + 24)))
     files, _ = store.offline_files_since("g", None)
     policy = DriftPolicy(window=MonitoringWindow(rows=10), min_samples=1, breached_windows=1, of_windows=1)
-    chosen = newest_rows(files, [policy], window=3, now=None)
+    chosen = newest_rows(files, [policy], ["value"], window=3, now=None)
     assert chosen is not None
     assert moment(chosen.first) == START + timedelta(hours=95 - 4)
     assert len(chosen.files.read(["entity", "event_timestamp"])) == 10 + 2 * 2
@@ -129,7 +129,10 @@ def test_a_group_without_rows_has_no_newest(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     write(store, [1])
     files, _ = store.offline_files_since("g", None)
-    assert newest_rows(files.only([False] * len(files.files)), [DriftPolicy()], window=1, now=None) is None
+    assert (
+        newest_rows(files.only([False] * len(files.files)), [DriftPolicy()], ["value"], window=1, now=None)
+        is None
+    )
 
 
 @pytest.mark.parametrize(("bound", "problem"), [("MAX_ROWS", "are read"), ("MAX_SCANNED", "are looked at")])
@@ -142,4 +145,60 @@ def test_more_rows_than_a_server_reads_are_refused(
     monkeypatch.setattr(newest_group_rows, bound, 19)
     policy = DriftPolicy(window=MonitoringWindow(rows=20), min_samples=1, of_windows=3)
     with pytest.raises(TooManyRowsError, match=problem):
-        newest_rows(files, [policy], window=1, now=None)
+        newest_rows(files, [policy], ["value"], window=1, now=None)
+
+
+def log(store: FeatureStore, rows: list[tuple[int, bool]]) -> None:
+    """A row of a prediction log for each hour, of some with the feature."""
+    frame = pd.DataFrame(
+        {
+            "event_timestamp": [START + timedelta(hours=hour) for hour, _ in rows],
+            "prediction_id": [f"p{hour}" for hour, _ in rows],
+            "sequence": [hour for hour, _ in rows],
+            "prediction": 1.0,
+            "value": pd.array([1.0 if known else None for _, known in rows], "Float32"),
+        }
+    )
+    store.write_offline_features("log", frame, entity_column="prediction_id", partition_by="day")
+
+
+@settings(max_examples=30)
+@given(
+    known=st.lists(st.booleans(), min_size=1, max_size=60),
+    files=st.integers(1, 5),
+    policy=policies(),
+)
+def test_of_a_log_the_rows_with_features_make_the_windows(
+    known: list[bool], files: int, policy: WindowedCheck
+) -> None:
+    rows = list(enumerate(known))
+    with TemporaryDirectory() as folder:
+        store = FeatureStore(Path(folder))
+        for number in range(files):
+            if part := rows[number::files]:
+                log(store, part)
+        # As where the answer to a write was lost.
+        log(store, rows[-2:])
+        found, _ = store.offline_files_since("log", None)
+        now = START + timedelta(hours=len(rows))
+        chosen = newest_rows(found, [policy], ["value"], window=1, now=now)
+        assert (chosen is None) == (not any(known))
+        if chosen is None:
+            return
+        read = chosen.files.read(["prediction_id", "event_timestamp", "value"])
+    there = read.filter(read.column("value").is_valid()).column("event_timestamp").to_pylist()
+    every = [START + timedelta(hours=hour) for hour, has in rows if has]
+    assert policy.window is not None
+
+    def windows(times: list[datetime], start: int | None) -> list[list[datetime]]:
+        assert policy.window is not None
+        seconds = np.array([each.timestamp() for each in times]).astype(np.int64) * SECOND
+        borders = window_borders(seconds, policy.window, windows_kept(policy), now, start=start)
+        return [times[low:high] for low, high in borders]
+
+    borders = windows(there, chosen.first)
+    if policy.window.rows is not None:
+        assert borders == windows(every, None)
+    else:
+        # Windows without rows are passed over, but not for ever.
+        assert borders == windows(every, None)[-len(borders) :] if borders else True

@@ -1,5 +1,6 @@
 """What a server predicted and was told of counts once, wherever it is killed and whatever share it logs."""
 
+import errno
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import reduce
@@ -12,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers.model_server import learnt_metadata, linear_model
 
-from mlinfra.features import FeatureStore
+from mlinfra.features import CorruptFeatures, FeatureStore
+from mlinfra.monitoring import chunk_store
 from mlinfra.monitoring.counts import Counts
 from mlinfra.monitoring.profile import PROFILE_FILE, HeldOut, build_profile
-from mlinfra.serving.kept_rows import KeptRows
+from mlinfra.serving.kept_rows import KeptRows, LoggedLabels, LoggedRows
 from mlinfra.serving.known_ids import KnownIds, checksum_of
 from mlinfra.serving.label_book import LabelBook, Labelled
 from mlinfra.serving.log_rows import has_features
@@ -60,6 +62,7 @@ class Server:
             replica="one",
             kept=KeptRows(self.store, predictions=LOG, labels=LABELS),
             before_keep=self.log.flush,
+            clock_ns=lambda: self.sequence,
         )
         self.ids = KnownIds(1000)
         self.book = LabelBook(
@@ -115,6 +118,22 @@ class Server:
         monitor = self.monitors.monitor(self.model)
         assert monitor is not None
         return reduce(add, (each.counts for each in monitor.chunks), monitor.profile.nothing())
+
+
+class Asked(KeptRows):
+    """Tells after which places rows and labels were asked for."""
+
+    def __init__(self, store: FeatureStore) -> None:
+        super().__init__(store, predictions=LOG, labels=LABELS)
+        self.after: list[int] = []
+
+    def rows(self, replica: str, version: str, features: Sequence[str], *, after: int) -> LoggedRows | None:
+        self.after.append(after)
+        return super().rows(replica, version, features, after=after)
+
+    def labels(self, replica: str, version: str, *, after: int) -> LoggedLabels | None:
+        self.after.append(after)
+        return super().labels(replica, version, after=after)
 
 
 def rows_of(number: int) -> int:
@@ -251,3 +270,38 @@ def test_a_request_that_is_asked_again_is_not_remembered_once_more(
     assert server.outcomes["repeated"] == 1
     assert server.tell(0).accepted == 0
     assert server.counts.labelled == 3
+
+
+def test_a_place_where_nothing_was_found_is_not_looked_at_again(tmp_path: Path, model: ServedModel) -> None:
+    kept = Asked(FeatureStore(tmp_path / "log"))
+    for start in (1000, 2000):
+        monitors = ModelMonitors(
+            tmp_path / "counts", replica="new", kept=kept, clock_ns=lambda start=start: start
+        )
+        assert monitors.monitor(model) is not None
+    assert kept.after == [0, 0, 999, 999]
+
+
+def test_a_model_is_watched_also_where_its_counts_cannot_be_kept(
+    tmp_path: Path, model: ServedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: Path, _content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(chunk_store, "replace_file", full)
+    kept = KeptRows(FeatureStore(tmp_path / "log"), predictions=LOG, labels=LABELS)
+    monitors = ModelMonitors(tmp_path / "counts", replica="new", kept=kept)
+    assert monitors.monitor(model) is not None
+
+
+def test_rows_whose_labels_cannot_be_read_yet_count_the_next_time(tmp_path: Path, model: ServedModel) -> None:
+    server = Server(tmp_path, model, share=1.0)
+    server.predict(0)
+    server.tell(0)
+    server.restart()
+    (labels,) = (tmp_path / "log" / "offline" / LABELS).rglob("*.parquet")
+    away = labels.rename(labels.with_suffix(".away"))
+    with pytest.raises(CorruptFeatures):
+        server.monitors.monitor(model)
+    away.rename(labels)
+    assert (server.counts.rows, server.counts.labelled) == (1, 1)
