@@ -12,6 +12,7 @@ from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableErr
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
 Result = TypeVar("Result")
 
@@ -25,8 +26,10 @@ CLIENT_DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-SERVER_ERROR = 500
+CLIENT_ERRORS = range(400, 500)
 TOO_MANY_REQUESTS = 429
+LOGIN_REFUSED = (401, 403)
+NO_ENDPOINT = "ENDPOINT_NOT_FOUND"
 FIRST_RETRY_SECONDS = 0.5
 MAX_RETRY_SECONDS = 5.0
 
@@ -56,21 +59,47 @@ def connect(tracking_uri: str | None = None) -> "MlflowClient":
 
 @contextmanager
 def translated_errors(uri: str) -> Iterator[None]:
-    """Raise MLflow's errors as TrackingUnavailableError or TrackingRefusedError, naming ``uri``."""
+    """Raise MLflow's errors as TrackingUnavailableError or TrackingRefusedError, naming ``uri``.
+
+    Refused is what MLflow itself refuses in its own words, and a login; all else may pass.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
-        status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]  # MLflow types it not
-        if status >= SERVER_ERROR or status == TOO_MANY_REQUESTS:
-            raise TrackingUnavailableError(
-                f"MLflow does not answer at {without_password(uri)}: {first_line(root_cause(error))} "
-                "Start it, or set MLFLOW_TRACKING_URI to where it runs."
+        if is_login_refused(error) or _is_refusal(error):
+            raise TrackingRefusedError(
+                f"MLflow at {without_password(uri)} refuses: {first_line(error)}"
             ) from error
-        raise TrackingRefusedError(
-            f"MLflow at {without_password(uri)} refuses: {first_line(error)}"
+        raise TrackingUnavailableError(
+            f"MLflow does not answer at {without_password(uri)}: {first_line(root_cause(error))} "
+            "Start it, or set MLFLOW_TRACKING_URI to where it runs."
         ) from error
+
+
+def is_login_refused(error: "MlflowException") -> bool:
+    """Whether MLflow, or what stands before it, lets us not in."""
+    return _http_status(error) in LOGIN_REFUSED
+
+
+def _is_refusal(error: "MlflowException") -> bool:
+    """Whether MLflow itself refuses: a proxy before an MLflow that is away answers with a page of its own."""
+    from mlflow.exceptions import RestException, get_error_code
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    code, status = error.error_code, _http_status(error)
+    if status not in CLIENT_ERRORS or status == TOO_MANY_REQUESTS or code == NO_ENDPOINT:
+        return False
+    if isinstance(error, RestException):
+        # Of an answer without a code of MLflow's the client makes one up.
+        return bool(error.json.get("error_code") == code)
+    # So it does of a page that is no JSON, from its status alone; a local store raises its own codes.
+    return bool(code != ErrorCode.Name(get_error_code(status)))  # type: ignore[no-untyped-call]  # MLflow types it not
+
+
+def _http_status(error: "MlflowException") -> int:
+    return int(error.get_http_status_code())  # type: ignore[no-untyped-call]  # MLflow types it not
 
 
 def persistently(

@@ -1,4 +1,4 @@
-"""A proxy before the API server that goes silent, refuses, or loses answers, as a test asks."""
+"""A proxy before the API server or MLflow that goes silent, refuses, or loses answers, as a test asks."""
 
 import asyncio
 import ssl
@@ -23,7 +23,7 @@ class Fault:
         status: HTTP status of the answer; None closes the connection without one.
         headers, text: of the answer.
         times: how many requests get it.
-        carried_out: whether the API server carries the request out all the same.
+        carried_out: whether the server carries the request out all the same.
         met: how many requests got it so far.
     """
 
@@ -38,7 +38,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A request that the API server was asked, and the status of its answer.
+    """A request that the server was asked, and the status of its answer.
 
     Attributes:
         target: path and query.
@@ -51,20 +51,36 @@ class Seen:
     status: int
 
 
-class FaultProxy:
-    """HTTPS on a free port of 127.0.0.1; use it as a context manager.
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Files of what HTTPS needs.
 
-    Args:
-        upstream: address of the API server.
-        authority: file of the certificate that signed the API server's and ours.
-        certificate, key: files of a certificate for 127.0.0.1.
+    Attributes:
+        authority: the certificate that signed the server's and ours.
+        certificate, key: of 127.0.0.1.
     """
 
-    def __init__(self, upstream: str, *, authority: Path, certificate: Path, key: Path) -> None:
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+class FaultProxy:
+    """On a free port of 127.0.0.1; use it as a context manager.
+
+    Args:
+        upstream: address of the server.
+        https: with which certificates; None for plain HTTP.
+    """
+
+    def __init__(self, upstream: str, https: Certificates | None = None) -> None:
         self._upstream = upstream
-        self._trust = ssl.create_default_context(cafile=str(authority))
-        self._identity = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._identity.load_cert_chain(certificate, key)
+        self._trust: ssl.SSLContext | bool = True
+        self._identity: ssl.SSLContext | None = None
+        if https is not None:
+            self._trust = ssl.create_default_context(cafile=str(https.authority))
+            self._identity = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._identity.load_cert_chain(https.certificate, https.key)
         self._faults: list[Fault] = []
         self._open: set[web.StreamResponse] = set()
         self._deaf: set[web.StreamResponse] = set()
@@ -95,7 +111,7 @@ class FaultProxy:
 
     async def come_back(self) -> None:
         """Listen, on the same port as before."""
-        app = web.Application(client_max_size=8 * 1024**2)
+        app = web.Application(client_max_size=64 * 1024**2)
         app.add_routes([web.route("*", "/{path:.*}", self._handle)])
         self._runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -105,12 +121,16 @@ class FaultProxy:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"https://127.0.0.1:{self._port}"
+        return f"{'http' if self._identity is None else 'https'}://127.0.0.1:{self._port}"
 
     def inject(self, fault: Fault) -> Fault:
         """Let the next requests that match meet a fault."""
         self._faults.append(fault)
         return fault
+
+    def withdraw(self, fault: Fault) -> None:
+        """Let no further request meet a fault."""
+        self._faults.remove(fault)
 
     def stall(self) -> None:
         """Not a byte passes any more, of what is open and of what will be."""
@@ -165,7 +185,7 @@ class FaultProxy:
                 await response.write_eof()
                 return response
         except aiohttp.ClientError:
-            # The API server is away or went away: so are we, for this connection.
+            # The server is away or went away: so are we, for this connection.
             if request.transport is not None:
                 request.transport.abort()
             raise web.HTTPBadGateway from None

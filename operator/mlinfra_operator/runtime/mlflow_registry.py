@@ -6,7 +6,12 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from mlinfra.tracking.connection import CLIENT_DEFAULTS, translated_errors, without_password
+from mlinfra.tracking.connection import (
+    CLIENT_DEFAULTS,
+    is_login_refused,
+    translated_errors,
+    without_password,
+)
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
 from mlinfra_operator.runtime.threads import BoundedThreads
 
@@ -56,11 +61,15 @@ class Mlflow:
         """
 
         def translated() -> Result:
+            from mlflow.exceptions import MlflowException
+
             try:
                 with translated_errors(self.tracking_uri):
                     return function(self._client, *args, **kwargs)
             except TrackingRefusedError as error:
-                if _is_login_refused(error.__cause__):
+                cause = error.__cause__
+                if isinstance(cause, MlflowException) and is_login_refused(cause):
+                    # Credentials can be put right: no reason to give a training up.
                     raise TrackingUnavailableError(str(error)) from error
                 raise
 
@@ -87,10 +96,3 @@ class Mlflow:
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
-
-
-def _is_login_refused(error: BaseException | None) -> bool:
-    """Credentials can be put right: no reason to give a training up."""
-    from mlflow.exceptions import MlflowException
-
-    return isinstance(error, MlflowException) and int(error.get_http_status_code()) in (401, 403)  # type: ignore[no-untyped-call]  # MLflow types it not

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from integration.operator.manifests import IMAGE_DIGEST
 from mlflow import MlflowClient
-from servers.fault_proxy import FaultProxy
+from servers.fault_proxy import Certificates, FaultProxy
 from servers.mlflow_server import MlflowServer, free_port
 from servers.prometheus_server import prometheus_server
 
@@ -186,9 +186,15 @@ async def proxy(cluster: Any, operator_kubeconfig: Path) -> AsyncIterator[FaultP
     """A proxy before the API server, with a certificate that its clients trust."""
     pki = cluster.state.pki
     server = ClusterConfig.from_kubeconfig(operator_kubeconfig).server
-    async with FaultProxy(
-        server, authority=pki / "ca.crt", certificate=pki / "apiserver.crt", key=pki / "apiserver.key"
-    ) as proxy:
+    https = Certificates(pki / "ca.crt", pki / "apiserver.crt", pki / "apiserver.key")
+    async with FaultProxy(server, https) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def mlflow_proxy(mlflow_server: MlflowServer) -> AsyncIterator[FaultProxy]:
+    """A proxy before MLflow, as an Ingress is."""
+    async with FaultProxy(mlflow_server.uri) as proxy:
         yield proxy
 
 
