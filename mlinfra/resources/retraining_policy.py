@@ -9,8 +9,8 @@ from mlinfra.resources.base import (
     Integer,
     ObjectMeta,
     ResourceModel,
-    WithoutNulls,
 )
+from mlinfra.resources.label import Annotations, Labels
 from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.monitoring import AutomaticRollback, DriftPolicy, PerformancePolicy
 from mlinfra.resources.monitoring_sources import PROMETHEUS_RULES, MonitoringSource, prometheus_problem
@@ -30,11 +30,11 @@ class TemplateMetadata(ResourceModel):
     """Metadata of the TrainingJobs that a policy creates; their names are the policy's to give."""
 
     labels: Annotated[
-        Annotated[dict[str, Annotated[str, Field(max_length=63)]], WithoutNulls] | None,
+        Labels | None,
         Field(max_length=64, description="Labels of the TrainingJob."),
     ] = None
     annotations: Annotated[
-        Annotated[dict[str, str], WithoutNulls] | None,
+        Annotations | None,
         Field(max_length=64, description="Annotations of the TrainingJob."),
     ] = None
 

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from mlinfra.resources.base import Integer, ResourceModel, UniqueBy, WithoutNulls
+from mlinfra.resources.base import Integer, ResourceModel, UniqueBy
+from mlinfra.resources.label import Labels
 from mlinfra.resources.pod import (
     EnvFromSource,
     EnvVar,
@@ -211,7 +212,7 @@ class Serving(ResourceModel):
         None
     )
     node_selector: Annotated[
-        Annotated[dict[str, Annotated[str, Field(max_length=63)]], WithoutNulls] | None,
+        Labels | None,
         Field(max_length=32, description="Labels a node must have."),
     ] = None
     tolerations: Annotated[

@@ -11,7 +11,6 @@ from mlinfra.resources.base import (
     ObjectMeta,
     ResourceModel,
     UniqueBy,
-    WithoutNulls,
 )
 from mlinfra.resources.built_in_training import (
     Checkpoint,
@@ -22,6 +21,7 @@ from mlinfra.resources.built_in_training import (
     TrainingParameters,
     Validation,
 )
+from mlinfra.resources.label import Labels
 from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.names import (
     CONTRACT_ENVIRONMENT,
@@ -269,7 +269,7 @@ class TrainingJobSpec(ResourceModel):
         ResourceRequirements | None, Field(description="Compute resources of each training pod.")
     ] = None
     node_selector: Annotated[
-        Annotated[dict[str, Annotated[str, Field(max_length=63)]], WithoutNulls] | None,
+        Labels | None,
         Field(max_length=32, description="Labels a node must have."),
     ] = None
     tolerations: Annotated[
