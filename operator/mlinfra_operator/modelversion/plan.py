@@ -175,12 +175,12 @@ class _Planner:
         return with_challenger(evaluate(spec.gates, run), spec.challenger, run, rival)
 
     def _unapproved(self, facts: "_Facts", stage: Stage) -> Plan:
-        rejected = self.version.spec.approval == "Rejected"
+        rejected, kept = self.version.spec.approval == "Rejected", self._kept_from(stage)
         reason = "Rejected" if rejected else "PendingManualApproval"
         message = (
-            f"not in {stage}: a person rejected it"
+            f"{kept}: a person rejected it"
             if rejected
-            else f"not in {stage}: waits for approval; kubectl mlinfra approve {self.version.metadata.name}"
+            else f"{kept}: waits for approval; kubectl mlinfra approve {self.version.metadata.name}"
         )
         observations = (
             *conditions.ready(reason, message),
@@ -188,20 +188,35 @@ class _Planner:
             Observation("Approved", "False" if rejected else "Unknown", reason, message),
         )
         phase: ModelVersionPhase = "Rejected" if rejected else "PendingApproval"
-        return self._kept_out(facts) or self._done(facts, phase, observations, requeue_after=RESYNC_SECONDS)
+        return self._kept_out(facts) or self._done(
+            facts,
+            phase,
+            observations,
+            requeue_after=MIRROR_SECONDS if self.version.spec.stage is None else RESYNC_SECONDS,
+        )
+
+    def _kept_from(self, stage: Stage) -> str:
+        if self.version.spec.stage is None:
+            return f"in {stage} in MLflow, and not served as such"
+        return f"not in {stage}"
 
     def _kept_out(self, facts: "_Facts") -> Plan | None:
         """The way back where somebody put a version that may not be there into Production in MLflow."""
         was_there = self._holds("Production") or self.version.status.stage == "Production"
-        if facts.registered.stage != "Production" or was_there:
+        mirrored = self.version.spec.stage is None
+        if facts.registered.stage != "Production" or was_there or mirrored:
             return None
         return self._next(FollowStage("None"))
 
     def _mirror(self, facts: "_Facts") -> Plan:
-        phase: ModelVersionPhase = (
-            "Registered" if facts.registered.stage == "None" else facts.registered.stage
-        )
-        message = f"MLflow owns the stage: {facts.registered.stage}"
+        stage = facts.registered.stage
+        served = stage in ("Staging", "Production")
+        was_there = self._holds(stage) or self.version.status.phase == stage
+        # Who owns the stage may overrule gates, but nobody a person's approval.
+        if served and self.version.spec.approval != "Approved" and not was_there:
+            return self._unapproved(facts, stage)
+        phase: ModelVersionPhase = "Registered" if stage == "None" else stage
+        message = f"MLflow owns the stage: {stage}"
         return self._done(facts, phase, conditions.ready("Registered", message), requeue_after=MIRROR_SECONDS)
 
     def _settle(self, facts: "_Facts", stage: Stage) -> Plan:

@@ -446,3 +446,41 @@ def test_a_version_remembers_the_stages_that_it_had() -> None:
     assert again.status.history == first.status.history
     later = planned(known(registered("1", "Archived")), model_version(stage="Archived", status=status))
     assert [each.stage for each in later.status.history] == ["Archived", "Staging"]
+
+
+@pytest.mark.parametrize("found", [IN_STAGING, IN_PRODUCTION])
+@pytest.mark.parametrize(
+    ("spec", "phase", "reason"),
+    [
+        ({"approval": "PendingManualApproval"}, "PendingApproval", "PendingManualApproval"),
+        ({"approval": "Rejected"}, "Rejected", "Rejected"),
+    ],
+)
+def test_what_mlflow_says_is_no_way_around_approval(
+    found: Any, spec: dict[str, Any], phase: str, reason: str
+) -> None:
+    observed = known(found, metrics=BAD)
+    first = planned(observed, model_version(**spec))
+    again = planned(observed, model_version(status=first.status.to_wire(), **spec))
+    for decided in (first, again):
+        # MLflow owns the stage: it is left as it is, and shown.
+        assert decided.actions == ()
+        assert (decided.status.phase, decided.status.stage) == (phase, found.stage)
+        assert condition(decided, "Ready").reason == reason
+        assert condition(decided, "Ready").message.startswith(f"in {found.stage} in MLflow, and not served")
+        assert decided.requeue_after == MIRROR_SECONDS
+    approved = model_version(status=again.status.to_wire())
+    assert planned(observed, approved).status.phase == found.stage
+
+
+def test_who_owns_the_stage_may_overrule_gates() -> None:
+    version = model_version(gates=GATES)
+    assert planned(known(IN_PRODUCTION, metrics=BAD), version).status.phase == "Production"
+
+
+@pytest.mark.parametrize("status", [CLAIMED, {"phase": "Production"}])
+def test_what_was_in_production_stays_there_when_mlflow_comes_to_own_its_stage(
+    status: dict[str, Any],
+) -> None:
+    version = model_version(approval="Rejected", gates=GATES, status=status)
+    assert planned(known(IN_PRODUCTION, metrics=BAD), version).status.phase == "Production"
