@@ -13,11 +13,15 @@ from mlinfra.kube.resource import ResourceType
 T = TypeVar("T")
 
 FIELD_MANAGER = "mlinfra-cli"
-NOT_FOUND = 404
+NOT_FOUND, CONFLICT = 404, 409
 
 
 class ClusterAccessError(MlinfraError):
     """There is no cluster, it does not answer, or it refuses."""
+
+
+class ChangedMeanwhileError(ClusterAccessError):
+    """Somebody changed what the command was about to change."""
 
 
 class UnknownResourceError(InvalidInputError):
@@ -48,17 +52,37 @@ async def asked(
 
 
 async def patched(
-    client: KubernetesClient, resource: ResourceType, name: str, patch: dict[str, Any], namespace: str
+    client: KubernetesClient,
+    resource: ResourceType,
+    name: str,
+    patch: dict[str, Any],
+    namespace: str,
+    *,
+    version: str | None = None,
 ) -> dict[str, Any]:
     """The object after a merge patch.
 
+    Args:
+        client: client of the cluster.
+        resource: type of the object.
+        name: of the object.
+        patch: what changes.
+        namespace: of the object.
+        version: resourceVersion of the object that is changed; whichever it is now where absent.
+
     Raises:
+        ChangedMeanwhileError: it has another version by now.
         ClusterAccessError: there is no such object, or the API server refuses or does not answer.
     """
+    if version is not None:
+        patch = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": version}}
     with told_refusals(client, f"{resource.kind} {name}"):
         try:
             return await client.merge_patch(resource, name, patch, namespace, field_manager=FIELD_MANAGER)
         except ApiError as error:
+            if error.status == CONFLICT and version is not None:
+                message = f"{resource.kind} {name} was changed meanwhile: look at it, and try again"
+                raise ChangedMeanwhileError(message) from error
             if error.status != NOT_FOUND:
                 raise
             raise not_there(resource, name, namespace) from error

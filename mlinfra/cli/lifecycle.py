@@ -12,6 +12,7 @@ from mlinfra.cli.running import expected_errors, run
 if TYPE_CHECKING:
     from mlinfra.kube import KubernetesClient
     from mlinfra.kube.resource import ResourceType
+    from mlinfra.retraining.rollback import Rollback
 
 Version = Annotated[str, typer.Argument(help="Name of the ModelVersion, such as sp500-volatility-3.")]
 Suspendable = Annotated[
@@ -59,18 +60,10 @@ def rollback(
     model: Annotated[str, typer.Argument(help="Name of the registered model.")], namespace: Namespace = None
 ) -> None:
     """Bring back the version that was in Production before, in place of the one that is."""
-    from mlinfra.cli.access import listed, patched
-    from mlinfra.kube.resource import MODEL_VERSIONS
-    from mlinfra.resources import ModelVersion
-    from mlinfra.retraining.rollback import Rollback, rollback_of
+    from mlinfra.cli.rolling_back import roll_back
 
-    async def swap(client: "KubernetesClient", where: str) -> Rollback:
-        versions = [ModelVersion.model_validate(obj) for obj in await listed(client, MODEL_VERSIONS, where)]
-        found = rollback_of(model, versions)
-        # The older one claims first: a moment with two claims is settled, one with none would serve nothing.
-        for version, stage in ((found.previous, "Production"), (found.current, "Archived")):
-            await patched(client, MODEL_VERSIONS, version.metadata.name, {"spec": {"stage": stage}}, where)
-        return found
+    async def swap(client: "KubernetesClient", where: str) -> "Rollback":
+        return await roll_back(client, model, where)
 
     _, found = _ask(swap, namespace)
     typer.echo(
