@@ -36,7 +36,7 @@ def _annotation_names(annotations: dict[str, str]) -> dict[str, str]:
 
 def _names_rule(name: str) -> Any:
     fits = f"size(name) <= {MAX_QUALIFIED_NAME_LENGTH} && {name}.matches(r'''^{QUALIFIED_NAME}$''')"
-    rule = {"rule": f"self.all(name, {fits})", "message": QUALIFIED_NAME_RULE}
+    rule: Any = {"rule": f"self.all(name, {fits})", "message": QUALIFIED_NAME_RULE}
     return Field(json_schema_extra={"x-kubernetes-validations": [rule]})
 
 

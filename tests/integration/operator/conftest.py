@@ -42,7 +42,7 @@ from mlinfra.tracking.contract import MODEL_TAG
 Object = dict[str, Any]
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 async def wait_for(
