@@ -100,10 +100,17 @@ def _decide_on(version: str, approval: str, namespace: str | None) -> None:
 
 
 def _set_suspend(resource: str, value: bool, namespace: str | None) -> None:
+    from mlinfra.cli.access import got, patched
+
+    async def decide(client: "KubernetesClient", where: str) -> None:
+        # What has come to its end takes no part in the change, which would stay in its spec.
+        refuse_ended(await got(client, type_, name, where))
+        # It may have come to its end between the two.
+        refuse_ended(await patched(client, type_, name, {"spec": {"suspend": value}}, where))
+
     with expected_errors():
         type_, name = _suspendable(resource)
-        _, stored = _patched(type_, name, {"spec": {"suspend": value}}, namespace)
-        refuse_ended(stored)
+        _ask(decide, namespace)
     typer.echo(f"{type_.kind.lower()}.mlinfra.io/{name} {'suspended' if value else 'resumed'}")
 
 
@@ -127,15 +134,9 @@ def _known_stage(stage: str) -> str:
 
 def _patch(resource: "ResourceType", name: str, patch: dict[str, Any], namespace: str | None) -> str:
     """Patch one object; the namespace that it is in."""
-    return _patched(resource, name, patch, namespace)[0]
-
-
-def _patched(
-    resource: "ResourceType", name: str, patch: dict[str, Any], namespace: str | None
-) -> tuple[str, dict[str, Any]]:
     from mlinfra.cli.access import patched
 
-    return _ask(lambda client, where: patched(client, resource, name, patch, where), namespace)
+    return _ask(lambda client, where: patched(client, resource, name, patch, where), namespace)[0]
 
 
 def refuse_ended(obj: dict[str, Any]) -> None:

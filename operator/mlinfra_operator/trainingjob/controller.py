@@ -47,13 +47,14 @@ from mlinfra_operator.trainingjob.actions import (
     RegisterVersion,
 )
 from mlinfra_operator.trainingjob.distribution import build_peer_service
+from mlinfra_operator.trainingjob.end import after_the_end, is_terminal
 from mlinfra_operator.trainingjob.first_status import FirstStatuses
 from mlinfra_operator.trainingjob.gang import build_pod_group
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
 from mlinfra_operator.trainingjob.model_version_builder import build_model_version
 from mlinfra_operator.trainingjob.observed import Observed, Refusal, child_job
 from mlinfra_operator.trainingjob.origin import lineage_of, origin_of
-from mlinfra_operator.trainingjob.plan import is_mine, is_terminal, plan
+from mlinfra_operator.trainingjob.plan import is_mine, plan
 
 MAX_ROUNDS = 16
 """More than the longest way through the plan."""
@@ -119,7 +120,7 @@ class TrainingJobController:
             tell_invalid(self._context.events, obj, error)
             return None
         if is_terminal(job):
-            return await self._outlive(job)
+            return await self._outlive(obj, job)
         before = self._observe(job)
         observed, decided = await self._act(job, before)
         made = before.child is None and observed.child is not None and is_mine(job, observed.child)
@@ -144,11 +145,13 @@ class TrainingJobController:
             self._context.runs.leave(run_id)
             self._context.finish(Finish(run_id, END_OF_PHASE.get(str(status.get("phase")), "KILLED")))
 
-    async def _outlive(self, job: TrainingJob) -> float | None:
+    async def _outlive(self, obj: Object, job: TrainingJob) -> float | None:
         """Nothing follows an end but, in time, the deletion."""
-        decided = plan(job, Observed(), self._context.clock())
+        decided = after_the_end(job, self._context.clock())
         for action in decided.actions:
             await self._perform(action, job, Observed())
+        if not decided.actions and decided.status != job.status:
+            await self._context.status.write(obj, decided.status.to_wire())
         return decided.requeue_after
 
     async def _act(self, job: TrainingJob, observed: Observed) -> tuple[Observed, Plan]:

@@ -25,7 +25,6 @@ from mlinfra_operator.trainingjob.actions import (
     CreateChild,
     CreateModelVersion,
     DeleteChild,
-    DeleteTrainingJob,
     EnsureRun,
     FindOwner,
     ListPods,
@@ -33,6 +32,12 @@ from mlinfra_operator.trainingjob.actions import (
     ReadModels,
     ReadRun,
     RegisterVersion,
+)
+from mlinfra_operator.trainingjob.end import (
+    LONGEST_SLEEP_SECONDS,
+    TERMINAL_PHASES,
+    after_the_end,
+    is_terminal,
 )
 from mlinfra_operator.trainingjob.failure import Failure, failure_of
 from mlinfra_operator.trainingjob.gang import gang_condition, gang_events
@@ -43,7 +48,6 @@ from mlinfra_operator.trainingjob.origin import lineage_of
 from mlinfra_operator.trainingjob.progress import attempt_of, final_status, trainer_status
 from mlinfra_operator.trainingjob.result import NoResult, result_model
 
-TERMINAL_PHASES = ("Succeeded", "Failed")
 WAITING_PHASES = ("Suspended", "Queued", "Pending")
 TRAINING_REASONS = ("Training", "ProgressUnknown")
 """Of a training whose pods run."""
@@ -53,8 +57,6 @@ LONGEST_PATIENCE_SECONDS = 160.0
 OLD_JOB_POLL_SECONDS = 5.0
 RUN_POLL_SECONDS = 5.0
 """How often a run that could not be read is asked for."""
-LONGEST_SLEEP_SECONDS = 3600.0
-"""A clock that is set anew must not put off a deletion for longer."""
 REFUSED_FOR_GOOD = (400, 422)
 """Answers of the API server that no retry changes."""
 
@@ -69,27 +71,12 @@ def plan(job: TrainingJob, observed: Observed, now: datetime, *, run_url: str | 
         run_url: page of the run in MLflow.
     """
     if is_terminal(job):
-        return _after_the_end(job, now)
+        return after_the_end(job, now)
     decided = _Planner(job, observed, now, run_url).plan()
     ttl = job.spec.ttl_seconds_after_finished
     if ttl is not None and not decided.actions and decided.status.phase in TERMINAL_PHASES:
         return replace(decided, requeue_after=min(ttl, LONGEST_SLEEP_SECONDS))
     return decided
-
-
-def _after_the_end(job: TrainingJob, now: datetime) -> Plan:
-    ttl, completed = job.spec.ttl_seconds_after_finished, job.status.completion_time
-    if ttl is None or completed is None:
-        return Plan(job.status)
-    left = (datetime.fromisoformat(completed) - now).total_seconds() + ttl
-    if left > 0:
-        return Plan(job.status, requeue_after=min(left, LONGEST_SLEEP_SECONDS))
-    return Plan(job.status, actions=(DeleteTrainingJob(),))
-
-
-def is_terminal(job: TrainingJob) -> bool:
-    """Whether the TrainingJob came to its end: it stays as it is then."""
-    return job.status.phase in TERMINAL_PHASES
 
 
 def is_mine(job: TrainingJob, child: ChildJob) -> bool:

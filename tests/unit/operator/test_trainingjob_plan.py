@@ -141,7 +141,7 @@ def test_the_end_itself_asks_to_be_looked_at_when_the_time_to_live_is_over() -> 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
 def test_nothing_follows_an_end(phase: str) -> None:
-    job = training_job(status={"phase": phase})
+    job = training_job(status={"phase": phase, "observedGeneration": 1})
     for observed in (Observed(), complete(), Observed(child=child(failure=("Failed", "")))):
         assert planned(observed, job) == Plan(job.status)
 

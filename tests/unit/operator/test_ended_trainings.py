@@ -1,0 +1,57 @@
+"""What is told of a TrainingJob whose spec changes after its end."""
+
+from typing import Any
+
+import pytest
+from unit.operator.objects import NOW, NOW_TEXT, UID
+
+from mlinfra.resources import TrainingJob
+from mlinfra_operator.trainingjob.end import after_the_end
+
+
+def ended(phase: str, *, generation: int, **spec: Any) -> TrainingJob:
+    """Told of when its generation was 1."""
+    conditions = [
+        {
+            "type": type_,
+            "status": "True",
+            "reason": "Told",
+            "message": "words",
+            "lastTransitionTime": NOW_TEXT,
+            "observedGeneration": 1,
+        }
+        for type_ in ("Ready", "Complete")
+    ]
+    status = {
+        "phase": phase,
+        "observedGeneration": 1,
+        "completionTime": NOW_TEXT,
+        "attempts": 3,
+        "conditions": conditions,
+    }
+    metadata = {"name": "job", "namespace": "team", "uid": UID, "generation": generation}
+    return TrainingJob.model_validate(
+        {"metadata": metadata, "spec": {"modelName": "model", "image": "image", **spec}, "status": status}
+    )
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+@pytest.mark.parametrize("spec", [{"ttlSecondsAfterFinished": 60}, {"suspend": True}, {}])
+def test_a_change_after_the_end_is_told_of_as_seen_and_changes_nothing_else(
+    phase: str, spec: dict[str, Any]
+) -> None:
+    job = ended(phase, generation=2, **spec)
+    decided = after_the_end(job, NOW)
+    assert (decided.actions, decided.events, decided.finish) == ((), (), None)
+    told = decided.status.to_wire()
+    generations = [told["observedGeneration"], *(each["observedGeneration"] for each in told["conditions"])]
+    assert generations == [2, 2, 2]
+    before = job.status.to_wire()
+    for each in (told, before, *told["conditions"], *before["conditions"]):
+        each.pop("observedGeneration")
+    assert told == before
+
+
+def test_what_is_told_already_is_told_no_more() -> None:
+    job = ended("Failed", generation=1)
+    assert after_the_end(job, NOW).status == job.status
