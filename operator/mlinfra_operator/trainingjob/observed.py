@@ -21,6 +21,7 @@ class ChildJob:
 
     Attributes:
         held: whether it is suspended, which is for a queue to decide and never for the operator.
+        terminating: pods that are being deleted and have not ended; they are not active.
         failure: (reason, message) once it failed for good.
     """
 
@@ -32,6 +33,7 @@ class ChildJob:
     run_id: str | None = None
     start_time: str | None = None
     active: int = 0
+    terminating: int = 0
     ready: int = 0
     failed: int = 0
     succeeded: int = 0
@@ -127,6 +129,7 @@ def child_job(obj: Mapping[str, Any]) -> ChildJob:
         run_id=_environment(spec).get("MLFLOW_RUN_ID"),
         start_time=status.get("startTime"),
         active=status.get("active") or 0,
+        terminating=status.get("terminating") or 0,
         ready=status.get("ready") or 0,
         failed=status.get("failed") or 0,
         succeeded=status.get("succeeded") or 0,

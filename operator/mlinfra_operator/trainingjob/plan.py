@@ -47,6 +47,7 @@ from mlinfra_operator.trainingjob.observed import ChildJob, Observed, Refusal
 from mlinfra_operator.trainingjob.origin import lineage_of
 from mlinfra_operator.trainingjob.progress import attempt_of, final_status, trainer_status
 from mlinfra_operator.trainingjob.result import NoResult, result_model
+from mlinfra_operator.trainingjob.waiting import POD_STARTING, hold_up_of
 
 WAITING_PHASES = ("Suspended", "Queued", "Pending")
 TRAINING_REASONS = ("Training", "ProgressUnknown")
@@ -191,16 +192,14 @@ class _Planner:
         patience = POD_PATIENCE_SECONDS - waited
         if patience > 0:
             message = "the training pod starts" if phase == "Pending" else ""
-            return self._go_on(phase, "PodStarting", message, requeue_after=patience)
-        if self.observed.pods is None and child.active > 0:
+            return self._go_on(phase, POD_STARTING, message, requeue_after=patience)
+        if self.observed.pods is None and child.active + child.terminating > 0:
             return self._next(ListPods())
-        held_up = next((pod.waiting for pod in self.observed.pods or () if pod.waiting), None)
-        reason, message = held_up or ("PodStarting", "the training pod starts")
-        if held_up and message:
-            message = f"{reason}: {message}"
+        pods, ran = self.observed.pods or (), phase == "Running"
+        hold_up = hold_up_of(self.job, child, pods, waited=waited, ran=ran)
         # The longer it waits, the rarer it is asked: thousands may wait for room.
         requeue_after = min(waited, LONGEST_PATIENCE_SECONDS)
-        return self._go_on(phase, _camel(reason), message or reason, requeue_after=requeue_after)
+        return self._go_on(phase, hold_up.reason, hold_up.message, requeue_after=requeue_after)
 
     def _phase(self, child: ChildJob) -> Phase:
         if self.job.status.phase == "Running":
@@ -319,7 +318,7 @@ class _Planner:
             events.append(Event("Normal", "JobCreated", f"created Job {self.job.metadata.name}"))
         if phase == "Running" and old.phase != "Running":
             events.append(Event("Normal", "Started", "the training runs"))
-        ordinary = phase == "Queued" or reason in ("PodStarting", "Training")
+        ordinary = phase == "Queued" or reason in (POD_STARTING, "Training")
         if message and reason != known and not ordinary:
             events.append(Event("Warning", reason, message))
         return tuple(events)
@@ -407,8 +406,3 @@ class _Planner:
         if observed.run is not None:
             return observed.run.run_id
         return status.mlflow.run_id if status.mlflow else None
-
-
-def _camel(reason: str) -> str:
-    """A pod's reason where a condition can hold it."""
-    return reason if reason.isalnum() and reason[0].isalpha() else "PodWaiting"
