@@ -55,6 +55,7 @@ from mlinfra_operator.trainingjob.model_version_builder import build_model_versi
 from mlinfra_operator.trainingjob.observed import Observed, Refusal, child_job
 from mlinfra_operator.trainingjob.origin import lineage_of, origin_of
 from mlinfra_operator.trainingjob.plan import is_mine, plan
+from mlinfra_operator.trainingjob.waiting import is_waiting
 
 MAX_ROUNDS = 16
 """More than the longest way through the plan."""
@@ -177,7 +178,7 @@ class TrainingJobController:
         run_id = child.run_id if child is not None and is_mine(job, child) else None
         if run_id is None and job.status.mlflow is not None:
             run_id = job.status.mlflow.run_id
-        if child is not None and child.ready == 0 and not child.held:
+        if child is not None and is_waiting(child):
             since = self._unready_since.setdefault(metadata.uid, context.clock())
         else:
             since = None

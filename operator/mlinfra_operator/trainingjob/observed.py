@@ -63,6 +63,7 @@ class PodFacts:
     Attributes:
         waiting: (reason, message) while something holds it up.
         image_digest: of the image that its trainer container runs, where the kubelet reports one.
+        ends_by: of a pod that is being deleted, the end of its grace period.
     """
 
     name: str
@@ -71,6 +72,8 @@ class PodFacts:
     termination: Termination | None = None
     waiting: tuple[str, str] | None = None
     image_digest: str | None = None
+    node: str | None = None
+    ends_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Observed:
         unavailable: why MLflow cannot be asked now.
         created_model_version: what exists under the name that the new ModelVersion takes.
         gang_offered: whether the API server offers PodGroups.
-        unready_since: when the active Job was last seen to have no ready pod.
+        unready_since: since when the active Job is seen without a ready pod, or with pods that have to end.
         started_at: when a pod was first seen to have started, where no status has told of it yet.
     """
 
@@ -145,13 +148,16 @@ def pod_facts(obj: Mapping[str, Any]) -> PodFacts:
         (item for item in status.get("containerStatuses") or [] if item["name"] == CONTAINER), {}
     )
     terminated = (container.get("state") or {}).get("terminated")
+    metadata = obj["metadata"]
     return PodFacts(
-        name=obj["metadata"]["name"],
+        name=metadata["name"],
         phase=status.get("phase") or "Pending",
-        created=obj["metadata"].get("creationTimestamp") or "",
+        created=metadata.get("creationTimestamp") or "",
         termination=_termination(terminated) if terminated else None,
         waiting=_waiting(status, (container.get("state") or {}).get("waiting")),
         image_digest=_digest(container.get("imageID") or ""),
+        node=(obj.get("spec") or {}).get("nodeName"),
+        ends_by=metadata.get("deletionTimestamp"),
     )
 
 

@@ -47,10 +47,11 @@ from mlinfra_operator.trainingjob.observed import ChildJob, Observed, Refusal
 from mlinfra_operator.trainingjob.origin import lineage_of
 from mlinfra_operator.trainingjob.progress import attempt_of, final_status, trainer_status
 from mlinfra_operator.trainingjob.result import NoResult, result_model
-from mlinfra_operator.trainingjob.waiting import POD_STARTING, hold_up_of
+from mlinfra_operator.trainingjob.waiting import POD_STARTING, HoldUp, hold_up_of, overdue_of
 
 WAITING_PHASES = ("Suspended", "Queued", "Pending")
-TRAINING_REASONS = ("Training", "ProgressUnknown")
+PEER_TERMINATING = "PeerTerminating"
+TRAINING_REASONS = ("Training", "ProgressUnknown", PEER_TERMINATING)
 """Of a training whose pods run."""
 POD_PATIENCE_SECONDS = 10.0
 """So long a Job may have no ready pod before its pods are asked why; then after twice the time, and so on."""
@@ -118,7 +119,7 @@ class _Planner:
     def _suspend(self, child: ChildJob) -> Plan:
         if not child.deleting:
             return self._next(DeleteChild(child.uid))
-        return self._go_on(self._phase(child), "Suspending", "the pods write a checkpoint and end")
+        return self._ending(child, "Suspending", "the pods write a checkpoint and end")
 
     def _without_child(self, other: ChildJob | None) -> Plan:
         if self.job.spec.suspend:
@@ -173,33 +174,67 @@ class _Planner:
 
     def _active(self, child: ChildJob) -> Plan:
         if child.deleting:
-            return self._go_on(
-                self._phase(child), "JobIsDeleted", f"Job {self.job.metadata.name} is being deleted"
-            )
+            return self._ending(child, "JobIsDeleted", f"Job {self.job.metadata.name} is being deleted")
         run_id, asked = self._run_id(), self.observed.unavailable or self.observed.refused
         if self.observed.run is None and run_id is not None and asked is None:
             return self._next(ReadRun(run_id))
         phase = self._phase(child)
         if child.ready == 0:
             return self._waiting(phase, child)
+        if child.terminating > 0:
+            return self._without_peer(phase)
         if self.observed.run is None:
             # The training goes on whether or not its progress can be read.
             return self._go_on(phase, "ProgressUnknown", asked or "", requeue_after=RUN_POLL_SECONDS)
         return self._go_on(phase, "Training")
 
+    def _without_peer(self, phase: Phase) -> Plan:
+        """Some pods run, and wait for others whose place is not free."""
+        if self._patience() > 0:
+            return self._go_on(phase, "Training", requeue_after=self._patience())
+        if self.observed.pods is None:
+            return self._next(ListPods())
+        overdue = overdue_of(self.observed.pods, self.now)
+        if overdue is None:
+            return self._go_on(phase, "Training", requeue_after=self._look_again())
+        return self._go_on(phase, PEER_TERMINATING, overdue.message, requeue_after=self._look_again())
+
+    def _ending(self, child: ChildJob, reason: str, message: str) -> Plan:
+        """The Job is being deleted, and stays until its pods have ended."""
+        phase = self._phase(child)
+        if self._patience() > 0:
+            return self._go_on(phase, reason, message, requeue_after=self._patience())
+        if self.observed.pods is None:
+            return self._next(ListPods())
+        hold_up = overdue_of(self.observed.pods, self.now) or HoldUp(reason, message)
+        return self._go_on(phase, hold_up.reason, hold_up.message, requeue_after=self._look_again())
+
+    def _waited(self) -> float:
+        return (self.now - (self.observed.unready_since or self.now)).total_seconds()
+
+    def _patience(self) -> float:
+        """Seconds until the pods are asked why."""
+        return POD_PATIENCE_SECONDS - self._waited()
+
+    def _look_again(self) -> float:
+        """The longer it waits, the rarer it is asked: thousands may wait for room."""
+        return min(self._waited(), LONGEST_PATIENCE_SECONDS)
+
     def _waiting(self, phase: Phase, child: ChildJob) -> Plan:
-        waited = (self.now - (self.observed.unready_since or self.now)).total_seconds()
-        patience = POD_PATIENCE_SECONDS - waited
-        if patience > 0:
+        if self._patience() > 0:
             message = "the training pod starts" if phase == "Pending" else ""
-            return self._go_on(phase, POD_STARTING, message, requeue_after=patience)
+            return self._go_on(phase, POD_STARTING, message, requeue_after=self._patience())
         if self.observed.pods is None and child.active + child.terminating > 0:
             return self._next(ListPods())
-        pods, ran = self.observed.pods or (), phase == "Running"
-        hold_up = hold_up_of(self.job, child, pods, waited=waited, ran=ran)
-        # The longer it waits, the rarer it is asked: thousands may wait for room.
-        requeue_after = min(waited, LONGEST_PATIENCE_SECONDS)
-        return self._go_on(phase, hold_up.reason, hold_up.message, requeue_after=requeue_after)
+        hold_up = hold_up_of(
+            self.job,
+            child,
+            self.observed.pods or (),
+            now=self.now,
+            waited=self._waited(),
+            ran=phase == "Running",
+        )
+        return self._go_on(phase, hold_up.reason, hold_up.message, requeue_after=self._look_again())
 
     def _phase(self, child: ChildJob) -> Phase:
         if self.job.status.phase == "Running":

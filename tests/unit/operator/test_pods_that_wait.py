@@ -7,9 +7,10 @@ import pytest
 from unit.operator.objects import NOW, Object, child, run, training_job
 
 from mlinfra_operator.conditions import Event, find
-from mlinfra_operator.trainingjob.actions import Plan
+from mlinfra_operator.trainingjob.actions import ListPods, Plan
 from mlinfra_operator.trainingjob.observed import Observed, PodFacts
 from mlinfra_operator.trainingjob.plan import POD_PATIENCE_SECONDS, plan
+from mlinfra_operator.trainingjob.waiting import is_waiting
 
 LONG_AGO = NOW - timedelta(seconds=POD_PATIENCE_SECONDS)
 
@@ -91,3 +92,81 @@ def test_pods_that_wait_long_are_asked_for_ever_more_rarely(waited: int, next_lo
     since = NOW - timedelta(seconds=waited)
     decided = planned(Observed(child=child(active=1), run=run(), unready_since=since, pods=()))
     assert decided.requeue_after == next_look
+
+
+LOST = PodFacts("job-x", "Running", "", node="n-1", ends_by="2026-01-02T03:03:55Z")
+"""It had to end ten seconds ago."""
+ENDING = replace(LOST, ends_by="2026-01-02T03:04:10Z")
+ENDED = replace(LOST, phase="Failed")
+
+
+@pytest.mark.parametrize(
+    ("facts", "pods", "reason", "words"),
+    [
+        ({"terminating": 1}, (LOST,), "PodTerminating", "kubectl delete node n-1"),
+        ({"terminating": 1}, (replace(LOST, node=None),), "PodTerminating", "pod job-x had to end by"),
+        ({"terminating": 1}, (ENDING,), "PodStarting", "when the one before has ended"),
+        ({"terminating": 1}, (ENDED,), "PodStarting", "when the one before has ended"),
+        ({"terminating": 1}, (), "PodStarting", "when the one before has ended"),
+        ({"terminating": 1, "active": 1}, (LOST,), "PodTerminating", "node n-1 is lost"),
+        ({"terminating": 1, "active": 1}, (ENDING,), "PodStarting", "the training pod starts"),
+        # One of two pods trains on, and waits for the other.
+        ({"terminating": 1, "active": 1, "ready": 1}, (LOST,), "PeerTerminating", "node n-1 is lost"),
+        ({"terminating": 1, "active": 1, "ready": 1}, (ENDING,), "Training", ""),
+        ({"deleting": True}, (LOST,), "PodTerminating", "node n-1 is lost"),
+        ({"deleting": True, "held": True}, (LOST,), "PodTerminating", "node n-1 is lost"),
+        ({"deleting": True}, (ENDING,), "JobIsDeleted", "Job job is being deleted"),
+        ({"active": 1}, (replace(LOST, ends_by=None),), "PodNotReady", "kubectl describe node n-1"),
+    ],
+)
+def test_a_pod_that_does_not_end_is_named_with_its_node(
+    facts: Object, pods: tuple[PodFacts, ...], reason: str, words: str
+) -> None:
+    job, seen = training_job(status={"phase": "Running"}), child(**facts)
+    assert is_waiting(seen)
+    observed = Observed(child=seen, run=run(), unready_since=LONG_AGO)
+    assert plan(job, observed, NOW).actions == (ListPods(),)
+    decided = plan(job, replace(observed, pods=pods), NOW)
+    found = find(decided.status.conditions, "Ready")
+    assert found is not None
+    assert found.reason == reason
+    assert words in found.message
+    assert decided.status.phase == "Running"
+    assert decided.requeue_after == POD_PATIENCE_SECONDS
+
+
+def test_a_suspension_that_a_lost_node_holds_up_says_so() -> None:
+    observed = Observed(child=child(deleting=True), run=run(), unready_since=LONG_AGO, pods=(LOST,))
+    running: Object = {"phase": "Running", "jobName": "job"}
+    decided = plan(training_job(suspend=True, status=running), observed, NOW)
+    assert [event.reason for event in decided.events] == ["PodTerminating"]
+    in_time = plan(training_job(suspend=True), replace(observed, pods=(ENDING,)), NOW)
+    found = find(in_time.status.conditions, "Ready")
+    assert found is not None
+    assert found.reason == "Suspending"
+
+
+def test_while_a_peer_does_not_end_the_attempts_of_an_own_script_stay() -> None:
+    seen = child(active=1, ready=1, terminating=1)
+    observed = Observed(child=seen, run=run(), unready_since=LONG_AGO, pods=(LOST,))
+    trains = Observed(child=child(active=2, ready=2), run=run())
+    status = plan(training_job(numNodes=2), trains, NOW).status.to_wire()
+    for _ in range(2):
+        told = plan(training_job(numNodes=2, status=status), observed, NOW).status
+        assert told.attempts == 1
+        status = told.to_wire()
+    assert plan(training_job(numNodes=2, status=status), trains, NOW).status.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "waits"),
+    [
+        ({"ready": 1}, False),
+        ({"ready": 0}, True),
+        ({"ready": 1, "terminating": 1}, True),
+        ({"held": True, "terminating": 1}, False),
+        ({"held": True}, False),
+    ],
+)
+def test_who_waits(facts: Object, waits: bool) -> None:
+    assert is_waiting(child(**facts)) == waits

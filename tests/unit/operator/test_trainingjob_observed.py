@@ -66,8 +66,10 @@ def test_a_job_without_a_template_has_no_run() -> None:
 
 
 def test_counts_and_times_are_read_and_absent_ones_are_zero() -> None:
-    status = {"startTime": "2026-01-01T00:00:00Z", "active": 1, "ready": 1, "failed": 2}
+    status = {"startTime": "2026-01-01T00:00:00Z", "active": 1, "ready": 1, "failed": 2, "terminating": 3}
     found = child_job(job(status=status))
+    assert found.terminating == 3
+    assert child_job(job()).terminating == 0
     assert (found.active, found.ready, found.failed, found.succeeded) == (1, 1, 2, 0)
     assert found.start_time == "2026-01-01T00:00:00Z"
     assert found.started == 3
@@ -105,6 +107,14 @@ def test_a_deletion_is_seen() -> None:
 def pod(state: Object | None = None, *, container: str = "trainer", **status: Any) -> Object:
     containers = [{"name": container, "state": state}] if state is not None else []
     return {"metadata": {"name": "job-x"}, "status": {"containerStatuses": containers, **status}}
+
+
+def test_the_node_of_a_pod_and_the_time_that_it_has_to_end_are_read() -> None:
+    found = pod_facts(pod())
+    assert (found.node, found.ends_by) == (None, None)
+    deleted = pod() | {"metadata": {"name": "job-x", "deletionTimestamp": "2026-01-01T00:00:30Z"}}
+    found = pod_facts(deleted | {"spec": {"nodeName": "n-1"}})
+    assert (found.node, found.ends_by) == ("n-1", "2026-01-01T00:00:30Z")
 
 
 def test_the_end_of_the_trainer_is_read() -> None:
