@@ -15,6 +15,7 @@ from mlinfra.resources.names import (
     SCRATCH_PATH,
     SCRATCH_VOLUME,
     SHARED_MEMORY_VOLUME,
+    SPEC_STAMP_ANNOTATION,
     TERMINATION_LOG_ENV,
     TRAINING_JOB_ENV,
     TRAINING_JOB_LABEL,
@@ -33,6 +34,7 @@ from mlinfra_operator.trainingjob.distribution import (
 )
 from mlinfra_operator.trainingjob.gang import scheduling_group
 from mlinfra_operator.trainingjob.observed import CONTAINER
+from mlinfra_operator.trainingjob.stamp import stamp_of
 
 SHARED_MEMORY_PATH = "/dev/shm"
 BUILT_IN_COMMAND = ["python", "-m", "mlinfra.training"]
@@ -88,6 +90,7 @@ def build_job(job: TrainingJob, *, run_id: str, defaults: PodDefaults) -> dict[s
             "name": metadata.name,
             "namespace": metadata.namespace,
             "labels": labels | queue,
+            "annotations": {SPEC_STAMP_ANNOTATION: stamp_of(job)},
             "ownerReferences": [owner_reference(job)],
         },
         "spec": job_spec,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mlinfra.resources.model_version import ModelVersion
-from mlinfra.resources.names import TRAINING_JOB_LABEL
+from mlinfra.resources.names import SPEC_STAMP_ANNOTATION, TRAINING_JOB_LABEL
 from mlinfra.resources.training_job import TrainingJob
 from mlinfra_operator.tracking import LoggedModel, ModelOwner, Run
 
@@ -21,6 +21,7 @@ class ChildJob:
 
     Attributes:
         held: whether it is suspended, which is for a queue to decide and never for the operator.
+        stamp: of the spec that it was made of.
         terminating: pods that are being deleted and have not ended; they are not active.
         failure: (reason, message) once it failed for good.
     """
@@ -31,6 +32,7 @@ class ChildJob:
     deleting: bool = False
     held: bool = False
     run_id: str | None = None
+    stamp: str | None = None
     start_time: str | None = None
     active: int = 0
     terminating: int = 0
@@ -130,6 +132,7 @@ def child_job(obj: Mapping[str, Any]) -> ChildJob:
         deleting="deletionTimestamp" in metadata,
         held=spec.get("suspend") is True,
         run_id=_environment(spec).get("MLFLOW_RUN_ID"),
+        stamp=(metadata.get("annotations") or {}).get(SPEC_STAMP_ANNOTATION),
         start_time=status.get("startTime"),
         active=status.get("active") or 0,
         terminating=status.get("terminating") or 0,

@@ -4,7 +4,6 @@ The plan is made anew after each action, from what is known by then. Nothing is 
 what the cluster and MLflow hold, so a restarted operator goes on where another one stopped.
 """
 
-import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -33,6 +32,7 @@ from mlinfra_operator.trainingjob.actions import (
     ReadRun,
     RegisterVersion,
 )
+from mlinfra_operator.trainingjob.attempts import PEER_TERMINATING, attempts_of
 from mlinfra_operator.trainingjob.end import (
     LONGEST_SLEEP_SECONDS,
     TERMINAL_PHASES,
@@ -47,12 +47,10 @@ from mlinfra_operator.trainingjob.observed import ChildJob, Observed, Refusal
 from mlinfra_operator.trainingjob.origin import lineage_of
 from mlinfra_operator.trainingjob.progress import attempt_of, final_status, trainer_status
 from mlinfra_operator.trainingjob.result import NoResult, result_model
+from mlinfra_operator.trainingjob.stamp import is_outdated
 from mlinfra_operator.trainingjob.waiting import POD_STARTING, HoldUp, hold_up_of, overdue_of
 
-WAITING_PHASES = ("Suspended", "Queued", "Pending")
-PEER_TERMINATING = "PeerTerminating"
-TRAINING_REASONS = ("Training", "ProgressUnknown", PEER_TERMINATING)
-"""Of a training whose pods run."""
+SPEC_CHANGED = "SpecChanged"
 POD_PATIENCE_SECONDS = 10.0
 """So long a Job may have no ready pod before its pods are asked why; then after twice the time, and so on."""
 LONGEST_PATIENCE_SECONDS = 160.0
@@ -105,6 +103,8 @@ class _Planner:
             return self._complete(child)
         if self.job.spec.suspend:
             return self._suspend(child)
+        if is_outdated(self.job, child.stamp):
+            return self._replace(child)
         if child.held and not child.deleting:
             hold = hold_of(self.job, child)
             return self._go_on("Queued", hold.reason, hold.message, hold=hold)
@@ -120,6 +120,13 @@ class _Planner:
         if not child.deleting:
             return self._next(DeleteChild(child.uid))
         return self._ending(child, "Suspending", "the pods write a checkpoint and end")
+
+    def _replace(self, child: ChildJob) -> Plan:
+        if not child.deleting:
+            return self._next(DeleteChild(child.uid))
+        return self._ending(
+            child, SPEC_CHANGED, "the spec was changed while suspended: the pods end, and a new Job goes on"
+        )
 
     def _without_child(self, other: ChildJob | None) -> Plan:
         if self.job.spec.suspend:
@@ -353,7 +360,7 @@ class _Planner:
             events.append(Event("Normal", "JobCreated", f"created Job {self.job.metadata.name}"))
         if phase == "Running" and old.phase != "Running":
             events.append(Event("Normal", "Started", "the training runs"))
-        ordinary = phase == "Queued" or reason in (POD_STARTING, "Training")
+        ordinary = phase == "Queued" or reason in (POD_STARTING, "Training", SPEC_CHANGED)
         if message and reason != known and not ordinary:
             events.append(Event("Warning", reason, message))
         return tuple(events)
@@ -386,7 +393,7 @@ class _Planner:
             observed_generation=generation,
             start_time=old.start_time or self._start_time(phase, mine),
             completion_time=old.completion_time,
-            attempts=self._attempts(phase, mine),
+            attempts=attempts_of(self.job, mine, self.observed.run, phase),
             gpus=gpus_of(self.job.spec),
             job_name=self.job.metadata.name if mine else old.job_name,
             trainer_status=self._trainer_status(phase) or old.trainer_status,
@@ -394,23 +401,6 @@ class _Planner:
             lineage=lineage_of(self.job, self.observed.run, self.observed.pods),
             model_version_ref=old.model_version_ref,
         )
-
-    def _attempts(self, phase: Phase, child: ChildJob | None) -> int | None:
-        old = self.job.status
-        if child is None:
-            return old.attempts
-        # Each attempt starts a pod a node.
-        started = math.ceil(child.started / self.job.spec.num_nodes)
-        told, tagged = old.attempts or 0, attempt_of(self.observed.run)
-        waits = phase in WAITING_PHASES or (phase == "Running" and child.ready == 0)
-        if waits or child.deleting or tagged > 0:
-            return max(told, started, tagged)
-        # A Job counts neither the pods of the one before it, nor those that had to make room; nor does an
-        # own script. What waited since the last attempt begins the next.
-        waited = old.phase in WAITING_PHASES or (
-            phase == "Running" and conditions.reason_of(old.conditions, "Reconciling") not in TRAINING_REASONS
-        )
-        return max(told + 1 if told and waited else told, started)
 
     def _start_time(self, phase: Phase, child: ChildJob | None) -> str | None:
         if child is None or phase == "Pending":

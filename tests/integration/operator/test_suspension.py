@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from integration.operator.manifests import condition, gated, training_job
 
 from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, TRAINING_JOBS
@@ -87,6 +88,53 @@ async def test_a_training_that_begins_suspended_waits_without_a_job(world, opera
     operator.start()
     await operator.ready()
     await world.job(unique)
+
+
+@pytest.mark.parametrize("queued", [False, True], ids=["running", "held by a queue"])
+async def test_what_was_changed_while_suspended_counts_though_the_operator_was_away(
+    world, operator, unique, eventually, queued: bool
+) -> None:
+    await world.apply(training_job(unique, **({"queue": {"name": "team"}} if queued else {})))
+    first, run_id = await world.job(unique), await world.run_id(unique)
+    if queued:
+        await world.phase(unique, "Queued")
+    else:
+        await world.run_pod(unique)
+        await world.phase(unique, "Running")
+    operator.kill()
+    await change(world, unique, suspend=True)
+    await change(world, unique, nodeSelector={"size": "large"}, activeDeadlineSeconds=600)
+    await change(world, unique, suspend=False)
+    operator.start()
+    await operator.ready()
+
+    async def another() -> Object | None:
+        job = await world.kube.find(JOBS, unique, world.namespace)
+        return job if job is not None and job["metadata"]["uid"] != first["metadata"]["uid"] else None
+
+    second = await eventually(another, "a Job of the new spec")
+    assert second["spec"]["template"]["spec"]["nodeSelector"] == {"size": "large"}
+    assert second["spec"]["activeDeadlineSeconds"] == 600
+    assert await world.run_id(unique) == run_id
+    if queued:
+        assert second["spec"]["suspend"] is True
+        await world.phase(unique, "Queued")
+        return
+    await world.run_pod(unique)
+
+    async def trains() -> bool:
+        return condition(await world.training_job(unique), "Ready")["reason"] == "Training"
+
+    await eventually(trains, "the training goes on")
+    # What changes nothing for the pods leaves them.
+    await change(world, unique, ttlSecondsAfterFinished=3600)
+
+    async def seen() -> bool:
+        job = await world.training_job(unique)
+        return bool(job["status"]["observedGeneration"] == job["metadata"]["generation"])
+
+    await eventually(seen, "the change is seen")
+    assert (await world.job(unique))["metadata"]["uid"] == second["metadata"]["uid"]
 
 
 async def test_a_training_goes_in_time_and_its_version_stays(

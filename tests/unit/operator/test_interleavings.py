@@ -33,6 +33,7 @@ EVENTS = (
     "user deletes",
     "user deletes a version",
     "user suspends or resumes",
+    "user changes what is suspended",
     "garbage is collected",
     "queue admits",
     "queue admits",
@@ -93,6 +94,8 @@ class Interleavings(RuleBasedStateMachine):
                 self.user_asks_for_a_stage(1 + JOB_NAMES.index(name), stage)
             case "user suspends or resumes":
                 self.user_suspends_or_resumes(name)
+            case "user changes what is suspended":
+                self.user_changes_what_is_suspended(name, 600 if stage == "Production" else 1200)
             case "queue admits" | "queue evicts":
                 self.queue_decides(name, held=event == "queue evicts")
             case "garbage is collected":
@@ -139,6 +142,11 @@ class Interleavings(RuleBasedStateMachine):
                 self.suspensions.get(obj["metadata"]["uid"], 0) + suspend
             )
             self.api.change(TRAINING_JOBS, name, {"spec": {"suspend": suspend}}, "user")
+
+    def user_changes_what_is_suspended(self, name: str, deadline: int) -> None:
+        obj = self.api.objects.get(("trainingjobs", name))
+        if obj is not None and obj["spec"].get("suspend"):
+            self.api.change(TRAINING_JOBS, name, {"spec": {"activeDeadlineSeconds": deadline}}, "user")
 
     def queue_decides(self, name: str, *, held: bool) -> None:
         job = self.api.objects.get(("jobs", name))
@@ -187,6 +195,8 @@ class Interleavings(RuleBasedStateMachine):
             assert phase != "Suspended"
             held = child["spec"].get("suspend", False)
             assert ended(child) or (phase == "Queued") == held, obj["status"]
+            deadlines = [each["spec"].get("activeDeadlineSeconds") for each in (obj, child)]
+            assert ended(child) or deadlines[0] == deadlines[1], deadlines
             ends = {item["type"] for item in (child.get("status") or {}).get("conditions", [])}
             expected = {"Complete": "Succeeded", "Failed": "Failed"}.get(next(iter(ends), ""))
             assert expected in (None, phase), obj["status"]
