@@ -30,6 +30,7 @@ from mlinfra_operator.modelversion.plan import (
     claim_of,
     plan,
 )
+from mlinfra_operator.modelversion.succession import AWAITS_SUCCESSOR, successors_of
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
 from mlinfra_operator.runtime.events import EventPoster
@@ -118,6 +119,10 @@ class ModelVersionController:
         if decided.status.production_claimed_at != version.status.production_claimed_at:
             self._enqueue_rivals(latest)
             self._context.production_changed(latest)
+        elif decided.awaits_others:
+            self._enqueue_rivals(latest)
+        elif decided.status != version.status:
+            self._enqueue_waiting(latest)
         if decided.retry:
             raise Retry
         return decided.requeue_after
@@ -170,6 +175,9 @@ class ModelVersionController:
         obj = self._context.versions.get(key)
         return Observed(
             claims=tuple(claim for claim in rivals if claim is not None),
+            successors=successors_of(
+                other for other in others if other not in twins and not is_deleted(other)
+            ),
             elder=elder_of(obj, twins) if obj is not None else None,
             twin=next((str(other["metadata"]["name"]) for other in twins if not is_deleted(other)), None),
             stage_is_ours=stage_is_ours((obj or {}).get("metadata", {}).get("managedFields") or []),
@@ -241,10 +249,22 @@ class ModelVersionController:
             and key_of(other) != key
         ]
 
+    def _enqueue_waiting(self, obj: Object) -> None:
+        """Look at those that stay in Production until another one is there, or is kept out."""
+        for other in self._others(str(obj["spec"].get("modelName")), key_of(obj)):
+            conditions = (other.get("status") or {}).get("conditions") or ()
+            if any(each.get("reason") == AWAITS_SUCCESSOR for each in conditions):
+                self._context.enqueue(key_of(other))
+
     def _enqueue_rivals(self, obj: Object) -> None:
         for other in self._others(str(obj["spec"].get("modelName")), key_of(obj)):
-            if _asks_for_production(other) or other["spec"]["version"] == obj["spec"]["version"]:
+            if _is_about_production(other) or other["spec"]["version"] == obj["spec"]["version"]:
                 self._context.enqueue(key_of(other))
+
+
+def _is_about_production(obj: Object) -> bool:
+    """Whether it asks for Production, or leaves it."""
+    return _asks_for_production(obj) or "productionClaimedAt" in (obj.get("status") or {})
 
 
 def _asks_for_production(obj: Object) -> bool:

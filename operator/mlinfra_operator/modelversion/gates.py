@@ -31,9 +31,11 @@ class Rival:
 
     Attributes:
         in_production: number of the version in Production now; None where there is none.
+        was_beaten: whether the new one was in Production already: no comparison keeps it out any more.
     """
 
     in_production: str | None
+    was_beaten: bool = False
 
 
 def evaluate(gates: Sequence[Gate], run: MeasuredRun) -> Evaluation:
@@ -55,6 +57,9 @@ def with_challenger(
     if challenger is None:
         return evaluation
     judged = _compared(challenger, run, rival)
+    if rival.was_beaten and judged.outcome != "Passed":
+        told = f"{challenger.metric} is not compared again: the version was in Production before"
+        judged = replace(judged, outcome="Passed", told=told, reason=None)
     message = f"{evaluation.message}; {judged.told}" if evaluation.results else judged.told
     return Evaluation(
         _worst((evaluation.verdict, judged.outcome)),

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from mlinfra.resources.names import FIELD_MANAGER
 from mlinfra_operator.modelversion.claims import Claim
+from mlinfra_operator.modelversion.succession import Successor
 from mlinfra_operator.tracking import MeasuredRun, RegisteredModel
 
 
@@ -17,6 +18,7 @@ class Observed:
         registry: the registered model with all its versions.
         run: what the version's run measured.
         claims: claims to Production of the model's other versions.
+        successors: versions that a version in Production waits for before it leaves.
         elder: name of the older ModelVersion that stands for the same version.
         twin: name of another ModelVersion that stands for it and is not being deleted.
         stage_is_ours: whether nobody but the operator asked for the stage in the spec.
@@ -27,6 +29,7 @@ class Observed:
     registry: RegisteredModel | Literal["absent"] | None = None
     run: MeasuredRun | None = None
     claims: tuple[Claim, ...] = ()
+    successors: tuple[Successor, ...] = ()
     elder: str | None = None
     twin: str | None = None
     stage_is_ours: bool = False

@@ -4,7 +4,7 @@ Gates guard the way into a stage: a version that holds its stage keeps it when i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from mlinfra.resources.model_version import (
     Stage,
     StageChange,
 )
+from mlinfra.retraining.rollback import in_production as in_production_since
 from mlinfra.tracking.contract import STAGE_ALIASES
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import Event, Observation
@@ -30,6 +31,7 @@ from mlinfra_operator.modelversion.claims import (
 )
 from mlinfra_operator.modelversion.gates import Evaluation, Rival, evaluate, with_challenger
 from mlinfra_operator.modelversion.observed import Observed
+from mlinfra_operator.modelversion.succession import AWAITS_SUCCESSOR
 from mlinfra_operator.tracking import MeasuredRun, Problem, RegisteredModel, RegisteredVersion
 
 MIRROR_SECONDS = 60.0
@@ -38,6 +40,8 @@ DRIFT_SECONDS = 300.0
 """How often a version in a stage is compared with MLflow."""
 RESYNC_SECONDS = 1800.0
 """How often any other is: one in Production looks after what else MLflow has there meanwhile."""
+SUCCESSOR_SECONDS = 5.0
+"""How often a version that is to leave Production looks whether the one asked for is there."""
 MAX_ALIASES = 32
 
 
@@ -88,13 +92,18 @@ Action = ReadRegistry | ReadMetrics | FollowStage | ArchiveSpec | Hold | DeleteV
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do next, or where there is nothing more to do now, what to tell; as for a TrainingJob."""
+    """What to do next, or where there is nothing more to do now, what to tell; as for a TrainingJob.
+
+    Attributes:
+        awaits_others: whether it is for the model's other versions to move first.
+    """
 
     status: ModelVersionStatus
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
     retry: bool = False
     requeue_after: float | None = None
+    awaits_others: bool = False
 
 
 def plan(version: ModelVersion, observed: Observed, now: datetime) -> Plan:
@@ -156,6 +165,8 @@ class _Planner:
         stage = self.version.spec.stage
         if stage is None:
             return self._mirror(facts)
+        if stage != "Production" and (waiting := self._awaits_successor(facts)) is not None:
+            return waiting
         if stage in ("None", "Archived"):
             return self._settle(facts, stage)
         if facts.evaluation.verdict != "Passed" and not self._holds(stage):
@@ -171,7 +182,8 @@ class _Planner:
         others = (other for other in registry.versions.values() if other.version != spec.version)
         in_production = next((other.version for other in others if other.stage == "Production"), None)
         # What a version had to beat on its way to Production counts, whoever came after.
-        rival = Rival(None if self._holds("Production") else in_production)
+        was_there = self._holds("Production") or in_production_since(self.version) is not None
+        rival = Rival(None if was_there else in_production, was_beaten=was_there)
         return with_challenger(evaluate(spec.gates, run), spec.challenger, run, rival)
 
     def _unapproved(self, facts: "_Facts", stage: Stage) -> Plan:
@@ -218,6 +230,22 @@ class _Planner:
         phase: ModelVersionPhase = "Registered" if stage == "None" else stage
         message = f"MLflow owns the stage: {stage}"
         return self._done(facts, phase, conditions.ready("Registered", message), requeue_after=MIRROR_SECONDS)
+
+    def _awaits_successor(self, facts: "_Facts") -> Plan | None:
+        """Of a version in Production whose spec asks for less: stay until the one asked for is there."""
+        claimed_at = self.version.status.production_claimed_at
+        successor = next(iter(self.observed.successors), None)
+        if claimed_at is None or successor is None or facts.registered.stage != "Production":
+            return None
+        kept_out = successor.decision == "kept out"
+        message = f"stays in Production until {successor.name} is there" + (
+            f", which is kept out: {successor.told}" if kept_out else ""
+        )
+        claim = Claim(self.version.metadata.name, int(self.version.spec.version), parse_claim(claimed_at))
+        observations = conditions.reconciling(AWAITS_SUCCESSOR, message)
+        wait = MIRROR_SECONDS if kept_out else SUCCESSOR_SECONDS
+        told = self._done(facts, "Production", observations, claim=claim, requeue_after=wait)
+        return replace(told, awaits_others=True)
 
     def _settle(self, facts: "_Facts", stage: Stage) -> Plan:
         if not facts.is_in(stage):

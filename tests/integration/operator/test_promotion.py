@@ -200,3 +200,57 @@ async def test_one_command_brings_the_version_before_back(world, operator, track
     refused = await mlinfra("rollback", "absent")
     assert refused.returncode == 2
     assert "no ModelVersion of model 'absent'" in refused.stderr
+
+
+async def test_a_version_comes_back_although_a_challenger_beat_it(
+    world, operator, tracking, unique, mlinfra
+) -> None:
+    challenger = {"metric": "test_accuracy", "minImprovement": 0.01}
+    await trained(world, tracking, unique, unique, 0.9, challenger=challenger)
+    await world.version_phase(f"{unique}-1", "Production")
+    for number, champion, accuracy in (("2", "1", 0.92), ("3", "2", 0.95)):
+        name = f"{unique}-{number}th"
+        await world.apply(training_job(name, unique, promotion={"challenger": challenger}))
+        run_id = await world.run_id(name)
+        tracking.log_metric(run_id, "champion_test_accuracy", tracking_accuracy(tracking, unique, champion))
+        tracking.set_tag(run_id, CHAMPION_TAG, champion)
+        await world.train(tracking, name, accuracy)
+        await world.version_phase(f"{unique}-{number}", "Production")
+    # 2 was compared with 1, and 1 with none: 3 is in Production by now.
+    for command, number, left in ((("rollback", unique), "2", "3"), (("promote", f"{unique}-1"), "1", "2")):
+        back = await mlinfra(*command)
+        assert back.returncode == 0, back.stderr
+        returned = await world.version_phase(f"{unique}-{number}", "Production")
+        await world.version_phase(f"{unique}-{left}", "Archived")
+        assert production_of(tracking, unique) == number
+        assert condition(returned, "GatesPassed")["status"] == "True"
+
+
+def tracking_accuracy(tracking: MlflowClient, model: str, version: str) -> float:
+    run_id = tracking.get_model_version(model, version).run_id
+    return float(tracking.get_run(run_id).data.metrics["test_accuracy"])
+
+
+async def test_a_version_stays_in_production_while_the_one_before_is_kept_out(
+    world, operator, tracking, unique, mlinfra, eventually
+) -> None:
+    await trained(world, tracking, unique, unique, 0.9)
+    await world.version_phase(f"{unique}-1", "Production")
+    await trained(world, tracking, f"{unique}-again", unique, 0.95)
+    await world.version_phase(f"{unique}-2", "Production")
+    await world.version_phase(f"{unique}-1", "Archived")
+    stricter = {"spec": {"gates": [{"metric": "test_accuracy", "min": 0.93}]}}
+    await world.kube.merge_patch(MODEL_VERSIONS, f"{unique}-1", stricter, world.namespace)
+    assert (await mlinfra("rollback", unique)).returncode == 0
+    await world.version_phase(f"{unique}-1", "GatesFailed")
+
+    async def told() -> bool:
+        stays = condition(await world.model_version(f"{unique}-2"), "Ready")
+        return stays["reason"] == "AwaitsSuccessor" and "which is kept out" in stays["message"]
+
+    await eventually(told, "the version in Production tells what it waits for")
+    assert production_of(tracking, unique) == "2"
+    # Whoever wants none there says so of both.
+    archived = {"spec": {"stage": "Archived"}}
+    await world.kube.merge_patch(MODEL_VERSIONS, f"{unique}-1", archived, world.namespace)
+    await world.version_phase(f"{unique}-2", "Archived")
