@@ -1,8 +1,9 @@
 """Which of several versions has Production: the newest claim, and of equal ones the highest version. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +13,17 @@ class Claim:
     name: str
     version: int
     claimed_at: datetime
+
+
+def stored_claim(obj: Mapping[str, Any]) -> Claim | None:
+    """The claim to Production of a ModelVersion as the API server has it; None where it has none.
+
+    One that this operator's models cannot read counts like any other: two must never be in Production.
+    """
+    claimed_at = (obj.get("status") or {}).get("productionClaimedAt")
+    if obj["spec"].get("stage") != "Production" or claimed_at is None:
+        return None
+    return Claim(str(obj["metadata"]["name"]), int(obj["spec"]["version"]), parse_claim(claimed_at))
 
 
 def newest(claims: Iterable[Claim]) -> Claim | None:

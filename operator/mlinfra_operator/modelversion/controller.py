@@ -15,6 +15,7 @@ from mlinfra.resources import ModelVersion
 from mlinfra.resources.names import VERSION_FINALIZER
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
 from mlinfra_operator.conditions import Event
+from mlinfra_operator.modelversion.claims import stored_claim
 from mlinfra_operator.modelversion.deletion import DEFAULT_PATIENCE, is_deleted, is_held, plan_deletion
 from mlinfra_operator.modelversion.observed import Observed, elder_of, stage_is_ours
 from mlinfra_operator.modelversion.plan import (
@@ -27,7 +28,6 @@ from mlinfra_operator.modelversion.plan import (
     ReadMetrics,
     ReadRegistry,
     Release,
-    claim_of,
     plan,
 )
 from mlinfra_operator.modelversion.succession import AWAITS_SUCCESSOR, successors_of
@@ -103,7 +103,9 @@ class ModelVersionController:
         try:
             version = ModelVersion.model_validate(obj)
         except ValidationError as error:
-            tell_invalid(self._context.events, obj, error)
+            context = self._context
+            await tell_invalid(context.status, context.events, obj, error, context.clock())
+            obj = context.versions.get(key) or obj
             if is_deleted(obj) and is_held(obj):
                 told = "what this ModelVersion asks for cannot be read; its version stays in MLflow"
                 await self._release(obj, Event("Warning", "VersionKept", told))
@@ -165,11 +167,9 @@ class ModelVersionController:
     def _observe(self, key: Key, version: ModelVersion) -> Observed:
         others = self._others(version.spec.model_name, key)
         rivals = [
-            claim_of(ModelVersion.model_validate(other))
+            stored_claim(other)
             for other in others
-            if other["spec"]["version"] != version.spec.version
-            and _asks_for_production(other)
-            and not is_deleted(other)
+            if other["spec"]["version"] != version.spec.version and not is_deleted(other)
         ]
         twins = [other for other in others if other["spec"]["version"] == version.spec.version]
         obj = self._context.versions.get(key)

@@ -28,6 +28,7 @@ from mlinfra_operator.modelversion.claims import (
     newest,
     next_claim_time,
     parse_claim,
+    stored_claim,
 )
 from mlinfra_operator.modelversion.gates import Evaluation, Rival, evaluate, with_challenger
 from mlinfra_operator.modelversion.observed import Observed
@@ -115,14 +116,6 @@ def plan(version: ModelVersion, observed: Observed, now: datetime) -> Plan:
         now: the time of the observation.
     """
     return _Planner(version, observed, now).plan()
-
-
-def claim_of(version: ModelVersion) -> Claim | None:
-    """The claim to Production that a ModelVersion has stored."""
-    claimed_at = version.status.production_claimed_at
-    if version.spec.stage != "Production" or claimed_at is None:
-        return None
-    return Claim(version.metadata.name, int(version.spec.version), parse_claim(claimed_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +277,7 @@ class _Planner:
 
     def _production(self, facts: "_Facts") -> Plan:
         spec, metadata = self.version.spec, self.version.metadata
-        own = claim_of(self.version) or Claim(
+        own = stored_claim(self.version.to_wire()) or Claim(
             metadata.name, int(spec.version), next_claim_time(self.observed.claims, self.now)
         )
         winner = newest((own, *self.observed.claims))

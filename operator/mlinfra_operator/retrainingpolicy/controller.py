@@ -29,7 +29,7 @@ from mlinfra_operator.retrainingpolicy.promotions import Production
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of, typed
 from mlinfra_operator.runtime.events import EventPoster
 from mlinfra_operator.runtime.guarded_patch import patch_guarded
-from mlinfra_operator.runtime.invalid import tell_invalid
+from mlinfra_operator.runtime.invalid import read, tell_invalid
 from mlinfra_operator.runtime.model_checks import ModelChecks
 from mlinfra_operator.runtime.status import StatusWriter
 from mlinfra_operator.runtime.work_queue import Retry
@@ -82,7 +82,8 @@ class RetrainingPolicyController:
         try:
             policy = RetrainingPolicy.model_validate(obj)
         except ValidationError as error:
-            tell_invalid(self._context.events, obj, error)
+            context = self._context
+            await tell_invalid(context.status, context.events, obj, error, context.clock())
             return None
         decided = await self._act(obj, policy)
         if not await self._context.status.write(obj, decided.status.to_wire()):
@@ -177,10 +178,14 @@ class RetrainingPolicyController:
         return checks.latest(key)
 
     def _versions_of(self, policy: RetrainingPolicy, objects: Iterable[Object]) -> list[ModelVersion]:
-        """The versions of the policy's model that are to stay."""
+        """The versions of the policy's model that are to stay, of those that can be read."""
+        read_ones = (read(ModelVersion, obj) for obj in self._raw_versions_of(policy, objects))
+        return [each for each in read_ones if each is not None]
+
+    def _raw_versions_of(self, policy: RetrainingPolicy, objects: Iterable[Object]) -> list[Object]:
         namespace, model = policy.metadata.namespace, policy.spec.model_name
         return [
-            ModelVersion.model_validate(obj)
+            obj
             for obj in objects
             if obj["metadata"].get("namespace") == namespace
             and obj["spec"].get("modelName") == model
@@ -188,10 +193,13 @@ class RetrainingPolicyController:
         ]
 
     def _production(self, policy: RetrainingPolicy, objects: Iterable[Object]) -> Production | None:
-        """The version in Production, where its claim is stored."""
+        """The version in Production, where its claim is stored and all that claim it can be read."""
         if policy.spec.rollback is None:
             return None
-        model, versions = policy.spec.model_name, self._versions_of(policy, objects)
+        raw = self._raw_versions_of(policy, objects)
+        if any(_is_about_production(obj) and read(ModelVersion, obj) is None for obj in raw):
+            return None
+        model, versions = policy.spec.model_name, self._versions_of(policy, raw)
         try:
             found = rollback_of(model, versions)
             current, previous = found.current, found.previous.spec.version
@@ -280,6 +288,12 @@ class RetrainingPolicyController:
             replace(child, deleting=True) if child.uid == action.uid else child for child in observed.children
         )
         return replace(observed, children=tuple(children))
+
+
+def _is_about_production(version: Object) -> bool:
+    """Whether a version asks for Production, or is there."""
+    phase = (version.get("status") or {}).get("phase")
+    return "Production" in (version["spec"].get("stage"), phase)
 
 
 def _is_looked_at(version: ModelVersion) -> bool:

@@ -19,6 +19,7 @@ from mlinfra_operator.conditions import Event, merge, timestamp
 from mlinfra_operator.naming import service_name, slug
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
+from mlinfra_operator.runtime.invalid import read
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.work_queue import Retry
 from mlinfra_operator.serving.builder import (
@@ -384,7 +385,8 @@ def _successors(siblings: list[Object], version: ModelVersion) -> dict[ServedSta
             phase = (obj.get("status") or {}).get("phase")
             if obj["metadata"]["name"] == version.metadata.name or phase != stage:
                 continue
-            other = ModelVersion.model_validate(obj)
-            if is_served_in(other, stage):
-                found[stage] = Successor(other.metadata.name, other.spec.version)
+            other = read(ModelVersion, obj)
+            # One that cannot be read may be served: whoever answers goes on until it is known.
+            if other is None or is_served_in(other, stage):
+                found[stage] = Successor(str(obj["metadata"]["name"]), str(obj["spec"].get("version")))
     return found

@@ -118,7 +118,8 @@ class TrainingJobController:
         try:
             job = TrainingJob.model_validate(obj)
         except ValidationError as error:
-            tell_invalid(self._context.events, obj, error)
+            context = self._context
+            await tell_invalid(context.status, context.events, obj, error, context.clock())
             return None
         if is_terminal(job):
             return await self._outlive(obj, job)

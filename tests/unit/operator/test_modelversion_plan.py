@@ -10,7 +10,7 @@ from unit.operator.objects import NOW, NOW_TEXT, RUN_ID, model_version, register
 
 from mlinfra.resources import ModelVersion
 from mlinfra.resources.base import Condition
-from mlinfra_operator.modelversion.claims import Claim, claim_timestamp
+from mlinfra_operator.modelversion.claims import Claim, claim_timestamp, stored_claim
 from mlinfra_operator.modelversion.observed import Observed, elder_of, stage_is_ours
 from mlinfra_operator.modelversion.plan import (
     DRIFT_SECONDS,
@@ -22,7 +22,6 @@ from mlinfra_operator.modelversion.plan import (
     Plan,
     ReadMetrics,
     ReadRegistry,
-    claim_of,
     plan,
 )
 from mlinfra_operator.tracking import MeasuredRun, Problem
@@ -308,7 +307,7 @@ def test_a_claim_counts_while_the_spec_asks_for_production(
     stage: str | None, claimed: str | None, claim: Claim | None
 ) -> None:
     status = {"productionClaimedAt": claimed} if claimed else {}
-    assert claim_of(model_version(version="3", stage=stage, status=status)) == claim
+    assert stored_claim(model_version(version="3", stage=stage, status=status).to_wire()) == claim
 
 
 def managed(manager: str, *fields: str) -> dict[str, Any]:
