@@ -80,7 +80,12 @@ class CommitLog:
         names = self.names()
         if not names:
             return None
-        newest = self._read(names[-1])
+        try:
+            newest = self._read(names[-1])
+        except FileNotFoundError:
+            # A vacuum may remove a commit between listing and reading: a newer checkpoint is there.
+            state = self.load()
+            return state.head if state else None
         return Head(newest.group(self._name), newest.commit, newest.committed_at)
 
     def append(self, change: Change, *, after: Head | None, now: datetime) -> bool:

@@ -58,7 +58,9 @@ class OfflineStore:
 
     def group(self, name: str) -> FeatureGroup:
         """Key, time, partitions and columns of a group; raises `UnknownFeatureGroup`."""
-        return self._state(name).group
+        with storage_errors(self._storage.where(name)):
+            head = self._log(name).head() if is_name(name) else None
+        return head.group if head else self._state(name).group
 
     def folder(self, name: str) -> Storage:
         """The folder of a group, whether there is one or not."""

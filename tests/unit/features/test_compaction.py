@@ -229,6 +229,23 @@ def test_increments_after_a_compaction_miss_nothing(store: FeatureStore) -> None
     assert files.rows == 0
 
 
+def test_a_groups_definition_is_told_by_its_newest_commit_alone(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written_often(store)
+    first, *_, last = sorted((store.root / "offline" / "g" / "_commits").glob("*.json"))
+    group = store.get_feature_group("g")
+    content = first.read_bytes()
+    first.write_text("{")
+    assert store.get_feature_group("g") == group
+    first.write_bytes(content)
+    # As between the listing and the reading of a vacuum's commits.
+    names, gone = CommitLog.names, "9" * 20 + ".json"
+    listed = iter([[last.name, gone]])
+    monkeypatch.setattr(CommitLog, "names", lambda log: next(listed, None) or names(log))
+    assert store.get_feature_group("g") == group
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
