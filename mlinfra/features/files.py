@@ -28,11 +28,19 @@ def storage_errors(place: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def exclusive(lock_file: Path) -> Iterator[None]:
-    """Hold a lock among all processes of the machine; it ends with its holder, however that dies."""
+def exclusive(lock_file: Path, *, timeout: float = -1) -> Iterator[None]:
+    """Hold a lock among all processes of the machine; it ends with its holder, however that dies.
+
+    Args:
+        lock_file: which lock; it stays.
+        timeout: seconds to wait for it; without an end where negative.
+
+    Raises:
+        filelock.Timeout: another one held it as long.
+    """
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     # Without a lock of the system's own, a holder that dies would leave its lock behind.
-    with filelock.FileLock(lock_file, poll_interval=LOCK_POLL_SECONDS, fallback_to_soft=False):
+    with filelock.FileLock(lock_file, timeout, poll_interval=LOCK_POLL_SECONDS, fallback_to_soft=False):
         yield
 
 

@@ -1,22 +1,41 @@
-"""Keeps the chunks of each replica of a model version in a file of its own, whole at any time."""
+"""Keeps the chunks of each replica of a model version in a file of its own, whole at any time.
+
+``<replica>.json``, and ``<replica>.<generation>.json`` of a replica that came back after its counts were
+folded: what replicas counted that are gone is in ``+folded.json``. That file tells which others it holds, so
+the counts of a file are counted once wherever who folds is killed. A replica that was taken for gone and is
+not goes on as one that was killed and is back: from the position that was folded with its counts.
+"""
 
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
 
+import filelock
+
 from mlinfra.errors import MlinfraError
-from mlinfra.features.files import make_folder, replace_file
-from mlinfra.monitoring.chunks import Chunk
+from mlinfra.features.files import exclusive, make_folder, replace_file
+from mlinfra.monitoring.chunks import Chunk, Kept
+from mlinfra.monitoring.folding import Folded, Place
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 SUFFIX = ".json"
+FOLDED_FILE = f"+folded{SUFFIX}"
+"""No replica's file has a plus in its name."""
+LOCK_FILE = ".folding.lock"
+RENEW_SECONDS = 600.0
+GONE_SECONDS = 6 * RENEW_SECONDS
+"""A replica that renewed its file no more for so long is gone."""
+
+Identity = tuple[int, ...]
+Wired = TypeVar("Wired")
 
 
 class MonitoringStoreError(MlinfraError):
@@ -25,23 +44,34 @@ class MonitoringStoreError(MlinfraError):
     reason: ClassVar[str] = "MonitoringStoreUnavailable"
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What one replica counted.
+class CountsFoldedError(MonitoringStoreError):
+    """This replica was taken for gone: what it counted since it kept its counts counts no more."""
 
-    Attributes:
-        chunks: in the order in which they were begun.
-        late: labels of rows that other replicas counted, in chunks with the same borders and without rows.
-        position: how far the replica had come in what it counts, by names of its own.
-    """
+    reason: ClassVar[str] = "CountsFolded"
 
-    chunks: tuple[Chunk, ...] = ()
-    late: tuple[Chunk, ...] = ()
-    position: Mapping[str, int] = field(default_factory=dict)
+
+@dataclass(frozen=True, slots=True, order=True)
+class _File:
+    """A file of a replica's counts, whose name is as `_file_name` gives it."""
+
+    replica: str
+    generation: int
+
+    @property
+    def name(self) -> str:
+        middle = f".{self.generation}" if self.generation else ""
+        return f"{self.replica}{middle}{SUFFIX}"
+
+    @classmethod
+    def of(cls, path: Path) -> "_File | None":
+        """The file at a path; None where it is none of a replica."""
+        replica, _, generation = path.name.removesuffix(SUFFIX).partition(".")
+        known = replica and path.name != FOLDED_FILE and (generation.isdecimal() or not generation)
+        return cls(replica, int(generation or 0)) if known else None
 
 
 class ChunkStore:
-    """The chunks of one version of a model, by replica.
+    """The chunks of one version of a model, by replica; of one thread.
 
     Args:
         folder: of all models' counters.
@@ -50,24 +80,43 @@ class ChunkStore:
         profile: ID of its reference profile; counts beside another one are not read.
         replica: name of this replica, which no other has at the same time.
         classes: whether the model tells classes apart.
+        clock: seconds.
     """
 
     def __init__(
-        self, folder: Path, *, model: str, version: str, profile: str, replica: str, classes: bool
+        self,
+        folder: Path,
+        *,
+        model: str,
+        version: str,
+        profile: str,
+        replica: str,
+        classes: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder / _file_name(model) / f"{_file_name(version)}-{profile[:16]}"
-        self._own = self._folder / f"{_file_name(replica)}{SUFFIX}"
+        self._own = _File(_file_name(replica), 0)
         self._classes = classes
+        self._clock = clock
+        self._renewed: float | None = None
         self._texts: dict[int, tuple[Chunk, str]] = {}
-        self._read_before: dict[Path, tuple[tuple[int, ...], Kept]] = {}
+        self._read_before: dict[_File, tuple[Identity, Kept | None]] = {}
+        self._folded_before: tuple[Identity, Folded | None] = ((), Folded())
 
     def own(self) -> Kept:
-        """What this replica kept before; empty where it did not.
+        """What this replica kept before; its position alone where its counts were folded, else nothing.
 
         Raises:
             MonitoringStoreError: the folder cannot be read.
         """
-        return self._read(self._own)
+        folded = self._folded() or Folded()
+        self._own = _File(self._own.replica, folded.following(self._own.replica))
+        kept = self._read(self._own)
+        self._renewed = self._clock() if kept is not None else None
+        if kept is not None:
+            return kept
+        place = folded.places.get(self._own.replica)
+        return Kept(position=place.position) if place is not None else Kept()
 
     def others(self) -> list[Kept]:
         """What the other replicas kept, those of the past among them.
@@ -75,23 +124,29 @@ class ChunkStore:
         Raises:
             MonitoringStoreError: the folder cannot be read.
         """
-        return [self._read(file) for file in self._others()]
+        return [kept for _, kept in self._others()]
 
     def all_with(self, own: Kept) -> list[Kept]:
         """What all replicas kept, and what this one has now, in the order of their names: the same for each.
 
         Raises:
             MonitoringStoreError: the folder cannot be read.
+            CountsFoldedError: what this one has was folded.
         """
-        files = sorted([*self._others(), self._own])
-        return [own if file == self._own else self._read(file) for file in files]
+        others = self._others()
+        self._refuse_folded()
+        found = [(self._own, own), *((file, kept) for file, kept in others if file is not None)]
+        folded = [kept for file, kept in others if file is None]
+        return [*folded, *(kept for _, kept in sorted(found, key=lambda each: each[0]))]
 
     def keep(self, kept: Kept) -> None:
         """Replace what this replica kept before.
 
         Raises:
             MonitoringStoreError: it cannot be written; what was kept before stays.
+            CountsFoldedError: that was folded; `own` tells from where to go on.
         """
+        self._refuse_folded()
         self._texts = {id(each): self._text(each) for each in (*kept.chunks, *kept.late)}
         content = (
             f'{{"schemaVersion":{SCHEMA_VERSION},'
@@ -99,21 +154,125 @@ class ChunkStore:
             f'"late":[{self._joined(kept.late)}],'
             f'"position":{json.dumps(dict(kept.position))}}}'
         )
-        try:
-            make_folder(self._folder)
-            replace_file(self._own, content.encode())
-        except OSError as error:
-            raise MonitoringStoreError(f"{self._own}: {error.strerror}") from error
+        self._write(self._own.name, content)
+        self._renewed = self._clock()
 
-    def _others(self) -> list[Path]:
+    def renew(self) -> None:
+        """Tell the others, where it is time, that this replica is there although it keeps nothing new.
+
+        Raises:
+            MonitoringStoreError: the folder does not answer.
+            CountsFoldedError: as of `keep`.
+        """
+        self._refuse_folded()
+        if self._renewed is not None and self._clock() - self._renewed >= RENEW_SECONDS:
+            try:
+                os.utime(self._path)
+            except OSError as error:
+                raise MonitoringStoreError(f"{self._path}: {error.strerror}") from error
+            self._renewed = self._clock()
+
+    def fold(self, most: int) -> int:
+        """Put the counts of replicas that are gone into one file.
+
+        Args:
+            most: chunks that are kept of them.
+
+        Returns:
+            How many files were folded; none while another replica folds.
+
+        Raises:
+            MonitoringStoreError: the folder cannot be read or written; all counts are what they were.
+        """
+        if not self._folder.is_dir():
+            return 0
         try:
-            files = sorted(self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []
+            with exclusive(self._folder / LOCK_FILE, timeout=0):
+                return self._fold(most)
+        except filelock.Timeout:
+            return 0
+        except (OSError, NotImplementedError) as error:
+            raise MonitoringStoreError(f"{self._folder}: {error}") from error
+
+    def _fold(self, most: int) -> int:
+        folded = self._folded()
+        if folded is None:
+            # Of another release: what it holds must not be lost.
+            return 0
+        lock = self._folder / LOCK_FILE
+        # By the clock of where the files are.
+        os.utime(lock)
+        since = lock.stat().st_mtime - GONE_SECONDS
+        there = [file for file in self._files() if file != self._own]
+        gone: dict[tuple[str, int], Kept] = {}
+        for file in there:
+            if folded.holds(file.replica, file.generation):
+                # Who folded it was killed before it was deleted.
+                (self._folder / file.name).unlink(missing_ok=True)
+            elif self._changed(file) < since and (kept := self._read(file)) is not None:
+                gone[file.replica, file.generation] = kept
+        if gone:
+            names = {file.replica for file in there}
+            self._write_folded(folded.with_files(gone, most, there=names))
+            for replica, generation in gone:
+                (self._folder / _File(replica, generation).name).unlink(missing_ok=True)
+        return len(gone)
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / self._own.name
+
+    def _changed(self, file: _File) -> float:
+        try:
+            return (self._folder / file.name).stat().st_mtime
+        except FileNotFoundError:
+            return float("inf")
+
+    def _refuse_folded(self) -> None:
+        folded = self._folded() or Folded()
+        gone = self._renewed is not None and not self._path.exists()
+        if gone or folded.holds(self._own.replica, self._own.generation):
+            raise CountsFoldedError(f"{self._path} was taken for one of a replica that is gone")
+
+    def _files(self) -> list[_File]:
+        try:
+            paths = list(self._folder.glob(f"*{SUFFIX}")) if self._folder.is_dir() else []
         except OSError as error:
             raise MonitoringStoreError(f"{self._folder}: {error.strerror}") from error
-        others = [file for file in files if file != self._own and not file.name.startswith(".")]
+        return sorted(file for path in paths if (file := _File.of(path)) is not None)
+
+    def _others(self) -> list[tuple[_File | None, Kept]]:
+        """What each file of another replica holds, and what is folded, which has none."""
+        files = [file for file in self._files() if file != self._own]
         # Replicas of the past never change again.
-        self._read_before = {file: known for file, known in self._read_before.items() if file in others}
-        return others
+        self._read_before = {file: known for file, known in self._read_before.items() if file in files}
+        read = [(file, self._read(file)) for file in files]
+        # A file that was folded meanwhile is in what is folded now.
+        folded = self._folded() or Folded()
+        found: list[tuple[_File | None, Kept]] = [(None, folded.kept)] if folded.places else []
+        for file, kept in read:
+            if kept is not None and not folded.holds(file.replica, file.generation):
+                found.append((file, kept))
+        return found
+
+    def _write(self, name: str, content: str) -> None:
+        try:
+            make_folder(self._folder)
+            replace_file(self._folder / name, content.encode())
+        except OSError as error:
+            raise MonitoringStoreError(f"{self._folder / name}: {error.strerror}") from error
+
+    def _write_folded(self, folded: Folded) -> None:
+        wire = {
+            "schemaVersion": SCHEMA_VERSION,
+            "chunks": [each.to_wire() for each in folded.kept.chunks],
+            "late": [each.to_wire() for each in folded.kept.late],
+            "folded": {
+                name: {"generation": place.generation, "position": dict(place.position)}
+                for name, place in folded.places.items()
+            },
+        }
+        self._write(FOLDED_FILE, json.dumps(wire, separators=(",", ":")))
 
     def _text(self, chunk: Chunk) -> tuple[Chunk, str]:
         """Its JSON, with the chunk itself, so that nothing else has its identity meanwhile.
@@ -126,41 +285,78 @@ class ChunkStore:
     def _joined(self, chunks: Sequence[Chunk]) -> str:
         return ",".join(self._texts[id(each)][1] for each in chunks)
 
-    def _read(self, file: Path) -> Kept:
-        try:
-            with file.open("rb") as opened:
-                # Files are replaced as a whole: another content is another file.
-                status = os.fstat(opened.fileno())
-                identity = (status.st_ino, status.st_mtime_ns, status.st_size)
-                known = self._read_before.get(file)
-                if known is not None and known[0] == identity:
-                    return known[1]
-                content = opened.read()
-        except FileNotFoundError:
-            return Kept()
-        except OSError as error:
-            raise MonitoringStoreError(f"{file}: {error.strerror}") from error
-        kept = self._kept(file, content)
-        self._read_before[file] = (identity, kept)
-        return kept
+    def _folded(self) -> Folded | None:
+        """What is folded; None where it cannot be read."""
+        before, known = self._folded_before
+        content = _content(self._folder / FOLDED_FILE, unless=before)
+        if content is None:
+            known, self._folded_before = Folded(), ((), Folded())
+        elif content[1] is not None:
+            wire = _wire(self._folder / FOLDED_FILE, content[1], self._folded_of)
+            known, self._folded_before = wire, (content[0], wire)
+        return known
 
-    def _kept(self, file: Path, content: bytes) -> Kept:
-        try:
-            wire = json.loads(content)
-            if wire["schemaVersion"] != SCHEMA_VERSION:
-                raise ValueError(f"schema version {wire['schemaVersion']!r}")
-            return Kept(
-                self._chunks(wire["chunks"]),
-                self._chunks(wire.get("late", [])),
-                {str(name): int(value) for name, value in wire.get("position", {}).items()},
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            # Counting goes on without what no one can read any more.
-            logger.warning("counters in %s are not read: %s", file, error)
-            return Kept()
+    def _read(self, file: _File) -> Kept | None:
+        """What a file holds; None where there is none, or none that can be read."""
+        before, known = self._read_before.get(file, ((), None))
+        content = _content(self._folder / file.name, unless=before)
+        if content is None:
+            return None
+        if content[1] is not None:
+            known = _wire(self._folder / file.name, content[1], self._kept_of)
+            self._read_before[file] = (content[0], known)
+        return known
+
+    def _kept_of(self, wire: Mapping[str, Any]) -> Kept:
+        return Kept(
+            self._chunks(wire["chunks"]),
+            self._chunks(wire.get("late", [])),
+            _position(wire.get("position", {})),
+        )
+
+    def _folded_of(self, wire: Mapping[str, Any]) -> Folded:
+        places = {
+            str(name): Place(int(each["generation"]), _position(each["position"]))
+            for name, each in wire["folded"].items()
+        }
+        return Folded(self._kept_of(wire), places)
 
     def _chunks(self, wire: Sequence[Mapping[str, Any]]) -> tuple[Chunk, ...]:
         return tuple(Chunk.of_wire(each, classes=self._classes) for each in wire)
+
+
+def _content(path: Path, *, unless: Identity) -> tuple[Identity, bytes | None] | None:
+    """Which file is at a path, and its content; no content where it is one known before, None without a file.
+
+    Raises:
+        MonitoringStoreError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as opened:
+            # Files are replaced as a whole: another content is another file.
+            status = os.fstat(opened.fileno())
+            identity = (status.st_ino, status.st_mtime_ns, status.st_size)
+            return identity, None if identity == unless else opened.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise MonitoringStoreError(f"{path}: {error.strerror}") from error
+
+
+def _wire(path: Path, content: bytes, of_wire: Callable[[Mapping[str, Any]], Wired]) -> Wired | None:
+    """What a file tells; None where no one can read it any more, and counting goes on without it."""
+    try:
+        wire = json.loads(content)
+        if wire["schemaVersion"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {wire['schemaVersion']!r}")
+        return of_wire(wire)
+    except (KeyError, TypeError, ValueError) as error:
+        logger.warning("counters in %s are not read: %s", path, error)
+        return None
+
+
+def _position(wire: Mapping[str, Any]) -> dict[str, int]:
+    return {str(name): int(value) for name, value in wire.items()}
 
 
 def _file_name(text: str) -> str:

@@ -1,7 +1,7 @@
 """Counts over stretches of event time, and the windows that checks look at, made of whole stretches. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from itertools import pairwise
@@ -74,6 +74,21 @@ class Chunk:
             int(wire["start"]),
             Counts.of_wire(wire["counts"], classes=classes),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one replica counted.
+
+    Attributes:
+        chunks: in the order in which they were begun.
+        late: labels of rows that other replicas counted, in chunks with the same borders and without rows.
+        position: how far the replica had come in what it counts, by names of its own.
+    """
+
+    chunks: tuple[Chunk, ...] = ()
+    late: tuple[Chunk, ...] = ()
+    position: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,15 @@ def coarsened(chunks: Sequence["Chunk"], most: int) -> tuple["Chunk", ...]:
             break
     beyond = max(len(merged) - free, 0)
     forgotten += sum(each.counts.rows for each in merged[:beyond])
-    return tuple(_following(forgotten, [*merged[beyond:], newest]))
+    return tuple(following(forgotten, [*merged[beyond:], newest]))
+
+
+def following(forgotten: int, chunks: Sequence["Chunk"]) -> Iterator["Chunk"]:
+    """The chunks, each told how many rows there were before it; those that know it stay the same objects."""
+    before = forgotten
+    for each in chunks:
+        yield each if each.start == before else replace(each, start=before)
+        before += each.counts.rows
 
 
 def _runs(chunks: Sequence["Chunk"], fineness: int) -> Iterator[list["Chunk"]]:
@@ -85,11 +93,3 @@ def _joined(run: Sequence["Chunk"]) -> "Chunk":
         return run[0]
     first, last = run[0].first, max(each.last for each in run)
     return replace(run[0], first=first, last=last, counts=reduce(add, (each.counts for each in run)))
-
-
-def _following(forgotten: int, chunks: Sequence["Chunk"]) -> Iterator["Chunk"]:
-    """The chunks, each told how many rows there were before it; those that know it stay the same objects."""
-    before = forgotten
-    for each in chunks:
-        yield each if each.start == before else replace(each, start=before)
-        before += each.counts.rows

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlinfra.monitoring.answers import answer_window
-from mlinfra.monitoring.chunk_store import ChunkStore, Kept
+from mlinfra.monitoring.chunk_store import ChunkStore
 from mlinfra.monitoring.chunks import (
     Chunk,
     Chunking,
     CountedWindow,
+    Kept,
     WindowTooLongError,
     added,
     chunk_at,
@@ -203,12 +204,26 @@ class ModelMonitor:
 
         Raises:
             MonitoringStoreError: it cannot be written; it is tried again the next time.
+            CountsFoldedError: another replica took this one for gone: a new monitor goes on, from its
+                position, as where the process was killed.
         """
         if position is not None and position != self.position:
             self.position, self._changed = dict(position), True
-        if self._store is not None and self._changed:
+        if self._store is None:
+            return
+        if self._changed:
             self._store.keep(Kept(self._chunks, self._late, self.position))
             self._changed = False
+        else:
+            self._store.renew()
+
+    def fold(self) -> int:
+        """Put the counts of replicas that are gone into one file, and tell how many there were.
+
+        Raises:
+            MonitoringStoreError: as of `ChunkStore.fold`.
+        """
+        return self._store.fold(self._chunking.max_chunks) if self._store is not None else 0
 
     def check(
         self,
@@ -225,6 +240,7 @@ class ModelMonitor:
 
         Raises:
             MonitoringStoreError: the counts of other replicas cannot be read.
+            CountsFoldedError: as of `keep`.
         """
         own = Kept(self._chunks, self._late)
         kept = self._store.all_with(own) if self._store is not None else [own]

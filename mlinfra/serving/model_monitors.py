@@ -8,7 +8,7 @@ answered is then counted, and what was asked is not.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from mlinfra.errors import MlinfraError
 from mlinfra.models.learnt import LearntModel
-from mlinfra.monitoring.chunk_store import ChunkStore
+from mlinfra.monitoring.chunk_store import ChunkStore, CountsFoldedError
 from mlinfra.monitoring.monitor import ModelMonitor, MonitoringReport
 from mlinfra.monitoring.profile import ProfileError, ReferenceProfile
 from mlinfra.resources.base import ResourceModel
@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 Part = TypeVar("Part", bound=ResourceModel)
 ROWS, LABELS = "rows", "labels"
 KEEP_SECONDS = 2.0
+FOLD_SECONDS = 600.0
+"""How often a server looks for replicas that are gone."""
 VERSIONS_KEPT = 3
 
 
@@ -76,6 +78,7 @@ class ModelMonitors:
         self._before_keep = before_keep
         self._keep_seconds = keep_seconds
         self._due = clock() + keep_seconds
+        self._fold_due = clock() + FOLD_SECONDS
         self._monitors: dict[str, ModelMonitor] = {}
         self._positions: dict[str, dict[str, int]] = {}
         self._problems: dict[str, str] = {}
@@ -96,6 +99,9 @@ class ModelMonitors:
         if self._clock() >= self._due:
             self._due = self._clock() + self._keep_seconds
             self.keep()
+        if self._clock() >= self._fold_due:
+            self._fold_due = self._clock() + FOLD_SECONDS
+            self.fold()
 
     def close(self) -> None:
         """Keep the counts."""
@@ -135,10 +141,18 @@ class ModelMonitors:
             UnsupportedError: it has no reference profile that can be used.
             MonitoringStoreError: the counts of other replicas cannot be read.
         """
+        version = model.file.version
+        try:
+            return self._watching(model).check(drift, performance, now=now)
+        except CountsFoldedError:
+            self._go_on(version)
+            return self._watching(model).check(drift, performance, now=now)
+
+    def _watching(self, model: ServedModel) -> ModelMonitor:
         monitor = self.monitor(model)
         if monitor is None:
             raise UnsupportedError(self._problems[model.file.version])
-        return monitor.check(drift, performance, now=now)
+        return monitor
 
     def monitor(self, model: ServedModel) -> ModelMonitor | None:
         """The monitor of a model; None where it has no reference profile that can be used."""
@@ -157,8 +171,11 @@ class ModelMonitors:
     def _replace_profile(self, model: ServedModel) -> None:
         """Keep and forget the monitor beside the profile before; what it counted counts for no other."""
         version = model.file.version
+        before = self._positions.get(version)
         self.keep()
         self._monitors.pop(version, None)
+        if before is not None:
+            self._positions[version] = before
         self._problems.pop(version, None)
         self._profiles[version] = model.file.profile
 
@@ -193,6 +210,8 @@ class ModelMonitors:
 
         Where that is nothing, the place is kept all the same: the next start need not look there again.
         """
+        # Of counts that were folded some may wait to be logged.
+        self._before_keep()
         position = self._positions[model.file.version]
         version, features = model.file.version, model.learnt.features if model.learnt else ()
         rows = kept.rows(self._replica, version, features, after=position[ROWS])
@@ -204,7 +223,10 @@ class ModelMonitors:
         for name, found in ((ROWS, rows), (LABELS, labels)):
             newest = int(found.sequence[-1]) if found is not None else 0
             position[name] = max(position[name], self._started, newest)
-        _keep(model.file.version, monitor, position)
+        try:
+            monitor.keep(position)
+        except MlinfraError as error:
+            _tell_not_kept(version, error)
 
     def _observe(self, run: Sequence[Observed]) -> None:
         model = run[0].model
@@ -225,22 +247,39 @@ class ModelMonitors:
     def keep(self) -> None:
         """Keep the counts, and before that log what is counted."""
         self._before_keep()
+        for version, monitor in list(self._monitors.items()):
+            try:
+                monitor.keep(self._positions[version])
+            except CountsFoldedError as error:
+                logger.info("version %s is counted anew from the log: %s", version, error)
+                self._go_on(version)
+            except MlinfraError as error:
+                _tell_not_kept(version, error)
+
+    def fold(self) -> None:
+        """Put together what replicas counted that are gone."""
         for version, monitor in self._monitors.items():
-            _keep(version, monitor, self._positions[version])
+            try:
+                if folded := monitor.fold():
+                    logger.info("version %s: counts of %d replicas that are gone are folded", version, folded)
+            except MlinfraError as error:
+                logger.warning("the counts of version %s are not folded: %s", version, error)
+
+    def _go_on(self, version: str) -> None:
+        """Forget a monitor whose counts were folded: the next one begins where these end, as after a kill."""
+        del self._monitors[version], self._positions[version]
 
     def _forget(self) -> None:
         """Keep and forget the oldest versions."""
         if len(self._monitors) >= VERSIONS_KEPT:
             self.keep()
+        while len(self._monitors) >= VERSIONS_KEPT:
             oldest = next(iter(self._monitors))
             del self._monitors[oldest], self._positions[oldest], self._profiles[oldest]
 
 
-def _keep(version: str, monitor: ModelMonitor, position: Mapping[str, int]) -> None:
-    try:
-        monitor.keep(position)
-    except MlinfraError as error:
-        logger.warning("the counts of version %s are not kept: %s", version, error)
+def _tell_not_kept(version: str, error: MlinfraError) -> None:
+    logger.warning("the counts of version %s are not kept: %s", version, error)
 
 
 def profile_of(file: ModelFile) -> tuple[ReferenceProfile, LearntModel]:

@@ -1,14 +1,23 @@
 """What replicas keep of their counts, and what others read of it."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlinfra.monitoring.chunk_store import ChunkStore, Kept
-from mlinfra.monitoring.chunks import Chunk
+from mlinfra.features.files import exclusive
+from mlinfra.monitoring.chunk_store import (
+    FOLDED_FILE,
+    LOCK_FILE,
+    RENEW_SECONDS,
+    ChunkStore,
+    CountsFoldedError,
+)
+from mlinfra.monitoring.chunks import Chunk, Kept
 from mlinfra.monitoring.counts import Counts, cell_layout
 
 
@@ -74,4 +83,120 @@ def test_a_file_that_nobody_can_read_counts_nothing(tmp_path: Path) -> None:
     (file,) = tmp_path.rglob("*.json")
     for content in (b"", b"no json", json.dumps({"schemaVersion": 2, "chunks": []}).encode()):
         file.write_bytes(content)
-        assert store(tmp_path, "a").others() == [Kept()]
+        assert store(tmp_path, "a").others() == []
+
+
+def gone(folder: Path, replica: str) -> Path:
+    """The file of a replica, which was renewed long ago."""
+    (file,) = folder.rglob(f"{replica}.*json")
+    os.utime(file, (0, 0))
+    return file
+
+
+def rows(found: list[Kept]) -> int:
+    return sum(each.counts.rows for kept in found for each in kept.chunks)
+
+
+def test_replicas_that_are_gone_have_one_file(tmp_path: Path) -> None:
+    for number, name in enumerate("abcd", 1):
+        store(tmp_path, name).keep(Kept((chunk(number),), position={"rows": number}))
+    for name in "bc":
+        gone(tmp_path, name)
+    own = store(tmp_path, "a")
+    before = own.others()
+    assert own.fold(2000) == 2
+    assert sorted(file.name for file in tmp_path.rglob("*.json")) == ["+folded.json", "a.json", "d.json"]
+    assert (rows(own.others()), rows(before)) == (9, 9)
+    assert own.fold(2000) == 0
+    found = [
+        [wires(each) for each in store(tmp_path, name).all_with(store(tmp_path, name).own())] for name in "ad"
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_replica_that_is_back_goes_on_from_its_position(tmp_path: Path) -> None:
+    own, other = store(tmp_path, "a"), store(tmp_path, "b")
+    for time in range(3):
+        other.keep(Kept((chunk(2),), position={"rows": time}))
+        gone(tmp_path, "b")
+        assert own.fold(2000) == 1
+        # It never was gone, or is again.
+        with pytest.raises(CountsFoldedError):
+            other.keep(Kept((chunk(3),)))
+        with pytest.raises(CountsFoldedError):
+            other.renew()
+        with pytest.raises(CountsFoldedError):
+            other.all_with(Kept((chunk(3),)))
+        other = store(tmp_path, "b") if time == 1 else other
+        assert wires(other.own()) == wires(Kept(position={"rows": time}))
+        assert rows(own.others()) == 2 * (time + 1)
+
+
+def test_a_replica_whose_file_was_deleted_counts_no_more(tmp_path: Path) -> None:
+    own = store(tmp_path, "a")
+    own.keep(Kept((chunk(1),)))
+    next(tmp_path.rglob("a.json")).unlink()
+    with pytest.raises(CountsFoldedError):
+        own.keep(Kept((chunk(2),)))
+    assert own.own() == Kept()
+    own.keep(Kept((chunk(2),)))
+
+
+def test_what_cannot_be_read_is_not_folded(tmp_path: Path) -> None:
+    own, other = store(tmp_path, "a"), store(tmp_path, "b")
+    other.keep(Kept((chunk(2),)))
+    newer = json.dumps({"schemaVersion": 2}).encode()
+    file = gone(tmp_path, "b")
+    file.write_bytes(newer)
+    gone(tmp_path, "b")
+    assert own.fold(2000) == 0
+    assert file.read_bytes() == newer
+    other.keep(Kept((chunk(2),)))
+    gone(tmp_path, "b")
+    folded = file.with_name(FOLDED_FILE)
+    folded.write_bytes(newer)
+    assert own.fold(2000) == 0
+    assert (file.exists(), folded.read_bytes(), rows(own.others())) == (True, newer, 2)
+
+
+def test_one_replica_folds_at_a_time(tmp_path: Path) -> None:
+    own = store(tmp_path, "a")
+    assert own.fold(2000) == 0
+    store(tmp_path, "b").keep(Kept((chunk(2),)))
+    file = gone(tmp_path, "b")
+    with exclusive(file.with_name(LOCK_FILE)):
+        assert own.fold(2000) == 0
+    assert own.fold(2000) == 1
+
+
+def test_who_renews_its_file_is_not_gone(tmp_path: Path) -> None:
+    seconds = [0.0]
+    other = ChunkStore(
+        tmp_path,
+        model="m/1",
+        version="1",
+        profile="p",
+        replica="b",
+        classes=True,
+        clock=lambda: seconds[0],
+    )
+    other.renew()
+    other.keep(Kept((chunk(2),)))
+    gone(tmp_path, "b")
+    seconds[0] = RENEW_SECONDS
+    other.renew()
+    assert store(tmp_path, "a").fold(2000) == 0
+    gone(tmp_path, "b")
+    other.renew()
+    assert store(tmp_path, "a").fold(2000) == 1
+
+
+def test_files_of_others_are_let_be(tmp_path: Path) -> None:
+    own = store(tmp_path, "a")
+    own.keep(Kept((chunk(1),)))
+    (file,) = tmp_path.rglob("a.json")
+    for name in ("b.old.json", ".b.json", "notes.txt"):
+        file.with_name(name).write_text("mine")
+        os.utime(file.with_name(name), (0, 0))
+    assert (own.others(), own.fold(2000)) == ([], 0)
+    assert file.with_name("b.old.json").exists()
