@@ -230,9 +230,18 @@ class ChunkStore:
 
     def _refuse_folded(self) -> None:
         folded = self._folded() or Folded()
-        gone = self._renewed is not None and not self._path.exists()
+        gone = self._renewed is not None and not self._is_there()
         if gone or folded.holds(self._own.replica, self._own.generation):
             raise CountsFoldedError(f"{self._path} was taken for one of a replica that is gone")
+
+    def _is_there(self) -> bool:
+        try:
+            self._path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise MonitoringStoreError(f"{self._path}: {error.strerror}") from error
+        return True
 
     def _files(self) -> list[_File]:
         try:

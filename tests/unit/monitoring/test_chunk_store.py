@@ -1,5 +1,6 @@
 """What replicas keep of their counts, and what others read of it."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -16,6 +17,7 @@ from mlinfra.monitoring.chunk_store import (
     RENEW_SECONDS,
     ChunkStore,
     CountsFoldedError,
+    MonitoringStoreError,
 )
 from mlinfra.monitoring.chunks import Chunk, Kept
 from mlinfra.monitoring.counts import Counts, cell_layout
@@ -200,3 +202,19 @@ def test_files_of_others_are_let_be(tmp_path: Path) -> None:
         os.utime(file.with_name(name), (0, 0))
     assert (own.others(), own.fold(2000)) == ([], 0)
     assert file.with_name("b.old.json").exists()
+
+
+def test_a_folder_that_does_not_answer_is_no_replica_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(path: Path) -> os.stat_result:
+        raise OSError(errno.EIO, "the volume does not answer")
+
+    own = store(tmp_path, "a")
+    own.keep(Kept((chunk(1),)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", stale)
+        with pytest.raises(MonitoringStoreError, match="does not answer") as raised:
+            own.keep(Kept((chunk(2),)))
+    assert not isinstance(raised.value, CountsFoldedError)
+    own.keep(Kept((chunk(2),)))
