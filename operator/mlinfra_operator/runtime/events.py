@@ -29,6 +29,7 @@ LAST_SECONDS = 2.0
 MAX_MESSAGE_LENGTH = 1024
 """Of an Event, by the API."""
 MAX_REASON_LENGTH = 128
+MAX_NAME_LENGTH = 253
 CONFLICT, NOT_FOUND, FIRST_SERVER_ERROR = 409, 404, 500
 
 logger = logging.getLogger(__name__)
@@ -183,7 +184,9 @@ def _identity(obj: dict[str, Any]) -> dict[str, Any]:
 def event_name(obj: dict[str, Any], event: Event) -> str:
     """The name of an Event: the same for the same Event on the same object."""
     told = "\0".join((obj["metadata"]["uid"], event.type, event.reason, event.message))
-    return f"{obj['metadata']['name']}.{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+    # The UID in the digest tells objects apart whose names begin alike.
+    return f"{obj['metadata']['name'][: MAX_NAME_LENGTH - len(digest) - 1].rstrip('-.')}.{digest}"
 
 
 def event_manifest(obj: dict[str, Any], event: Event, *, name: str, now: datetime) -> dict[str, Any]:

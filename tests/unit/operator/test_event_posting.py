@@ -1,11 +1,14 @@
 """Events: the same one is counted, and none of them holds up work."""
 
 import asyncio
+import re
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from unit.operator.objects import NOW, NOW_TEXT
 
 from mlinfra.kube import ApiError
@@ -205,3 +208,25 @@ def test_events_differ_by_object_and_by_what_they_tell() -> None:
         event_name(JOB, Event("Normal", "Started", "it runs")),
     ]
     assert len(set(names)) == 4
+
+
+LABELS = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
+NAMES = st.lists(LABELS, min_size=1, max_size=8).map(".".join).filter(lambda name: len(name) <= 253)
+
+
+@given(name=NAMES, other=NAMES, message=st.text(max_size=20))
+def test_an_event_has_a_name_that_the_api_server_takes(name: str, other: str, message: str) -> None:
+    event = Event("Normal", "Started", message)
+    named = event_name({**JOB, "metadata": {**JOB["metadata"], "name": name}}, event)
+    assert len(named) <= 253
+    assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", label) for label in named.split("."))
+    assert named == event_name({**JOB, "metadata": {**JOB["metadata"], "name": name}}, event)
+    assert named != event_name({**JOB, "metadata": {**JOB["metadata"], "name": other, "uid": "2"}}, event)
+    short = name[:236] == name
+    assert not short or named.startswith(f"{name}.")
+
+
+def test_the_longest_name_has_events() -> None:
+    name = f"{'a' * 235}-{'b' * 17}"
+    named = event_name({**JOB, "metadata": {**JOB["metadata"], "name": name}}, STARTED)
+    assert named.startswith(f"{'a' * 235}.")
