@@ -83,7 +83,11 @@ async def _operate(settings: Settings, config: ClusterConfig, operator: Operator
     own.add_done_callback(lambda _: stop.set())
     # A watch that is cancelled in the wrong moment goes on for ever, and kopf waits for it.
     loop, deadlines = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
-    own.add_done_callback(lambda _: deadlines.append(loop.call_later(ENDING_SECONDS, _end_at_once)))
+    own.add_done_callback(
+        lambda _: deadlines.append(
+            loop.call_later(ENDING_SECONDS, _end_at_once, "the operator does not come to its end")
+        )
+    )
     try:
         await kopf.operator(
             registry=operator_registry(operator, config, health),
@@ -95,16 +99,18 @@ async def _operate(settings: Settings, config: ClusterConfig, operator: Operator
     finally:
         for deadline in deadlines:
             deadline.cancel()
-        await operator.aclose()
         # kopf has cancelled what our tasks started, so ours may have ended well by now.
         own.cancel()
         await asyncio.wait([own])
+        if not await operator.aclose():
+            # What a call would go on to ask for is no longer this replica's to do.
+            _end_at_once("calls of MLflow still run")
     if not own.cancelled() and (error := own.exception()) is not None:
         raise error
 
 
-def _end_at_once() -> None:
-    logger.critical("the operator does not come to its end: the process ends")
+def _end_at_once(why: str) -> None:
+    logger.critical("%s: the process ends", why)
     os._exit(1)
 
 

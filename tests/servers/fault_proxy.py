@@ -23,6 +23,7 @@ class Fault:
         status: HTTP status of the answer; None closes the connection without one.
         headers, text: of the answer.
         times: how many requests get it.
+        hold: where given, the request reaches the server once it is set, and meets no other fault.
         carried_out: whether the server carries the request out all the same.
         met: how many requests got it so far.
     """
@@ -33,6 +34,7 @@ class Fault:
     text: str = ""
     times: int = 1
     carried_out: bool = False
+    hold: asyncio.Event | None = None
     met: int = 0
 
 
@@ -152,6 +154,9 @@ class FaultProxy:
         if fault is None:
             return await self._forward(request)
         fault.met += 1
+        if fault.hold is not None:
+            await fault.hold.wait()
+            return await self._forward(request)
         if fault.carried_out:
             body = await request.read()
             async with self._ask(request, body) as answer:

@@ -82,6 +82,12 @@ class LeaderElection:
                     f"within {self._times.renew_deadline:g} s, or another replica took it"
                 )
 
+    async def renew(self) -> None:
+        """Once more where it is ours: it lives for its whole duration then, though nobody holds it."""
+        if self._sighting is None or self._is_anothers() or self.is_overdue:
+            return
+        await self._attempt(within=min(self._times.retry, self._left()))
+
     async def release(self) -> None:
         """Give the lease back, so that another replica need not wait for it to expire."""
         if self._sighting is None or self._is_anothers():

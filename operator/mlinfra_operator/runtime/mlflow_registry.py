@@ -1,6 +1,5 @@
 """MLflow off the event loop: bounded threads, short timeouts, and our own errors."""
 
-import asyncio
 import os
 from collections.abc import Callable
 from functools import cached_property
@@ -85,9 +84,9 @@ class Mlflow:
         """The run's page in the MLflow UI."""
         return f"{without_password(self.tracking_uri)}/#/experiments/{experiment_id}/runs/{run_id}"
 
-    async def aclose(self) -> None:
-        """Start no further calls."""
-        await asyncio.to_thread(self._threads.shutdown)
+    async def aclose(self, patience: float) -> bool:
+        """Start no further calls, wait so many seconds for those that run; whether none does any more."""
+        return await self._threads.shutdown(patience)
 
     @cached_property
     def _client(self) -> "MlflowClient":

@@ -52,6 +52,9 @@ WORKERS = 16
 RELIST_SECONDS = 600.0
 """How often all objects are listed, for deletions that a broken watch kept to itself."""
 START_RETRY_SECONDS = 2.0
+LAST_CALLS_SECONDS = 8.0
+"""So long an operator that ends waits for its calls: with one more request it is less than a lease lives, and
+than a pod is given to end."""
 FORBIDDEN, NOT_FOUND = 403, 404
 
 Kind = Literal["TrainingJob", "ModelVersion", "RetrainingPolicy", "Run", "Sweep", "Import"]
@@ -171,15 +174,19 @@ class Operator:
         """List all objects soon: a watch began anew, and deletions before that are told by nobody."""
         self._missed.set()
 
-    async def aclose(self) -> None:
-        """Let go of the lease and of MLflow; calls that run go on."""
-        if self._election is not None:
-            await self._election.release()
+    async def aclose(self) -> bool:
+        """Let go of MLflow and of the lease, once `run` has ended.
+
+        Returns:
+            Whether no call of MLflow runs any more. Where one does, the lease is left to expire: another
+            replica would not see what the call is about to leave, and do it a second time.
+        """
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
+        ended = await end_calls(self._mlflow, self._election)
         await self._events.aclose()
-        await self._mlflow.aclose()
+        return ended
 
     def _wire(self, cluster_uid: str | None, *, gang_scheduling: bool) -> None:
         self._trainingjobs = trainingjob.TrainingJobController(
@@ -366,6 +373,16 @@ class Operator:
             logger.warning("runs that nobody ended are not looked for: %s", error)
             return None
         return str(found["metadata"]["uid"])
+
+
+async def end_calls(mlflow: Mlflow, election: LeaderElection | None) -> bool:
+    """Wait for the calls that run; the lease is given back where all have ended. Whether they have."""
+    if election is not None:
+        await election.renew()
+    ended = await mlflow.aclose(LAST_CALLS_SECONDS)
+    if ended and election is not None:
+        await election.release()
+    return ended
 
 
 def _election(settings: Settings, client: KubernetesClient) -> LeaderElection:

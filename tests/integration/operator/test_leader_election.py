@@ -1,5 +1,6 @@
 """Two replicas: one works, and where it dies the other goes on within the lease's time, nothing twice."""
 
+import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,6 +91,42 @@ async def test_a_leader_that_ends_well_gives_the_lease_back(world, operator, sta
         return await holder(world) == "second"
 
     await eventually(followed, "the second replica leads", seconds=8)
+
+
+async def test_a_leader_that_ends_keeps_the_lease_while_mlflow_works_for_it(
+    world, operator_process, second, mlflow_proxy, tracking, unique, eventually
+) -> None:
+    first = operator_process
+    first.tracking_uri = mlflow_proxy.url
+    # However busy the machine is, it is still waiting for the answer when it is told to end.
+    first.environment["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "60"
+    first.start()
+    await first.ready()
+    second.start()
+    await is_standing_by(second, eventually)
+    slow = Fault(on("POST", "/model-versions/create"), None, hold=asyncio.Event())
+    mlflow_proxy.inject(slow)
+    await world.apply(training_job(unique, **gated(0.8)))
+    await world.train(tracking, unique, 0.9)
+
+    async def registers() -> bool:
+        return slow.met > 0
+
+    await eventually(registers, "the version is being registered")
+    ending = asyncio.create_task(asyncio.to_thread(first.stop))
+
+    async def waits() -> bool:
+        return "calls that run are waited for" in first.log.read_text()
+
+    await eventually(waits, "the leader waits for its call")
+    assert await holder(world) == "first"
+    assert slow.hold is not None
+    slow.hold.set()
+    assert await ending == 0
+    await leads(world, "second", eventually)
+    await world.version_phase(f"{unique}-1", "Production")
+    await world.phase(unique, "Succeeded")
+    assert len(tracking.search_model_versions(f"name='{unique}'")) == 1
 
 
 async def test_a_leader_that_lost_its_lease_starts_over_and_stands_by(world, operator, eventually) -> None:

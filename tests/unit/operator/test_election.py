@@ -116,3 +116,18 @@ async def test_a_leader_that_renews_goes_on() -> None:
     holding.cancel()
     with pytest.raises(asyncio.CancelledError):
         await holding
+
+
+async def test_a_leader_that_ends_renews_once_more_what_is_still_its_own() -> None:
+    leases, now = Leases(), 0.0
+    leader = election(leases, clock=lambda: now)
+    await leader.renew()
+    assert leases.lease is None
+    await leader.acquire()
+    first = leases.written_at
+    await leader.renew()
+    assert leases.written_at > first
+    again = leases.written_at
+    now = TIMES.renew_deadline
+    await leader.renew()
+    assert leases.written_at == again
