@@ -295,13 +295,19 @@ class KubernetesClient:
         namespace: str | None = None,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
         grace_period_seconds: int | None = None,
     ) -> None:
-        """Delete an object; with ``uid`` only that very one (else 409). One already gone is fine."""
+        """Delete an object; one already gone is fine.
+
+        Args:
+            uid, resource_version: only that very one, and as it was then; else the answer is 409.
+        """
         options: Object = {"propagationPolicy": propagation}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        if known := {name: value for name, value in preconditions.items() if value is not None}:
+            options["preconditions"] = known
         if grace_period_seconds is not None:
             options["gracePeriodSeconds"] = grace_period_seconds
         try:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from mlinfra.kube import ApiError, KubernetesClient
 from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, POD_GROUPS, SERVICES, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, TrainingJob
+from mlinfra.resources.base import ObjectMeta
 from mlinfra.resources.names import FIELD_MANAGER
 from mlinfra.resources.training_job_status import TrainingJobStatus
 from mlinfra.tracking.contract import (
@@ -199,9 +200,7 @@ class TrainingJobController:
             case DeleteChild():
                 return await self._delete_child(action, job, observed)
             case DeleteTrainingJob():
-                name, namespace = job.metadata.name, job.metadata.namespace
-                await self._context.client.delete(TRAINING_JOBS, name, namespace, uid=job.metadata.uid)
-                logger.info("TrainingJob %s/%s deleted: its time to live is over", namespace, name)
+                await self._delete_training_job(job.metadata)
                 return observed
             case CreateChild():
                 return await self._create_child(action, job, observed)
@@ -305,6 +304,19 @@ class TrainingJobController:
         if observed.child is None:
             raise ValueError("a child is observed before it is deleted")
         return replace(observed, child=replace(observed.child, deleting=True))
+
+    async def _delete_training_job(self, metadata: ObjectMeta) -> None:
+        name, namespace, version = metadata.name, metadata.namespace, metadata.resource_version
+        try:
+            # Its time to live may have been taken away, and the watch not have told of it.
+            await self._context.client.delete(
+                TRAINING_JOBS, name, namespace, uid=metadata.uid, resource_version=version
+            )
+        except ApiError as error:
+            if error.status != CONFLICT:
+                raise
+            raise Retry from error
+        logger.info("TrainingJob %s/%s deleted: its time to live is over", namespace, name)
 
     async def _create_model_version(
         self, action: CreateModelVersion, job: TrainingJob, observed: Observed

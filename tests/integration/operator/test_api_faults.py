@@ -1,5 +1,6 @@
 """What the API server may answer instead of what was asked for, and that the work goes on after it."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -138,3 +139,35 @@ async def test_a_status_that_somebody_changed_meanwhile_is_decided_on_anew(
     assert condition(running, "Reconciling")["status"] == "True"
     run = tracking.get_run(await world.run_id(unique))
     assert run.info.status == "RUNNING"
+
+
+async def test_a_time_to_live_that_was_taken_away_unseen_deletes_nothing(
+    world, proxied_operator, proxy, ready, unique, eventually
+) -> None:
+    proxied_operator.start()
+    await ready()
+    await world.apply(training_job(unique, ttlSecondsAfterFinished=3))
+    await world.run_pod(unique)
+    await world.end_pod(unique, exit_code=1)
+    failed = await world.phase(unique, "Failed")
+    proxy.stall()
+    over = datetime.fromisoformat(failed["status"]["completionTime"]) + timedelta(seconds=5)
+
+    async def asked_to_delete() -> bool:
+        return datetime.now(UTC) > over
+
+    await eventually(asked_to_delete, "the time to live is over")
+    patch = {"spec": {"ttlSecondsAfterFinished": None}}
+    changed = await world.kube.merge_patch(TRAINING_JOBS, unique, patch, world.namespace)
+    proxy.resume()
+
+    async def refused() -> bool:
+        return any(seen.method == "DELETE" and seen.status == 409 for seen in proxy.seen)
+
+    await eventually(refused, "the deletion is refused")
+
+    async def seen() -> bool:
+        job = await world.training_job(unique)
+        return bool(job["status"]["observedGeneration"] == changed["metadata"]["generation"])
+
+    await eventually(seen, "the change is seen")

@@ -1,10 +1,15 @@
-"""What is told of a TrainingJob whose spec changes after its end."""
+"""A TrainingJob whose spec changes after its end: what is told of it, and whether it is deleted."""
 
+from collections.abc import Iterator
+from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
 from unit.operator.objects import NOW, NOW_TEXT, UID
+from unit.operator.simulation.simulation import Simulation
 
+from mlinfra.kube.resource import TRAINING_JOBS
 from mlinfra.resources import TrainingJob
 from mlinfra_operator.trainingjob.end import after_the_end
 
@@ -55,3 +60,32 @@ def test_a_change_after_the_end_is_told_of_as_seen_and_changes_nothing_else(
 def test_what_is_told_already_is_told_no_more() -> None:
     job = ended("Failed", generation=1)
     assert after_the_end(job, NOW).status == job.status
+
+
+@pytest.fixture
+def cluster() -> Iterator[Simulation]:
+    simulation = Simulation(NOW)
+    yield simulation
+    simulation.close()
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_time_to_live_that_was_taken_away_unseen_deletes_nothing(
+    cluster: Simulation, changed: bool
+) -> None:
+    spec = {"modelName": "model", "image": "image", "ttlSecondsAfterFinished": 7200}
+    body = {"apiVersion": TRAINING_JOBS.api_version, "kind": "TrainingJob", "metadata": {"name": "a"}}
+    cluster.api.put(TRAINING_JOBS, body | {"spec": spec}, "user")
+    cluster.settle()
+    cluster.training("a", "training fails", 0.0)
+    cluster.settle()
+    (job,) = cluster.api.of(TRAINING_JOBS)
+    assert job["status"]["phase"] == "Failed"
+    if changed:
+        cluster.api.change(TRAINING_JOBS, "a", {"spec": {"ttlSecondsAfterFinished": None}}, "user")
+    cluster.now += timedelta(seconds=7200)
+    cluster.work(Random(0), fault="none", countdown=0, after=False)
+    assert bool(cluster.api.of(TRAINING_JOBS)) == changed
+    cluster.settle()
+    left = cluster.api.of(TRAINING_JOBS)
+    assert [each["status"]["observedGeneration"] for each in left] == ([2] if changed else [])

@@ -112,10 +112,21 @@ class Api:
             raise ApiError(404, "NotFound", f"{name} not found")
         return found
 
-    async def delete(self, resource: ResourceType, name: str, namespace: str, *, uid: str, **_: Any) -> None:
-        self._ask(lambda: self.begin_deletion(resource, name, uid), write=True)
+    async def delete(
+        self,
+        resource: ResourceType,
+        name: str,
+        namespace: str,
+        *,
+        uid: str,
+        resource_version: str | None = None,
+        **_: Any,
+    ) -> None:
+        self._ask(lambda: self.begin_deletion(resource, name, uid, resource_version), write=True)
 
-    def begin_deletion(self, resource: ResourceType, name: str, uid: str) -> None:
+    def begin_deletion(
+        self, resource: ResourceType, name: str, uid: str, resource_version: str | None = None
+    ) -> None:
         """Mark what something waits for; what nothing waits for is gone."""
         obj = self.objects.get((resource.plural, name))
         if obj is None:
@@ -123,6 +134,8 @@ class Api:
         metadata = obj["metadata"]
         if metadata["uid"] != uid:
             raise ApiError(409, "Conflict", "the UID differs")
+        if resource_version not in (None, metadata["resourceVersion"]):
+            raise ApiError(409, "Conflict", "the resourceVersion differs")
         # The operator deletes Jobs in the foreground: their pods end first.
         if resource == JOBS or metadata.get("finalizers"):
             metadata["deletionTimestamp"] = timestamp(self._clock())
