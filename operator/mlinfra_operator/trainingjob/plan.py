@@ -385,6 +385,9 @@ class _Planner:
     def _status(self, phase: Phase, observations: tuple[Observation, ...]) -> TrainingJobStatus:
         old, generation = self.job.status, self.job.metadata.generation
         observations += gang_condition(self.job, offered=self.observed.gang_offered)
+        if phase != "Suspended" and conditions.find(old.conditions, "Suspended") is not None:
+            # Who waits for its end waits for False.
+            observations += (Observation("Suspended", "False", "Resumed"),)
         child = self.observed.child
         mine = child if child is not None and is_mine(self.job, child) else None
         return TrainingJobStatus(

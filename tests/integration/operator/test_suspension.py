@@ -39,7 +39,8 @@ async def test_a_suspended_training_goes_on_in_its_run_with_what_was_changed_mea
     assert second["spec"]["activeDeadlineSeconds"] == 600
     assert await world.run_id(unique) == run_id
     await world.train(tracking, unique, 0.9)
-    await world.phase(unique, "Succeeded")
+    succeeded = await world.phase(unique, "Succeeded")
+    assert condition(succeeded, "Suspended")["status"] == "False"
     await world.version_phase(f"{unique}-1", "Production")
     late = await mlinfra("suspend", unique)
     assert late.returncode == 2

@@ -92,6 +92,12 @@ def test_a_suspended_training_has_no_pods_and_says_so() -> None:
     assert at_rest.status.phase == "Suspended"
     assert condition(at_rest, "Ready").status == condition(at_rest, "Suspended").status == "True"
     assert [event.reason for event in at_rest.events] == ["Suspended"]
+    # `kubectl wait --for=condition=Suspended=false` ends when it goes on; then it stays known.
+    resumed = training_job(status=at_rest.status.to_wire())
+    for observed in (Observed(child=child(active=1), run=run()), Observed(refused="no")):
+        told = condition(planned(observed, resumed), "Suspended")
+        assert (told.status, told.reason) == ("False", "Resumed")
+    assert not [found for found in going.status.conditions if found.type == "Suspended"]
 
 
 def test_a_resumed_training_goes_on_with_its_run_in_a_new_job() -> None:
