@@ -73,6 +73,30 @@ async def test_no_write_is_lost_or_made_twice(
     assert all(fault.met > 0 for fault in faults)
 
 
+@pytest.mark.parametrize(("status", "carried_out"), [(None, True), (None, False), (500, False)])
+async def test_a_deletion_of_a_job_is_neither_lost_nor_meant_for_the_next_one(
+    status, carried_out, world, proxied_operator, proxy, ready, tracking, unique
+) -> None:
+    proxied_operator.start()
+    await ready()
+    await world.apply(training_job(unique, **gated(0.8)))
+    await world.run_pod(unique)
+    await world.phase(unique, "Running")
+    fault = proxy.inject(Fault(on("DELETE", "/jobs/"), status, times=2, carried_out=carried_out))
+    for suspend, phase in ((True, "Suspended"), (False, "Pending")):
+        patch = {"spec": {"suspend": suspend}}
+        await world.kube.merge_patch(TRAINING_JOBS, unique, patch, world.namespace)
+        await world.phase(unique, phase)
+    assert fault.met > 0
+    await comes_to_production(world, tracking, unique)
+    created = [
+        seen
+        for seen in proxy.seen
+        if (seen.method, seen.status) == ("POST", 201) and seen.target.partition("?")[0].endswith("/jobs")
+    ]
+    assert len(created) == 2
+
+
 @pytest.mark.parametrize(
     ("status", "text"),
     [(410, ""), (429, ""), (503, ""), (403, ""), (200, told(410)), (200, told(500))],

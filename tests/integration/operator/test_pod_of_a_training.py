@@ -4,7 +4,7 @@ from typing import Any
 
 from integration.operator.manifests import condition, training_job
 
-from mlinfra.kube.resource import JOBS, NAMESPACES
+from mlinfra.kube.resource import JOBS, NAMESPACES, SERVICE_ACCOUNTS
 
 Object = dict[str, Any]
 
@@ -28,6 +28,25 @@ async def test_a_namespace_of_restricted_pod_security_admits_the_pod(
         return any('violates PodSecurity "restricted' in event["message"] for event in events)
 
     await eventually(refused, "the pod that may be root is refused")
+
+
+async def test_the_stored_pod_has_what_the_spec_says_of_who_pulls_it_and_where_it_runs(
+    world, operator, unique
+) -> None:
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "trainer"}}
+    await world.kube.create(SERVICE_ACCOUNTS, account, world.namespace)
+    zone = {"key": "zone", "operator": "In", "values": ["a"]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [zone]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+    spec = {
+        "serviceAccountName": "trainer",
+        "imagePullSecrets": [{"name": "registry"}],
+        "affinity": affinity,
+    }
+    await world.apply(training_job(unique, **spec))
+    pod = (await world.pod(unique))["spec"]
+    assert {field: pod[field] for field in spec} == spec
+    assert pod["automountServiceAccountToken"] is False
 
 
 async def test_a_training_that_fails_once_is_tried_again(
