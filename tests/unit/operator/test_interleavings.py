@@ -33,7 +33,7 @@ EVENTS = (
     "user deletes",
     "user deletes a version",
     "user suspends or resumes",
-    "user changes what is suspended",
+    "user changes what may change",
     "garbage is collected",
     "queue admits",
     "queue admits",
@@ -94,8 +94,8 @@ class Interleavings(RuleBasedStateMachine):
                 self.user_asks_for_a_stage(1 + JOB_NAMES.index(name), stage)
             case "user suspends or resumes":
                 self.user_suspends_or_resumes(name)
-            case "user changes what is suspended":
-                self.user_changes_what_is_suspended(name, 600 if stage == "Production" else 1200)
+            case "user changes what may change":
+                self.user_changes_what_may_change(name, 600 if stage == "Production" else 1200)
             case "queue admits" | "queue evicts":
                 self.queue_decides(name, held=event == "queue evicts")
             case "garbage is collected":
@@ -143,10 +143,17 @@ class Interleavings(RuleBasedStateMachine):
             )
             self.api.change(TRAINING_JOBS, name, {"spec": {"suspend": suspend}}, "user")
 
-    def user_changes_what_is_suspended(self, name: str, deadline: int) -> None:
+    def user_changes_what_may_change(self, name: str, deadline: int) -> None:
+        """While it is suspended, or in a suspension that is over before anybody looks."""
         obj = self.api.objects.get(("trainingjobs", name))
-        if obj is not None and obj["spec"].get("suspend"):
-            self.api.change(TRAINING_JOBS, name, {"spec": {"activeDeadlineSeconds": deadline}}, "user")
+        if obj is None:
+            return
+        suspended = obj["spec"].get("suspend", False)
+        if not suspended:
+            self.user_suspends_or_resumes(name)
+        self.api.change(TRAINING_JOBS, name, {"spec": {"activeDeadlineSeconds": deadline}}, "user")
+        if not suspended:
+            self.user_suspends_or_resumes(name)
 
     def queue_decides(self, name: str, *, held: bool) -> None:
         job = self.api.objects.get(("jobs", name))
