@@ -29,6 +29,7 @@ from mlinfra.features.commits import (
     Replacement,
     commit_of,
     folded,
+    partition_of,
 )
 from mlinfra.features.errors import CorruptFeatures
 from mlinfra.features.storage import Entry, StillHeld, Storage
@@ -143,10 +144,11 @@ class CommitLog:
         return dropped
 
     def added_since(self, mark: CommitMark | None) -> set[str] | None:
-        """Paths of the files that commits added which a reader did not see who came to the mark.
+        """Paths of the files whose rows a reader did not see who came to the mark.
 
-        Some that it saw may be among them. None where all files count: there is no mark, its commit is no
-        longer there, or it is of another group that had the same name.
+        Rows that it saw may be among them: those of a file that a compaction merged with one it did not see.
+        None where all files count: there is no mark, its commit is no longer there, or it is of another group
+        that had the same name.
         """
         if mark is None:
             return None
@@ -157,7 +159,7 @@ class CommitLog:
         if not marked:
             return None
         later = [entry.name for entry in entries if self._may_be_later(entry, marked[0])]
-        return {file.path for commit in self._cached(later).values() for file in commit.add}
+        return new_files(self._cached(later).values())
 
     def _may_be_later(self, entry: Entry, marked: Entry) -> bool:
         if number_of(entry.name) > number_of(marked.name):
@@ -277,6 +279,19 @@ class CommitLog:
                 f"{where} has format {commit.format}, and this release reads format {FORMAT}; upgrade mlinfra"
             )
         return commit
+
+
+def new_files(commits: Iterable[Commit]) -> set[str]:
+    """Paths of the files that have rows of appends among these commits.
+
+    A compaction adds no row: its file of a partition is new where one of those that it merged is.
+    """
+    new: set[str] = set()
+    # What a compaction merges came by commits of lower numbers.
+    for commit in sorted(commits, key=lambda each: each.commit):
+        merged_into = {partition_of(path) for path in new.intersection(commit.remove)}
+        new.update(each.path for each in commit.add if not commit.remove or each.partition in merged_into)
+    return new
 
 
 def lock_name(group: str) -> str:

@@ -51,7 +51,12 @@ class DataFile(BaseModel):
     @property
     def partition(self) -> str:
         """The folder that the file lies in, such as ``date=2024-03-17``."""
-        return self.path.rpartition("/")[0]
+        return partition_of(self.path)
+
+
+def partition_of(path: str) -> str:
+    """The folder that a file of a group lies in."""
+    return path.rpartition("/")[0]
 
 
 class Commit(BaseModel):

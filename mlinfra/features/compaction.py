@@ -10,10 +10,10 @@ created at the very same time: then nothing can tell them from rows that never w
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -67,21 +67,48 @@ def report_of(files: GroupFiles, replaced: Sequence[Replacement]) -> CompactionR
     )
 
 
-def to_compact(files: Sequence[DataFile], *, min_files: int, forgetting: bool) -> list[tuple[DataFile, ...]]:
+def to_compact(
+    files: Sequence[DataFile],
+    *,
+    min_files: int,
+    forgetting: bool,
+    max_rows: int | None = None,
+    kept: Collection[str] = (),
+) -> list[tuple[DataFile, ...]]:
     """The files to merge, partition by partition, each in their order.
 
     Args:
         files: all files of the group, in their order.
-        min_files: partitions with fewer files are left alone.
+        min_files: fewer files are not merged.
         forgetting: whether superseded rows are dropped, so that a single file may become smaller.
+        max_rows: files of more rows do not come of it; as many as a partition has where absent.
+        kept: paths of files that stay, and with them those that came to the partition after them.
     """
     in_partitions = sorted(files, key=lambda file: file.partition)
-    parts = (tuple(part) for _, part in groupby(in_partitions, key=lambda file: file.partition))
+    partitions = (part for _, part in groupby(in_partitions, key=lambda file: file.partition))
+    old = (tuple(takewhile(lambda file: file.path not in kept, part)) for part in partitions)
     return [
         part
-        for part in parts
+        for whole in old
+        for part in _parts(whole, max_rows)
         if len(part) >= min_files or (forgetting and any(not file.distinct_keys for file in part))
     ]
+
+
+def _parts(files: tuple[DataFile, ...], max_rows: int | None) -> Iterator[tuple[DataFile, ...]]:
+    """Neighbours that have at most so many rows together; a file that has more stands alone."""
+    if max_rows is None:
+        yield files
+        return
+    part: list[DataFile] = []
+    rows = 0
+    for file in files:
+        if part and rows + file.rows > max_rows:
+            yield tuple(part)
+            part, rows = [], 0
+        part.append(file)
+        rows += file.rows
+    yield tuple(part)
 
 
 def merged(

@@ -171,7 +171,15 @@ class OfflineStore:
 
         return self._on_current_files(name, read_files)
 
-    def compact(self, name: str, *, min_files: int, forget_before: Moment | None) -> CompactionReport:
+    def compact(
+        self,
+        name: str,
+        *,
+        min_files: int,
+        forget_before: Moment | None,
+        written_before: datetime | None,
+        max_rows: int | None,
+    ) -> CompactionReport:
         """Merge the small files of each partition; see `FeatureStore.compact_offline_features`."""
         folder, now = self._storage.at(name), datetime.now(UTC)
         forget = None
@@ -180,7 +188,13 @@ class OfflineStore:
             forget = EPOCH + timedelta(microseconds=microseconds)
 
         def merge_files(files: GroupFiles) -> tuple[GroupFiles, list[Replacement], bool]:
-            parts = to_compact(files.files, min_files=max(min_files, 2), forgetting=forget is not None)
+            parts = to_compact(
+                files.files,
+                min_files=max(min_files, 2),
+                forgetting=forget is not None,
+                max_rows=max_rows,
+                kept=_written_since(folder, written_before),
+            )
             replacements, forgotten = merged(folder, files.group, parts, forget_before=forget)
             return files, replacements, forgotten
 
@@ -204,13 +218,7 @@ class OfflineStore:
         def choose(state: GroupState) -> list[DataFile]:
             start = time_range(before, None, state.group.time_type).start
             assert start is not None
-            kept: set[str] = set()
-            if written_before is not None:
-                entries = folder.entries(recursive=True)
-                kept = {
-                    each.name for each in entries if each.modified is None or each.modified >= written_before
-                }
-            return to_drop(state.files, start, kept=kept)
+            return to_drop(state.files, start, kept=_written_since(folder, written_before))
 
         with storage_errors(folder.where()):
             state = self._state(name)
@@ -281,6 +289,14 @@ class OfflineStore:
                 f"no feature group {name!r} in {self._storage.where()}: {suggestion(name, self.groups())}"
             )
         return state
+
+
+def _written_since(folder: Storage, moment: datetime | None) -> set[str]:
+    """Paths of the files that were written then or later, and of those of which that is not known."""
+    if moment is None:
+        return set()
+    entries = folder.entries(recursive=True)
+    return {each.name for each in entries if each.modified is None or each.modified >= moment}
 
 
 def _check_arguments(name: str, partition_by: PartitionBy | None) -> None:

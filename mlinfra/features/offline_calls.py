@@ -120,18 +120,27 @@ class OfflineCalls:
         return self._offline.files_since(feature_group, mark)
 
     def compact_offline_features(
-        self, feature_group: str, *, min_files: int = 2, forget_before: Moment | None = None
+        self,
+        feature_group: str,
+        *,
+        min_files: int = 2,
+        forget_before: Moment | None = None,
+        written_before: datetime | None = None,
+        max_rows: int | None = None,
     ) -> CompactionReport:
         """Merge the files of each partition into one, so that reads open fewer; readers notice nothing.
 
         Rows that newer ones supersede are kept for what was known at an earlier time, unless they are to be
-        forgotten. The files merged stay on disk until a vacuum. One partition at a time is in memory.
+        forgotten. The files merged stay on disk until a vacuum. What becomes one file is in memory.
 
         Args:
             feature_group: name of the group.
-            min_files: partitions with fewer files are left alone, at least 2.
+            min_files: fewer files are not merged, at least 2.
             forget_before: also drop rows that one created by then supersedes, a date or moment in UTC. What
                 was known before that cannot be told afterwards; ``known_at`` of an earlier time is refused.
+            written_before: files that were written then or later stay as they are, such as those that who
+                follows the group has not read yet; all are merged by default.
+            max_rows: a partition's files become several of up to so many rows; one by default.
 
         Raises:
             UnknownFeatureGroup: the message names those there are.
@@ -139,7 +148,13 @@ class OfflineCalls:
             CorruptFeatures: a file is missing or damaged; the message names it, and nothing was changed.
             FeatureStoreUnavailable: the disk is full or did not answer; nothing was changed.
         """
-        return self._offline.compact(feature_group, min_files=min_files, forget_before=forget_before)
+        return self._offline.compact(
+            feature_group,
+            min_files=min_files,
+            forget_before=forget_before,
+            written_before=written_before,
+            max_rows=max_rows,
+        )
 
     def drop_offline_features(
         self,

@@ -16,8 +16,8 @@ from mlinfra.serving.kept_rows import KeptRows
 from mlinfra.serving.known_ids import KnownIds
 from mlinfra.serving.label_book import LABELS_PREFIX, LabelBook
 from mlinfra.serving.label_rows import LabelRows
-from mlinfra.serving.log_retention import LogRetention
 from mlinfra.serving.log_rows import LABEL_COLUMN, log_group
+from mlinfra.serving.log_upkeep import LogUpkeep
 from mlinfra.serving.metrics import ServingMetrics
 from mlinfra.serving.model_monitors import KEEP_SECONDS, ModelMonitors, monitoring_folder
 from mlinfra.serving.observations import Observer, Sink
@@ -119,9 +119,8 @@ def observing_of(
     # A request is answered once what was asked before is known.
     book.open()
     # The book first tells what is new; the monitors count again what the log held before it gets more.
-    sinks: list[Sink] = [book, monitors, log]
-    if settings.log_days is not None:
-        sinks.append(LogRetention(store, [predictions, labels], days=settings.log_days))
+    upkeep = LogUpkeep(store, [predictions, labels], days=settings.log_days)
+    sinks: list[Sink] = [book, monitors, log, upkeep]
     observer = Observer(sinks, book.keep, max_rows=settings.log_buffer_rows, on_drop=dropped)
     return Observing(observer, monitors, ids)
 

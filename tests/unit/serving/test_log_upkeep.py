@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mlinfra.features import FeatureStore
-from mlinfra.serving.log_retention import EVERY_SECONDS, LogRetention
+from mlinfra.serving.log_upkeep import EVERY_SECONDS, LogUpkeep
 
 GROUPS = ["predictions_m", "labels_m"]
 
@@ -23,9 +23,9 @@ def test_rows_go_once_they_are_old_and_were_written_long_ago(tmp_path: Path) -> 
     for group in GROUPS:
         write(store, group, 0, 1, 20_000)
     now = datetime.now(UTC)
-    LogRetention(store, GROUPS, days=30, now=lambda: now).drop()
+    LogUpkeep(store, GROUPS, days=30, now=lambda: now).run()
     assert [len(store.read_offline_features(group)) for group in GROUPS] == [3, 3]
-    LogRetention(store, GROUPS, days=30, now=lambda: now + timedelta(days=31)).drop()
+    LogUpkeep(store, GROUPS, days=30, now=lambda: now + timedelta(days=31)).run()
     for group in GROUPS:
         assert store.read_offline_features(group)["prediction_id"].tolist() == ["p20000"]
 
@@ -37,9 +37,9 @@ def test_a_group_that_is_not_there_is_passed_over_and_a_damaged_one_is_told(
     write(store, "labels_m", 0)
     (commit,) = (tmp_path / "offline" / "labels_m" / "_commits").glob("*.json")
     commit.write_bytes(b"no JSON")
-    LogRetention(store, GROUPS, days=30).drop()
+    LogUpkeep(store, GROUPS, days=30).run()
     (record,) = caplog.records
-    assert "old rows of labels_m are not dropped" in record.getMessage()
+    assert "old rows of labels_m are neither dropped nor merged" in record.getMessage()
 
 
 def test_it_begins_at_once_and_again_after_a_while(tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_it_begins_at_once_and_again_after_a_while(tmp_path: Path) -> None:
         asked.append(datetime.now(UTC))
         return asked[-1]
 
-    retention = LogRetention(FeatureStore(tmp_path), GROUPS, days=30, clock=lambda: seconds, now=now)
+    upkeep = LogUpkeep(FeatureStore(tmp_path), GROUPS, days=30, clock=lambda: seconds, now=now)
     for expected in (1, 1, 2, 2):
-        retention.tick()
-        retention.join()
+        upkeep.tick()
+        upkeep.join()
         assert len(asked) == expected
         seconds += EVERY_SECONDS / 2
