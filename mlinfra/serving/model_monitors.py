@@ -111,14 +111,18 @@ class ModelMonitors:
         """Count labels that were never counted before.
 
         Returns:
-            IDs of predictions that the counts no longer hold: their labels count nowhere.
+            IDs of predictions that the counts no longer hold, or of a version that this server does not serve
+            beside those it does: their labels count nowhere.
         """
         uncounted: set[str] = set()
         for version in dict.fromkeys(each.version for each in labels):
+            own = [each for each in labels if each.version == version]
             monitor = self._monitors.get(version)
             if monitor is None:
+                # Those of a version whose monitor begins later are counted then, from where they are kept.
+                if self._monitors and version not in self._profiles:
+                    uncounted |= {each.id for each in own}
                 continue
-            own = [each for each in labels if each.version == version]
             counted = monitor.label(
                 np.stack([each.outputs for each in own]),
                 [each.label for each in own],

@@ -81,7 +81,8 @@ class FeedbackResult:
         repeated: IDs that had the same label before; they do not count again.
         conflicting: IDs that had another label before; the first one stays.
         unknown: IDs of predictions that the server does not know, or no longer.
-        uncounted: IDs whose label is kept, and counts in no window: the prediction is too old.
+        uncounted: IDs whose label is kept, and counts in no window: the prediction is too old, or of a
+            version that the server does not serve.
     """
 
     accepted: int

@@ -4,15 +4,16 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.serving.observed_server import LABELS, LOG, KilledError, Server, monitored_model, rows_of
+from unit.serving.observed_server import LABELS, LOG, START, KilledError, Server, monitored_model, rows_of
 
 from mlinfra.features import CorruptFeatures, FeatureStore
 from mlinfra.monitoring import chunk_store
 from mlinfra.serving.kept_rows import KeptRows, LoggedLabels, LoggedRows
-from mlinfra.serving.label_book import LabelBook
+from mlinfra.serving.label_book import LabelBook, Labelled
 from mlinfra.serving.log_rows import has_features
 from mlinfra.serving.model_monitors import ModelMonitors
 from mlinfra.serving.served_model import ServedModel
@@ -194,3 +195,14 @@ def test_rows_whose_labels_cannot_be_read_yet_count_the_next_time(tmp_path: Path
         server.monitors.monitor(model)
     away.rename(labels)
     assert (server.counts.rows, server.counts.labelled) == (1, 1)
+
+
+def test_labels_of_a_version_that_is_not_served_here_are_told(tmp_path: Path, model: ServedModel) -> None:
+    server = Server(tmp_path, model)
+    label = Labelled("p", "another", START, np.zeros(1, np.float32), 1.0, 1)
+    # It may be the one that is about to be served.
+    assert server.monitors.label([label]) == set()
+    server.predict(0)
+    assert server.monitors.label([label]) == {"p"}
+    assert server.counts.labelled == 0
+    assert server.tell(0).uncounted == ()
