@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TypeVar
@@ -12,6 +12,7 @@ from mlinfra.kube import KubernetesClient
 from mlinfra.kube.informer import Informer, running
 from mlinfra.kube.resource import MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, RetrainingPolicy, TrainingJob
+from mlinfra.resources.monitor_status import MonitorEvidence
 from mlinfra.resources.names import CHECK_ANNOTATION
 from mlinfra.retraining.live.replay import Checked
 from mlinfra.retraining.live.story import Retraining, retraining_of
@@ -39,6 +40,7 @@ class FollowedPolicy:
         )
         self._started: set[str] = set()
         self._broken: str | None = None
+        self._said: Sequence[MonitorEvidence] = ()
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator["FollowedPolicy"]:
@@ -59,6 +61,7 @@ class FollowedPolicy:
         ready = condition(status.conditions, "Ready")
         if status.phase == "Held" and ready is not None and ready.reason != "CircuitBreakerOpen":
             raise ReplayError(f"the policy holds back a training: {ready.message}")
+        self._said = status.monitors
         failed = [each.message for each in status.monitors if each.outcome == "error"]
         started = [each.name for each in (*status.active, *status.history) if each.name not in self._started]
         self._started.update(started)
@@ -85,6 +88,7 @@ class FollowedPolicy:
         return retraining_of(
             TrainingJob.model_validate(self._jobs.objects[self._namespace, job]),
             version,
+            self._said,
             promoted=outcome.succeeded,
             reason=outcome.message,
             time=time_,

@@ -110,8 +110,11 @@ class ReferenceProfile:
         size = round(2 ** (round(3 * np.log2(max(rows, 1))) / 3))
         key = (name, size, method)
         if key not in self._usual:
-            reference = next(each for each in self.features if each.name == name)
-            self._usual[key] = usual_scores(reference, self.blocks[name], size, method)
+            # In one order, so that the model's order of features changes no rounding.
+            ordered = sorted(self.features, key=lambda each: each.name)
+            found = usual_scores(ordered, [self.blocks[each.name] for each in ordered], size, method)
+            for each, usual in zip(ordered, found, strict=True):
+                self._usual[each.name, size, method] = usual
         return self._usual[key]
 
     @cached_property
@@ -331,6 +334,8 @@ class ReferenceProfile:
         for each in features:
             if blocks[each.name].ndim != 2 or blocks[each.name].shape[1] != each.cells:
                 raise ValueError(f"the blocks of {each.name} do not fit its cells")
+            if not np.array_equal(blocks[each.name].sum(axis=1), blocks[features[0].name].sum(axis=1)):
+                raise ValueError(f"the blocks of {each.name} are not of the same rows as those of others")
         return cls(
             model_name=str(wire["modelName"]),
             classes=tuple(wire["classes"]),

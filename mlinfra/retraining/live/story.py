@@ -1,5 +1,6 @@
 """What became of a training that a policy started, as its resources tell. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +16,7 @@ class Retraining:
         time: event time at which the policy asked for it.
         job: name of the TrainingJob.
         trigger, message: what asked for it, and why.
-        drift, performance: scores of the monitors that asked; None where one did not.
+        drift, performance: scores of the monitors, whether they asked or not; None where one had none.
         old, new: the metric of the version in Production and of the new one, on the same newest rows.
         version: number of the new version; None where none came out.
         promoted: whether it took Production.
@@ -40,6 +41,7 @@ class Retraining:
 def retraining_of(
     job: TrainingJob,
     version: ModelVersion | None,
+    said: Sequence[MonitorEvidence] = (),
     *,
     promoted: bool,
     reason: str,
@@ -51,13 +53,14 @@ def retraining_of(
     Args:
         job: the TrainingJob.
         version: what came out of it; None where nothing did.
+        said: what the policy's monitors said when it was asked for; the job tells of those that asked alone.
         promoted: whether it took Production.
         reason: why, or why not.
         time: event time at which it was asked for.
         seconds: how long it took.
     """
     lineage = job.status.lineage
-    evidence = (lineage.evidence or []) if lineage is not None else []
+    evidence = [*((lineage.evidence or []) if lineage is not None else []), *said]
     compared = next((each for each in version.status.gates if each.champion_value), None) if version else None
     return Retraining(
         time=time,

@@ -239,7 +239,8 @@ def test_rows_that_resemble_the_ones_before_them_raise_no_more_alarms_than_allow
         for name, policy in (("calibrated", calibrated), ("textbook", textbook))
     }
     assert alarms["textbook"] > 90
-    assert alarms["calibrated"] <= 20
+    # Of 100 windows 5 may; four standard deviations of that more are no chance.
+    assert alarms["calibrated"] <= 5 + 4 * np.sqrt(5)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlinfra.resources import ModelVersion, RetrainingPolicy, TrainingJob
+from mlinfra.resources.monitor_status import MonitorEvidence
 from mlinfra.retraining.live.manifests import LiveSettings, first_training, retraining_policy
 from mlinfra.retraining.live.story import retraining_of
 
@@ -66,6 +67,19 @@ def test_a_training_that_was_promoted_has_its_scores_and_both_accuracies() -> No
     assert (found.trigger, found.message) == ("performance", "accuracy 19 %")
     assert (found.drift, found.performance) == (2.8, 0.19)
     assert (found.old, found.new, found.version, found.promoted) == (0.17, 0.85, "2", True)
+
+
+def test_what_a_monitor_said_that_did_not_ask_is_told_beside_it() -> None:
+    asked = {"trigger": "performance", "outcome": "breached", "score": "0.19"}
+    said = [
+        MonitorEvidence.model_validate(asked | {"score": "0.2"}),
+        MonitorEvidence(trigger="drift", outcome="ok", score="2.8"),
+    ]
+    lineage = {"trigger": "performance", "evidence": [asked]}
+    found = retraining_of(
+        job(lineage=lineage), None, said, promoted=False, reason="no", time=TIME, seconds=9.0
+    )
+    assert (found.drift, found.performance) == (2.8, 0.19)
 
 
 def test_a_training_that_failed_has_its_reason_and_no_version() -> None:
