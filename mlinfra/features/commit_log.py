@@ -29,7 +29,6 @@ from mlinfra.features.commits import (
     Replacement,
     commit_of,
     folded,
-    partition_of,
 )
 from mlinfra.features.errors import CorruptFeatures
 from mlinfra.features.storage import Entry, StillHeld, Storage
@@ -127,6 +126,7 @@ class CommitLog:
                 group=state.group,
                 add=tuple(each.add for each in kept),
                 remove=tuple(path for each in kept for path in each.remove),
+                merged={each.add.path: each.remove for each in kept},
                 history_since=history_since,
             )
             self._publish(self._next(change, state.head, now), still_held)
@@ -143,12 +143,11 @@ class CommitLog:
             self._publish(self._next(change, state.head, now), still_held)
         return dropped
 
-    def added_since(self, mark: CommitMark | None) -> set[str] | None:
-        """Paths of the files whose rows a reader did not see who came to the mark.
+    def commits_since(self, mark: CommitMark | None) -> list[Commit] | None:
+        """The commits that a reader did not see who came to the mark.
 
-        Rows that it saw may be among them: those of a file that a compaction merged with one it did not see.
-        None where all files count: there is no mark, its commit is no longer there, or it is of another group
-        that had the same name.
+        On an object store some that it saw may be among them. None where all count: there is no mark, its
+        commit is no longer there, or it is of another group that had the same name.
         """
         if mark is None:
             return None
@@ -159,7 +158,7 @@ class CommitLog:
         if not marked:
             return None
         later = [entry.name for entry in entries if self._may_be_later(entry, marked[0])]
-        return new_files(self._cached(later).values())
+        return list(self._cached(later).values())
 
     def _may_be_later(self, entry: Entry, marked: Entry) -> bool:
         if number_of(entry.name) > number_of(marked.name):
@@ -279,19 +278,6 @@ class CommitLog:
                 f"{where} has format {commit.format}, and this release reads format {FORMAT}; upgrade mlinfra"
             )
         return commit
-
-
-def new_files(commits: Iterable[Commit]) -> set[str]:
-    """Paths of the files that have rows of appends among these commits.
-
-    A compaction adds no row: its file of a partition is new where one of those that it merged is.
-    """
-    new: set[str] = set()
-    # What a compaction merges came by commits of lower numbers.
-    for commit in sorted(commits, key=lambda each: each.commit):
-        merged_into = {partition_of(path) for path in new.intersection(commit.remove)}
-        new.update(each.path for each in commit.add if not commit.remove or each.partition in merged_into)
-    return new
 
 
 def lock_name(group: str) -> str:

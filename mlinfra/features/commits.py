@@ -51,12 +51,7 @@ class DataFile(BaseModel):
     @property
     def partition(self) -> str:
         """The folder that the file lies in, such as ``date=2024-03-17``."""
-        return partition_of(self.path)
-
-
-def partition_of(path: str) -> str:
-    """The folder that a file of a group lies in."""
-    return path.rpartition("/")[0]
+        return self.path.rpartition("/")[0]
 
 
 class Commit(BaseModel):
@@ -71,6 +66,8 @@ class Commit(BaseModel):
         columns: name and type of each column after the commit.
         add: files that become part of the group.
         remove: paths of files that no longer are.
+        merged: of each file in ``add`` that has the rows of files in ``remove`` and no others, their paths:
+            who saw these rows has nothing new to see in it.
         history_since: as of `GroupState`, where this commit changed it.
         files: in a checkpoint, all files of the group after it.
         covers: in a checkpoint, the names of the commits that ``files`` accounts for; without it, those with
@@ -89,6 +86,7 @@ class Commit(BaseModel):
     columns: dict[str, str]
     add: tuple[DataFile, ...] = ()
     remove: tuple[str, ...] = ()
+    merged: dict[str, tuple[str, ...]] | None = None
     history_since: datetime | None = None
     files: tuple[DataFile, ...] | None = None
     covers: tuple[str, ...] | None = None
@@ -113,13 +111,14 @@ class Change:
         group: the group after it.
         add: files that become part of the group; their order is given to them where they have none.
         remove: paths of files that no longer are.
-        history_since: as of `GroupState`.
+        merged, history_since: as of `Commit`.
     """
 
     operation: str
     group: FeatureGroup
     add: tuple[DataFile, ...] = ()
     remove: tuple[str, ...] = ()
+    merged: dict[str, tuple[str, ...]] | None = None
     history_since: datetime | None = None
 
 
@@ -216,6 +215,7 @@ def commit_of(
         columns=schema_to_names(change.group.schema),
         add=added,
         remove=change.remove,
+        merged=change.merged,
         history_since=since,
         files=checkpoint,
         covers=tuple(covers) if covers else None,
@@ -255,9 +255,14 @@ def folded(name: str, commits: Sequence[Commit]) -> GroupState:
 def _ordered(commit: Commit) -> list[DataFile]:
     """The files of a commit with their order, which those of earlier releases have by their place."""
     if commit.files is None:
-        return [_with_order(file, commit.commit) for file in commit.add]
+        return with_order(commit)
     first = -len(commit.files)
     return [_with_order(file, first + place) for place, file in enumerate(commit.files)]
+
+
+def with_order(commit: Commit) -> list[DataFile]:
+    """The files that a commit adds, with their order."""
+    return [_with_order(file, commit.commit) for file in commit.add]
 
 
 def _with_order(file: DataFile, order: int) -> DataFile:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mlinfra.errors import suggestion
+from mlinfra.features.additions import added_files
 from mlinfra.features.commit_log import CommitLog, later_than, lock_name
 from mlinfra.features.commits import Change, Commit, CommitMark, DataFile, GroupState, Head, Replacement
 from mlinfra.features.compaction import CompactionReport, merged, report_of, to_compact
@@ -75,17 +77,22 @@ class OfflineStore:
         return self._files(name, self._state(name))
 
     def files_since(self, name: str, mark: CommitMark | None) -> tuple[GroupFiles, CommitMark]:
-        """A group's files that were added after a commit, all without one; and the newest commit.
+        """The rows that were added after a commit, all without one, in files; and the newest commit.
+
+        A row comes once, whatever is merged meanwhile, unless the file that it was written to was deleted.
 
         Raises:
             UnknownFeatureGroup: there is no such group.
         """
         state = self._state(name)
-        with storage_errors(self._storage.where(name)):
-            added = self._log(name).added_since(mark)
         files = self._files(name, state)
-        chosen = files.only([added is None or file.path in added for file in files.files])
-        return chosen, state.newest
+        size = files.storage.size
+        with storage_errors(self._storage.where(name)):
+            later = self._log(name).commits_since(mark)
+            if later is not None:
+                added = added_files(state.files, later, lambda file: size(file.path) is not None)
+                files = replace(files, files=added)
+        return files, state.newest
 
     def write(
         self,
