@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from mlinfra.cli.access import ChangedMeanwhileError, got, listed, patched
+from pydantic import ValidationError
+
+from mlinfra.cli.access import ChangedMeanwhileError, ClusterAccessError, got, listed, patched
 from mlinfra.kube import KubernetesClient
 from mlinfra.kube.resource import MODEL_VERSIONS
 from mlinfra.resources import ModelVersion
@@ -30,12 +32,28 @@ async def roll_back(client: KubernetesClient, model: str, namespace: str) -> Rol
 
 async def _claim(client: KubernetesClient, model: str, namespace: str) -> Rollback:
     objects = await listed(client, MODEL_VERSIONS, namespace)
-    found = rollback_of(model, [ModelVersion.model_validate(obj) for obj in objects])
+    read = (_read(obj, model) for obj in objects)
+    found = rollback_of(model, [version for version in read if version is not None])
     name = found.previous.metadata.name
     versions = {obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in objects}
     patch = {"spec": {"stage": "Production"}}
     await patched(client, MODEL_VERSIONS, name, patch, namespace, version=versions[name])
     return found
+
+
+def _read(obj: dict[str, Any], model: str) -> ModelVersion | None:
+    """A ModelVersion; None where it cannot be read and is of another model."""
+    try:
+        return ModelVersion.model_validate(obj)
+    except ValidationError as error:
+        if obj["spec"].get("modelName") != model:
+            return None
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ClusterAccessError(
+            f"ModelVersion {obj['metadata']['name']} cannot be read: {where}: {first['msg']}; "
+            "use the mlinfra of the cluster's version"
+        ) from error
 
 
 async def _leave(client: KubernetesClient, current: ModelVersion, namespace: str) -> None:

@@ -111,3 +111,17 @@ async def test_there_must_be_one_before(api: BusyApi) -> None:
         del api.objects[MODEL_VERSIONS.plural, f"m-{number}"]
     with pytest.raises(NoRollbackError):
         await rolled_back(api)
+
+
+@pytest.mark.parametrize("model", ["other", "m"])
+async def test_a_version_that_cannot_be_read_holds_up_its_own_model_alone(api: BusyApi, model: str) -> None:
+    body = {"apiVersion": MODEL_VERSIONS.api_version, "kind": "ModelVersion", "metadata": {"name": "newer"}}
+    spec = {"modelName": model, "version": "4", "stage": "None", "ofTheFuture": True}
+    api.put(MODEL_VERSIONS, body | {"spec": spec}, "user")
+    if model == "other":
+        await rolled_back(api)
+        assert api.stages()["m-2"] == "Production"
+        return
+    with pytest.raises(ClusterAccessError, match=r"ModelVersion newer cannot be read: spec\.ofTheFuture"):
+        await rolled_back(api)
+    assert api.stages()["m-3"] == "Production"
