@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -23,6 +24,7 @@ from mlinfra.features.commits import (
     Change,
     Commit,
     CommitMark,
+    CommitOutline,
     DataFile,
     GroupState,
     Head,
@@ -38,6 +40,8 @@ CHECKPOINT_INTERVAL = 64
 COMMIT_NAME = re.compile(r"^([0-9]{20})(-[0-9a-f]{32})?\.json$")
 READERS = 8
 ATTEMPTS = 3
+
+Kind = TypeVar("Kind", Commit, CommitOutline)
 
 
 class CommitLog:
@@ -81,7 +85,7 @@ class CommitLog:
         if not names:
             return None
         try:
-            newest = self._read(names[-1])
+            newest = self._read(names[-1], Commit)
         except FileNotFoundError:
             # A vacuum may remove a commit between listing and reading: a newer checkpoint is there.
             state = self.load()
@@ -186,16 +190,12 @@ class CommitLog:
             FileNotFoundError: one is not there.
             CorruptFeatures: one cannot be read.
         """
-        wanted = list(names)
-        if self._storage.locks_exclude:
-            return {name: self._read(name) for name in wanted}
-        with ThreadPoolExecutor(READERS) as pool:
-            return dict(zip(wanted, pool.map(self._read, wanted), strict=True))
+        return self._all(list(names), Commit)
 
-    def each(self, names: Sequence[str]) -> Iterator[tuple[str, Commit]]:
+    def outlines(self, names: Sequence[str]) -> Iterator[tuple[str, CommitOutline]]:
         """Commits by name, few in memory at a time: checkpoints list all files; raises as `read_all`."""
         for start in range(0, len(names), READERS):
-            yield from self.read_all(names[start : start + READERS]).items()
+            yield from self._all(names[start : start + READERS], CommitOutline).items()
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove commits that a checkpoint covers."""
@@ -267,10 +267,16 @@ class CommitLog:
         self._known.update(self.read_all(name for name in names if name not in self._known))
         return {name: self._known[name] for name in names}
 
-    def _read(self, name: str) -> Commit:
+    def _all(self, names: Sequence[str], kind: type[Kind]) -> dict[str, Kind]:
+        if self._storage.locks_exclude:
+            return {name: self._read(name, kind) for name in names}
+        with ThreadPoolExecutor(READERS) as pool:
+            return dict(zip(names, pool.map(lambda name: self._read(name, kind), names), strict=True))
+
+    def _read(self, name: str, kind: type[Kind]) -> Kind:
         where = self._storage.where(name)
         try:
-            commit = Commit.model_validate_json(self._storage.read(name))
+            commit = kind.model_validate_json(self._storage.read(name))
         except ValidationError as error:
             raise CorruptFeatures(f"{where} is not a commit of a feature group: {mistakes(error)}") from error
         if commit.format != FORMAT:

@@ -102,6 +102,18 @@ class Commit(BaseModel):
         )
 
 
+class CommitOutline(BaseModel):
+    """A commit without its files, which a checkpoint has many of; attributes as of `Commit`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    commit: Annotated[int, Field(ge=1)]
+    committed_at: datetime
+    remove: tuple[str, ...] = ()
+    covers: tuple[str, ...] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a commit does to a group.

@@ -119,7 +119,7 @@ def _read(log: CommitLog) -> _Commits:
     names = log.names()
     last = newest_checkpoint(names)
     found = _Commits()
-    for name, commit in log.each(names):
+    for name, commit in log.outlines(names):
         found.made[name] = commit.committed_at
         found.replaced.update(dict.fromkeys(commit.remove, commit.committed_at))
         if name == last:

@@ -13,7 +13,7 @@ import pytest
 
 from mlinfra.features import CorruptFeatures, FeatureStore, InvalidDateRange, UnknownFeatureGroup, commit_log
 from mlinfra.features.commit_log import CommitLog
-from mlinfra.features.commits import Commit, Replacement
+from mlinfra.features.commits import Commit, CommitOutline, Replacement
 from mlinfra.features.offline import OfflineStore
 
 NOW = timedelta(0)
@@ -151,11 +151,11 @@ def test_a_vacuum_has_few_commits_in_memory_at_a_time(
     for number in range(30):
         store.write_offline_features("g", rows("2024-01-01", 1, number))
     read = CommitLog._read
-    alive: list[weakref.ref[Commit]] = []
+    alive: list[weakref.ref[Commit | CommitOutline]] = []
     most: list[int] = []
 
-    def counted(log: CommitLog, name: str) -> Commit:
-        commit = read(log, name)
+    def counted(log: CommitLog, name: str, kind: type[Any]) -> Any:
+        commit = read(log, name, kind)
         alive.append(weakref.ref(commit))
         most.append(sum(each() is not None for each in alive))
         return commit
