@@ -22,6 +22,7 @@ from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of
 from mlinfra_operator.runtime.invalid import read
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.work_queue import Retry
+from mlinfra_operator.serving.autoscaling import leading, pods_until_scaled
 from mlinfra_operator.serving.builder import (
     ServerDefaults,
     build_autoscaler,
@@ -296,9 +297,13 @@ class ServingController:
         self, action: ApplyDeployment, version: ModelVersion, status: ModelVersionStatus, observed: Observed
     ) -> Observed:
         before, serving = observed.deployment, version.spec.serving
-        applied = await self._client.apply(
-            self._manifest(version, status, observed, action.share), field_manager=FIELD_MANAGER
-        )
+        manifest = self._manifest(version, status, observed, action.share)
+        if serving is not None and serving.autoscaling is not None and action.share is None:
+            stored = self.deployments.objects.get(key_of(manifest)) if before is not None else None
+            pods = pods_until_scaled(serving.autoscaling, stored, leading(status.phase, observed))
+            if pods is not None:
+                manifest["spec"]["replicas"] = pods
+        applied = await self._client.apply(manifest, field_manager=FIELD_MANAGER)
         logger.info("applied Deployment %s", version.metadata.name)
         scaler = (
             build_autoscaler(version, serving, deployment_uid=applied["metadata"]["uid"])
