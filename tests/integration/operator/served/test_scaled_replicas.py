@@ -1,0 +1,83 @@
+"""Who scales a served model's Deployment is left alone: the operator does not set the number of its pods."""
+
+from typing import Any
+
+from integration.operator.manifests import condition
+from integration.operator.served.traffic import stand_in, variables
+from integration.operator.served.versions import register, serving, version
+
+from mlinfra.kube.resource import AUTOSCALERS, DEPLOYMENTS, MODEL_VERSIONS
+
+SCALER = "kube-controller-manager"
+
+
+async def test_replicas_set_through_the_scale_subresource_stay(
+    world, operator, tracking, unique, eventually
+) -> None:
+    register(tracking, unique, 1)
+    name = f"{unique}-1"
+    scaled = {"maxReplicas": 3}
+    await version(world, name, unique, "1", stage="Production", serving=stand_in(autoscaling=scaled))
+    await serving(world, eventually, name, "True")
+
+    await scale(world, name, 3)
+    await eventually(lambda: ready(world, name, 3), "three pods, told by the ModelVersion", seconds=60)
+
+    operator.kill()
+    operator.start()
+    await operator.ready()
+    before = await world.kube.get(DEPLOYMENTS, name, world.namespace)
+    changed = stand_in(autoscaling=scaled, env=variables(ANOTHER="yes"))
+    await version(world, name, unique, "1", stage="Production", serving=changed)
+
+    async def applied() -> bool:
+        found = await world.kube.get(DEPLOYMENTS, name, world.namespace)
+        return bool(found["metadata"]["generation"] > before["metadata"]["generation"])
+
+    await eventually(applied, "the Deployment with the new template")
+    found = await world.kube.get(DEPLOYMENTS, name, world.namespace)
+    assert found["spec"]["replicas"] == 3
+
+    await scale(world, name, 1)
+    await eventually(lambda: ready(world, name, 1), "one pod, told by the ModelVersion", seconds=60)
+
+
+async def test_an_autoscaler_without_metrics_says_so_and_the_version_is_served(
+    world, operator, tracking, unique, eventually
+) -> None:
+    register(tracking, unique, 1)
+    name = f"{unique}-1"
+    await version(
+        world, name, unique, "1", stage="Production", serving=stand_in(autoscaling={"maxReplicas": 3})
+    )
+
+    async def inactive() -> bool:
+        found = await world.kube.get(AUTOSCALERS, name, world.namespace)
+        told = {item["type"]: item for item in found.get("status", {}).get("conditions") or ()}
+        active = told.get("ScalingActive", {})
+        return (active.get("status"), active.get("reason")) == ("False", "FailedGetResourceMetric")
+
+    await serving(world, eventually, name, "True")
+    await eventually(inactive, "ScalingActive=False/FailedGetResourceMetric", seconds=60)
+
+
+async def scale(world: Any, name: str, replicas: int) -> None:
+    """As a HorizontalPodAutoscaler does."""
+    await world.kube.merge_patch(
+        DEPLOYMENTS,
+        name,
+        {"spec": {"replicas": replicas}},
+        namespace=world.namespace,
+        subresource="scale",
+        field_manager=SCALER,
+    )
+
+
+async def ready(world: Any, name: str, replicas: int) -> bool:
+    """Whether all pods are ready, and the ModelVersion tells of as many."""
+    deployment = await world.kube.get(DEPLOYMENTS, name, world.namespace)
+    found = await world.kube.get(MODEL_VERSIONS, name, world.namespace)
+    told = condition(found, "Serving")["message"]
+    status = deployment["status"]
+    counts = (deployment["spec"]["replicas"], status.get("replicas"), status.get("readyReplicas"))
+    return counts == (replicas,) * 3 and told == f"{replicas} of {replicas} pods are ready"
