@@ -42,6 +42,31 @@ async def test_replicas_set_through_the_scale_subresource_stay(
     await eventually(lambda: ready(world, name, 1), "one pod, told by the ModelVersion", seconds=60)
 
 
+async def test_a_version_begins_with_as_many_pods_as_the_one_before(
+    world, operator, tracking, unique, eventually
+) -> None:
+    for number in (1, 2):
+        register(tracking, unique, number)
+    first, second = (f"{unique}-{number}" for number in (1, 2))
+    await version(world, first, unique, "1", stage="Production", serving=stand_in(replicas=2))
+    await serving(world, eventually, first, "True")
+
+    # Its pods stay where an autoscaler is to decide from now on.
+    scaled = {"maxReplicas": 4}
+    await version(world, first, unique, "1", stage="Production", serving=stand_in(autoscaling=scaled))
+
+    async def autoscaled() -> bool:
+        return await world.kube.find(AUTOSCALERS, first, world.namespace) is not None
+
+    await eventually(autoscaled, "an autoscaler")
+    await eventually(lambda: ready(world, first, 2), "two pods still", seconds=60)
+    await scale(world, first, 3)
+    await eventually(lambda: ready(world, first, 3), "three pods", seconds=60)
+
+    await version(world, second, unique, "2", stage="Production", serving=stand_in(autoscaling=scaled))
+    await eventually(lambda: ready(world, second, 3), "three pods of the new version", seconds=90)
+
+
 async def test_an_autoscaler_without_metrics_says_so_and_the_version_is_served(
     world, operator, tracking, unique, eventually
 ) -> None:
