@@ -1,6 +1,7 @@
 """Requests to the API server: typed errors, watches, and server-side apply."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -333,7 +334,7 @@ class KubernetesClient:
         params: dict[str, str] | None = None,
         content_type: str = "application/json",
     ) -> bytes:
-        content = orjson.dumps(body) if body is not None else None
+        content = _encoded(body) if body is not None else None
         waited = 0.0
         while True:
             headers = self._sent_headers()
@@ -355,6 +356,14 @@ class KubernetesClient:
     def _sent_headers(self) -> dict[str, str]:
         token = self.config.token()
         return self._headers | {"Authorization": f"Bearer {token}"} if token else dict(self._headers)
+
+
+def _encoded(body: Object) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        # Half a surrogate pair in what somebody else said: escaped, the API server takes it.
+        return json.dumps(body, allow_nan=False).encode()
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

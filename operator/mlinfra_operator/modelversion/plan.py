@@ -238,7 +238,8 @@ class _Planner:
         observations = conditions.reconciling(AWAITS_SUCCESSOR, message)
         wait = MIRROR_SECONDS if kept_out else SUCCESSOR_SECONDS
         told = self._done(facts, "Production", observations, claim=claim, requeue_after=wait)
-        return replace(told, awaits_others=True)
+        # Others are not asked each time to look at what keeps one out.
+        return replace(told, awaits_others=not kept_out or told.status != self.version.status)
 
     def _settle(self, facts: "_Facts", stage: Stage) -> Plan:
         if not facts.is_in(stage):

@@ -6,6 +6,10 @@ from typing import Any, Literal
 
 AWAITS_SUCCESSOR = "AwaitsSuccessor"
 """Reason of a version in Production that is to leave it, and stays until another one is there."""
+FOR_GOOD = frozenset(
+    {"VersionNotFound", "OwnedByOtherNamespace", "DuplicateVersion", "Rejected", "InvalidResource"}
+)
+"""Reasons for which a version does not come to Production by itself."""
 Decision = Literal["open", "kept out"]
 
 
@@ -28,7 +32,8 @@ class Successor:
 def successors_of(others: Iterable[Mapping[str, Any]]) -> tuple[Successor, ...]:
     """Those of a model's other ModelVersions that a version in Production waits for.
 
-    A version that is kept out and never was in Production is no successor: it may wait for ever.
+    A version that is kept out and never was in Production is no successor, nor is one that cannot come there:
+    they might be waited for for ever.
 
     Args:
         others: as the API server has them, without those that are being deleted.
@@ -43,10 +48,13 @@ def _successor(obj: Mapping[str, Any]) -> Successor | None:
         return None
     name = str(obj["metadata"]["name"])
     conditions = {each.get("type"): each for each in status.get("conditions") or ()}
-    reconciling = conditions.get("Reconciling", {}).get("status") == "True"
-    if reconciling or status.get("observedGeneration") != obj["metadata"].get("generation"):
+    reconciling = conditions.get("Reconciling", {})
+    # What MLflow refuses it refuses again.
+    under_way = reconciling.get("status") == "True" and reconciling.get("reason") != "MLflowRefused"
+    if under_way or status.get("observedGeneration") != obj["metadata"].get("generation"):
         return Successor(name, "open")
     was_there = any(change.get("stage") == "Production" for change in status.get("history") or ())
-    if status.get("phase") == "Production" or not was_there:
+    for_good = conditions.get("Ready", {}).get("reason") in FOR_GOOD
+    if status.get("phase") == "Production" or not was_there or for_good:
         return None
     return Successor(name, "kept out", str(conditions.get("Ready", {}).get("message", "")))

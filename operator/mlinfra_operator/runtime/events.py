@@ -106,7 +106,7 @@ class EventPoster:
 
     def _is_held(self, waiting: _Waiting) -> bool:
         waited = (self._clock() - waiting.happened).total_seconds()
-        return waited < HELD_SECONDS and self._held()
+        return 0 <= waited < HELD_SECONDS and self._held()
 
     async def _post_first(self) -> None:
         """Post the first of those that wait; it stays the first while the API server is away."""

@@ -184,8 +184,7 @@ class Operator:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-        ended = await end_calls(self._mlflow, self._election)
-        await self._events.aclose()
+        ended, _ = await asyncio.gather(end_calls(self._mlflow, self._election), self._events.aclose())
         return ended
 
     def _wire(self, cluster_uid: str | None, *, gang_scheduling: bool) -> None:

@@ -48,7 +48,7 @@ from mlinfra_operator.trainingjob.actions import (
     RegisterVersion,
 )
 from mlinfra_operator.trainingjob.distribution import build_peer_service
-from mlinfra_operator.trainingjob.end import after_the_end, is_terminal
+from mlinfra_operator.trainingjob.end import after_the_end, ended, has_ended, is_terminal
 from mlinfra_operator.trainingjob.first_status import FirstStatuses
 from mlinfra_operator.trainingjob.gang import build_pod_group
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
@@ -111,17 +111,23 @@ class TrainingJobController:
             Retry: to be tried again with a growing delay.
         """
         obj = self._context.jobs.get(key)
-        if obj is None or "deletionTimestamp" in obj["metadata"]:
+        if obj is None:
             return None
         uid, generation = obj["metadata"]["uid"], obj["metadata"]["generation"]
+        if "deletionTimestamp" in obj["metadata"]:
+            self._first.leave_out(uid)
+            return None
         if (left := self._first.wait(uid, generation, self._context.children.get(key))) > 0:
             return left
         try:
             job = TrainingJob.model_validate(obj)
         except ValidationError as error:
-            context = self._context
-            await tell_invalid(context.status, context.events, obj, error, context.clock())
-            return None
+            if not has_ended(obj):
+                self._first.leave_out(uid)
+                context = self._context
+                await tell_invalid(context.status, context.events, obj, error, context.clock())
+                return None
+            job = ended(obj)
         if is_terminal(job):
             return await self._outlive(obj, job)
         before = self._observe(job)

@@ -3,7 +3,10 @@
 from datetime import datetime
 
 from mlinfra.resources import TrainingJob
+from mlinfra.resources.base import ObjectMeta
+from mlinfra.resources.training_job import TrainingJobSpec
 from mlinfra.resources.training_job_status import TrainingJobStatus
+from mlinfra_operator.runtime.cache import Object
 from mlinfra_operator.trainingjob.actions import DeleteTrainingJob, Plan
 
 TERMINAL_PHASES = ("Succeeded", "Failed")
@@ -14,6 +17,24 @@ LONGEST_SLEEP_SECONDS = 3600.0
 def is_terminal(job: TrainingJob) -> bool:
     """Whether the TrainingJob came to its end: it stays as it is then."""
     return job.status.phase in TERMINAL_PHASES
+
+
+def has_ended(obj: Object) -> bool:
+    """As `is_terminal`, of an object as the API server has it."""
+    return (obj.get("status") or {}).get("phase") in TERMINAL_PHASES
+
+
+def ended(obj: Object) -> TrainingJob:
+    """A TrainingJob that came to its end and whose spec cannot be read: what follows needs little of it."""
+    told = obj["spec"]
+    spec = TrainingJobSpec.model_construct(
+        model_name=told.get("modelName", ""), ttl_seconds_after_finished=told.get("ttlSecondsAfterFinished")
+    )
+    return TrainingJob.model_construct(
+        metadata=ObjectMeta.model_validate(obj["metadata"]),
+        spec=spec,
+        status=TrainingJobStatus.model_validate(obj["status"]),
+    )
 
 
 def after_the_end(job: TrainingJob, now: datetime) -> Plan:

@@ -63,10 +63,10 @@ class FirstStatuses:
         untold, now = self._untold.get(uid), self._clock()
         if untold is None:
             return 0.0
-        awaits = child is not None and awaits_pod(child)
-        self._awaiting += awaits - untold.awaits_pod
-        untold.awaits_pod = awaits
-        if untold.started is None and child is not None and child.started > 0:
+        self._awaits(untold, child is not None and awaits_pod(child))
+        if child is None or child.deleting or child.failure is not None:
+            return 0.0
+        if untold.started is None and child.started > 0:
             untold.started = now
         waited = (now - untold.since).total_seconds()
         # A clock that was set back must not put it off for longer.
@@ -77,12 +77,19 @@ class FirstStatuses:
             return min(LONGEST_UNTOLD_SECONDS - waited, look_again)
         return max(0.0, UNTOLD_SECONDS - waited)
 
+    def leave_out(self, uid: str) -> None:
+        """Nothing waits for its pod any more; what is to be told of it stays."""
+        if (untold := self._untold.get(uid)) is not None:
+            self._awaits(untold, False)
+
     def pop(self, uid: str) -> Untold | None:
         """It is told, or the TrainingJob is gone."""
-        untold = self._untold.pop(uid, None)
-        if untold is not None:
-            self._awaiting -= untold.awaits_pod
-        return untold
+        self.leave_out(uid)
+        return self._untold.pop(uid, None)
+
+    def _awaits(self, untold: Untold, awaits: bool) -> None:
+        self._awaiting += awaits - untold.awaits_pod
+        untold.awaits_pod = awaits
 
 
 def awaits_pod(child: ChildJob) -> bool:

@@ -13,9 +13,9 @@ from mlinfra.resources import RetrainingPolicy
 
 OWN_CODE = {"modelName": "m", "image": "i"}
 NAMES = [
-    "a", "A-1_b.c", "team.example.com/owner", "a" * 63, f"{'a' * 63}.{'b' * 63}/c",
+    "a", "A-1_b.c", "team.example.com/owner", "a" * 63, f"{'a' * 63}.{'b' * 63}/c", f"{'a.' * 126}a/b",
     "", "my team", "-a", "a-", "a" * 64, "/a", "a/b/c", "Team/owner", "team_a/owner", "team./owner", "é",
-    "a\n",
+    "a\n", f"{'a.' * 127}a/b", "\u212aelvin",
 ]  # fmt: skip
 VALUES = ["", "a", "A-1_b.c", "a" * 63, "a" * 64, "a b", "-a", "a.", "a/b", "é", "a\n"]
 CHARACTERS = st.sampled_from("aZ9-_./ é")

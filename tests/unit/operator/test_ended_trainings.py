@@ -11,7 +11,9 @@ from unit.operator.simulation.simulation import Simulation
 
 from mlinfra.kube.resource import TRAINING_JOBS
 from mlinfra.resources import TrainingJob
-from mlinfra_operator.trainingjob.end import after_the_end
+from mlinfra_operator.trainingjob.actions import DeleteTrainingJob
+from mlinfra_operator.trainingjob.end import after_the_end, has_ended
+from mlinfra_operator.trainingjob.end import ended as ended_of
 
 
 def ended(phase: str, *, generation: int, **spec: Any) -> TrainingJob:
@@ -60,6 +62,15 @@ def test_a_change_after_the_end_is_told_of_as_seen_and_changes_nothing_else(
 def test_what_is_told_already_is_told_no_more() -> None:
     job = ended("Failed", generation=1)
     assert after_the_end(job, NOW).status == job.status
+
+
+def test_a_spec_that_cannot_be_read_any_more_keeps_no_ended_training() -> None:
+    obj = ended("Failed", generation=2, ttlSecondsAfterFinished=60).model_dump(mode="json", by_alias=True)
+    obj["spec"] = {"modelName": "model", "nodeSelector": {"bad key!": "x"}, "ttlSecondsAfterFinished": 60}
+    assert has_ended(obj)
+    left = after_the_end(ended_of(obj), NOW)
+    assert (left.status.observed_generation, left.requeue_after) == (2, 60)
+    assert after_the_end(ended_of(obj), NOW + timedelta(seconds=61)).actions == (DeleteTrainingJob(),)
 
 
 @pytest.fixture

@@ -70,6 +70,25 @@ def test_of_many_none_is_told_of_before_nearly_all_have_a_pod(cluster: Simulatio
     assert len(told(cluster)) == MANY
 
 
+def test_among_many_a_failure_is_told_at_once_and_the_deleted_hold_nobody_up(
+    cluster: Simulation,
+) -> None:
+    names = [f"job-{number}" for number in range(FEW + 2)]
+    apply(cluster, *names)
+    look(cluster)
+    cluster.training(names[0], "training fails", 0.0)
+    cluster.operator.deliver()
+    look(cluster)
+    assert told(cluster) == names[:1]
+    for name in names[1:3]:
+        cluster.api.objects["trainingjobs", name]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        cluster.api.change(TRAINING_JOBS, name, {"metadata": {"annotations": {"a": "b"}}}, "user")
+    cluster.operator.deliver()
+    look(cluster)
+    look(cluster, seconds=UNTOLD_SECONDS)
+    assert told(cluster) == [names[0], *names[3:]]
+
+
 def test_pods_that_do_not_come_keep_no_status_for_long(cluster: Simulation) -> None:
     apply(cluster, *(f"job-{number}" for number in range(MANY)))
     look(cluster)

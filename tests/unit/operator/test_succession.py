@@ -11,7 +11,7 @@ from mlinfra.resources.base import Condition
 from mlinfra_operator.modelversion.claims import claim_timestamp
 from mlinfra_operator.modelversion.observed import Observed
 from mlinfra_operator.modelversion.plan import FollowStage, Plan, plan
-from mlinfra_operator.modelversion.succession import successors_of
+from mlinfra_operator.modelversion.succession import FOR_GOOD, successors_of
 from mlinfra_operator.tracking import MeasuredRun
 
 CHALLENGER = {"metric": "test_accuracy", "minImprovement": 0.01}
@@ -80,6 +80,7 @@ def other(stage: str = "Production", **status: Any) -> dict[str, Any]:
 
 BACK = {"observedGeneration": 2, **WAS_THERE}
 KEPT_OUT = BACK | {"conditions": [{"type": "Ready", "status": "False", "message": "rejected"}]}
+REFUSED = {"type": "Reconciling", "status": "True", "reason": "MLflowRefused"}
 RECONCILING = BACK | {"conditions": [{"type": "Reconciling", "status": "True"}]}
 
 
@@ -112,12 +113,27 @@ def test_a_version_stays_in_production_until_the_one_that_is_asked_for_is_there(
         other(phase="Production", **BACK),
         # It never was there, and may wait for better metrics for ever.
         other(observedGeneration=2, phase="GatesFailed"),
+        other(observedGeneration=2, conditions=[REFUSED]),
+        # They were there, and cannot come back by themselves.
+        *(
+            other(**BACK, conditions=[{"type": "Ready", "status": "False", "reason": reason}])
+            for reason in sorted(FOR_GOOD)
+        ),
     ],
 )
 def test_a_version_without_a_successor_leaves_production_at_once(nobody: dict[str, Any]) -> None:
     leaving = model_version(stage="Archived", status=CLAIMED)
     decided = planned(known(IN_PRODUCTION, successors=successors_of([nobody])), leaving)
     assert decided.actions == (FollowStage("Archived"),)
+
+
+def test_others_are_asked_once_to_look_at_what_keeps_a_successor_out() -> None:
+    observed = known(IN_PRODUCTION, successors=successors_of([other(**KEPT_OUT)]))
+    first = planned(observed, model_version(stage="Archived", status=CLAIMED))
+    again = planned(observed, model_version(stage="Archived", status=first.status.to_wire()))
+    assert (first.awaits_others, again.awaits_others) == (True, False)
+    under_way = known(IN_PRODUCTION, successors=successors_of([other(**RECONCILING)]))
+    assert planned(under_way, model_version(stage="Archived", status=first.status.to_wire())).awaits_others
 
 
 def test_a_version_whose_successor_took_production_follows_its_spec() -> None:
