@@ -244,7 +244,8 @@ class CommitLog:
     def _effective(self, names: Sequence[str]) -> list[Commit]:
         """The newest checkpoint, and the commits that it does not cover."""
         for gone in self._known.keys() - set(names):
-            del self._known[gone]
+            # Two threads of a process may share it.
+            self._known.pop(gone, None)
         last = newest_checkpoint(names)
         if last is None:
             self._check_gaps(names, first=1)
@@ -264,8 +265,10 @@ class CommitLog:
                 raise FileNotFoundError(2, "missing", self._storage.where(f"{number:020d}.json"))
 
     def _cached(self, names: Sequence[str]) -> dict[str, Commit]:
-        self._known.update(self.read_all(name for name in names if name not in self._known))
-        return {name: self._known[name] for name in names}
+        known = dict(self._known)
+        new = self.read_all(name for name in names if name not in known)
+        self._known.update(new)
+        return {name: new[name] if name in new else known[name] for name in names}
 
     def _all(self, names: Sequence[str], kind: type[Kind]) -> dict[str, Kind]:
         if self._storage.locks_exclude:

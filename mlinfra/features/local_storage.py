@@ -47,7 +47,11 @@ class LocalStorage(Storage):
             return []
         for each in listed:
             place = f"{name}/{each.name}" if name else each.name
-            is_folder, stat = each.is_dir(), each.stat()
+            try:
+                is_folder, stat = each.is_dir(), each.stat()
+            except FileNotFoundError:
+                # Deleted since the folder was listed, as by a vacuum.
+                continue
             modified = datetime.fromtimestamp(stat.st_mtime, UTC)
             found.append(Entry(place, is_folder, 0 if is_folder else stat.st_size, modified))
             if is_folder and recursive:

@@ -8,7 +8,7 @@ import orjson
 from mlinfra.errors import MlinfraError
 from mlinfra.models.learnt import LearntModel
 from mlinfra.serving.calls import Answer, Call, json_answer
-from mlinfra.serving.errors import InvalidRequestError, StoreUnavailableError, UnsupportedError
+from mlinfra.serving.errors import InvalidRequestError, RequestError, StoreUnavailableError, UnsupportedError
 from mlinfra.serving.label_book import checked_label
 from mlinfra.serving.observations import FeedbackResult, Label
 from mlinfra.serving.server import ModelServer
@@ -34,6 +34,8 @@ class FeedbackRoute:
         labels = decode_labels(await call.body(), learnt)
         try:
             result = await asyncio.wrap_future(server.observer.feedback(labels))
+        except RequestError:
+            raise
         except MlinfraError as error:
             raise StoreUnavailableError(f"the labels cannot be kept: {error}") from error
         for outcome, count in _counts(result).items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from mlinfra.serving.tensors import (
 )
 
 MAX_ID_LENGTH = 128
+EARLIEST, LATEST = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+"""Moments between are kept in nanoseconds since 1970."""
 BINARY_SIZE = "binary_data_size"
 PREDICTION_ID = "prediction_id"
 """Parameter of an answer whose predictions have another ID than the request."""
@@ -181,7 +183,7 @@ def event_time(found: Any) -> datetime | None:
     """The moment that a request names as its predictions' event time; None where it names none.
 
     Raises:
-        InvalidRequestError: it is no moment with a time zone.
+        InvalidRequestError: it is no moment with a time zone, or none that is kept in nanoseconds.
     """
     if found is None:
         return None
@@ -189,7 +191,7 @@ def event_time(found: Any) -> datetime | None:
         moment = datetime.fromisoformat(found)
     except (TypeError, ValueError) as error:
         raise InvalidRequestError(_no_moment(found)) from error
-    if moment.tzinfo is None:
+    if moment.tzinfo is None or not EARLIEST < moment < LATEST:
         raise InvalidRequestError(_no_moment(found))
     return moment
 
@@ -197,7 +199,7 @@ def event_time(found: Any) -> datetime | None:
 def _no_moment(found: Any) -> str:
     return (
         "event_timestamp is a moment as RFC 3339 writes it, with its time zone, such as "
-        f"2026-01-31T12:00:00Z, not {found!r:.80}"
+        f"2026-01-31T12:00:00Z, of the years 1678 to 2261, not {found!r:.80}"
     )
 
 

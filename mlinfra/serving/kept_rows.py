@@ -145,8 +145,10 @@ class KeptRows:
                 for each in files.storage.entries(recursive=True)
                 if each.modified is not None and each.modified.timestamp() * SECOND < since
             }
-        # A replica or version that is new has no place yet: without a bound it would read the whole log.
-        files = files.only([file.path not in old for file in files.files]).newest(MAX_ROWS)
+        files = files.only([file.path not in old for file in files.files])
+        if not after:
+            # A replica or version that is new has no place yet: without a bound it would read the whole log.
+            files = files.newest(MAX_ROWS)
         known = files.group.columns
         wanted = [*PLACE_COLUMNS, *(output_columns(known) or [PREDICTION_COLUMN]), *columns]
         # With its first row a version brings the columns that it reads.

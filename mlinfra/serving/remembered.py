@@ -113,8 +113,9 @@ class RememberedPredictions:
         if not self._blocks or len(self._blocks[-1].labels) == self._block_rows:
             self._blocks.append(_Block(self._added))
         block = self._blocks[-1]
-        block.rows[one] = len(block.labels)
+        # First what may be refused: half a prediction would have the next one's label.
         block.event_times.append(prediction.event_time)
+        block.rows[one] = len(block.labels)
         # One text for all of a version, wherever it was read.
         block.versions.append(sys.intern(prediction.version))
         block.outputs.frombytes(prediction.outputs.astype(np.float32, copy=False).tobytes())

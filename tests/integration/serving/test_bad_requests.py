@@ -53,6 +53,11 @@ def still_answers(server: ModelServer) -> bool:
             400,
             "event_timestamp is a moment",
         ),
+        (
+            json.dumps(request() | {"parameters": {"event_timestamp": "9999-12-31T00:00:00Z"}}).encode(),
+            400,
+            "of the years 1678 to 2261",
+        ),
     ],
 )
 def test_a_bad_body_is_told(adder: ModelServer, body: bytes, status: int, problem: str) -> None:

@@ -1,21 +1,36 @@
 """Old predictions and labels go, and what a server still needs stays."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mlinfra.features import FeatureStore
-from mlinfra.serving.log_upkeep import EVERY_SECONDS, LogUpkeep
+from mlinfra.features import FeatureStore, PartitionBy
+from mlinfra.serving import log_upkeep
+from mlinfra.serving.log_upkeep import (
+    EVERY_SECONDS,
+    FIRST_SECONDS,
+    MAX_ROWS,
+    MAX_VALUES,
+    MIN_ROWS,
+    LogUpkeep,
+    most_rows,
+)
+from mlinfra.serving.metrics import ServingMetrics
+from mlinfra.serving.observing import observing_of
+from mlinfra.serving.settings import ServingSettings
 
 GROUPS = ["predictions_m", "labels_m"]
 
 
-def write(store: FeatureStore, group: str, *days: int) -> None:
+def write(store: FeatureStore, group: str, *days: int, partition_by: PartitionBy = "day") -> None:
     times = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in days]
     rows = pd.DataFrame({"prediction_id": [f"p{day}" for day in days], "event_timestamp": times, "x": 1.0})
-    store.write_offline_features(group, rows, entity_column="prediction_id", partition_by="day")
+    store.write_offline_features(group, rows, entity_column="prediction_id", partition_by=partition_by)
 
 
 def test_rows_go_once_they_are_old_and_were_written_long_ago(tmp_path: Path) -> None:
@@ -38,11 +53,12 @@ def test_a_group_that_is_not_there_is_passed_over_and_a_damaged_one_is_told(
     (commit,) = (tmp_path / "offline" / "labels_m" / "_commits").glob("*.json")
     commit.write_bytes(b"no JSON")
     LogUpkeep(store, GROUPS, days=30).run()
-    (record,) = caplog.records
-    assert "old rows of labels_m are neither dropped nor merged" in record.getMessage()
+    told = [record.getMessage() for record in caplog.records]
+    for number, what in enumerate(("deleted", "dropped", "merged")):
+        assert told[number].startswith(f"old files of labels_m are not {what}: ")
 
 
-def test_it_begins_at_once_and_again_after_a_while(tmp_path: Path) -> None:
+def test_it_begins_after_a_while_and_again_after_another(tmp_path: Path) -> None:
     seconds = 0.0
     asked: list[datetime] = []
 
@@ -50,9 +66,74 @@ def test_it_begins_at_once_and_again_after_a_while(tmp_path: Path) -> None:
         asked.append(datetime.now(UTC))
         return asked[-1]
 
-    upkeep = LogUpkeep(FeatureStore(tmp_path), GROUPS, days=30, clock=lambda: seconds, now=now)
-    for expected in (1, 1, 2, 2):
+    upkeep = LogUpkeep(
+        FeatureStore(tmp_path),
+        GROUPS,
+        days=30,
+        clock=lambda: seconds,
+        now=now,
+        first=lambda earliest, _: earliest,
+    )
+    steps = [(0.0, 0), (FIRST_SECONDS, 1), (EVERY_SECONDS / 2, 1), (EVERY_SECONDS / 2, 2)]
+    for later, expected in steps:
+        seconds += later
         upkeep.tick()
         upkeep.join()
         assert len(asked) == expected
-        seconds += EVERY_SECONDS / 2
+
+
+def test_replicas_that_start_together_begin_one_after_the_other(tmp_path: Path) -> None:
+    begun: list[float] = []
+    seconds = 0.0
+
+    def now() -> datetime:
+        begun.append(seconds)
+        return datetime.now(UTC)
+
+    store = FeatureStore(tmp_path)
+    replicas = [LogUpkeep(store, [], days=None, clock=lambda: seconds, now=now) for _ in range(5)]
+    while len(begun) < len(replicas):
+        assert seconds <= EVERY_SECONDS
+        for each in replicas:
+            each.tick()
+            each.join()
+        seconds += 1
+    assert begun[0] >= FIRST_SECONDS
+    assert len(set(begun)) > 1
+
+
+@given(st.integers(1, 100_000))
+def test_a_merged_file_is_bounded_in_rows_and_in_values(columns: int) -> None:
+    rows = most_rows(columns)
+    assert MIN_ROWS <= rows <= MAX_ROWS
+    assert rows == MIN_ROWS or rows * columns <= MAX_VALUES
+    assert rows >= most_rows(columns + 1)
+
+
+def test_files_of_many_columns_are_merged_to_files_of_fewer_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_upkeep, "MIN_ROWS", 1)
+    monkeypatch.setattr(log_upkeep, "MAX_VALUES", 30)
+    store = FeatureStore(tmp_path)
+    for day in range(20):
+        write(store, "labels_m", day, partition_by="year")
+    LogUpkeep(store, GROUPS, days=None, now=lambda: datetime.now(UTC) + timedelta(days=2)).run()
+    # Of three columns each.
+    assert [file.rows for file in store.offline_files_since("labels_m", None)[0].files] == [10, 10]
+
+
+def test_the_log_of_a_server_is_kept_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_upkeep, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(log_upkeep, "EVERY_SECONDS", 0.0)
+    settings = ServingSettings(model="m", prediction_log_uri=str(tmp_path), log_days=1 / 86_400)
+    store = FeatureStore(tmp_path)
+    write(store, "labels_m", 0, 20_000)
+    observing = observing_of(settings, "m", ServingMetrics(), lambda: None)
+    try:
+        deadline = time.monotonic() + 30
+        while len(store.read_offline_features("labels_m")) != 1:
+            assert time.monotonic() < deadline, "old labels were never dropped"
+            time.sleep(0.05)
+    finally:
+        observing.observer.close()

@@ -45,8 +45,7 @@ async def test_replicas_set_through_the_scale_subresource_stay(
 async def test_a_version_begins_with_as_many_pods_as_the_one_before(
     world, operator, tracking, unique, eventually
 ) -> None:
-    for number in (1, 2):
-        register(tracking, unique, number)
+    register(tracking, unique, 2)
     first, second = (f"{unique}-{number}" for number in (1, 2))
     await version(world, first, unique, "1", stage="Production", serving=stand_in(replicas=2))
     await serving(world, eventually, first, "True")
