@@ -63,7 +63,8 @@ async def test_a_version_begins_with_as_many_pods_as_the_one_before(
     await eventually(lambda: ready(world, first, 3), "three pods", seconds=60)
 
     await version(world, second, unique, "2", stage="Production", serving=stand_in(autoscaling=scaled))
-    await eventually(lambda: ready(world, second, 3), "three pods of the new version", seconds=90)
+    await serving(world, eventually, second, "True")
+    assert await ready(world, second, 3)
 
 
 async def test_an_autoscaler_without_metrics_says_so_and_the_version_is_served(
