@@ -205,18 +205,30 @@ class ChunkStore:
         since = lock.stat().st_mtime - GONE_SECONDS
         there = [file for file in self._files() if file != self._own]
         gone: dict[tuple[str, int], Kept] = {}
+        staying: set[str] = set()
         for file in there:
             if folded.holds(file.replica, file.generation):
-                # Who folded it was killed before it was deleted.
-                (self._folder / file.name).unlink(missing_ok=True)
+                # Who folded it was killed before it was deleted; one of another release nobody folded.
+                if self._read(file) is not None:
+                    self._delete(file)
+            elif file.replica in staying:
+                # Were it folded, the one before would count as folded, too.
+                continue
             elif self._changed(file) < since and (kept := self._read(file)) is not None:
                 gone[file.replica, file.generation] = kept
+            else:
+                staying.add(file.replica)
         if gone:
-            names = {file.replica for file in there}
+            # This one goes on from its own place.
+            names = {file.replica for file in (*there, self._own)}
             self._write_folded(folded.with_files(gone, most, there=names))
             for replica, generation in gone:
-                (self._folder / _File(replica, generation).name).unlink(missing_ok=True)
+                self._delete(_File(replica, generation))
         return len(gone)
+
+    def _delete(self, file: _File) -> None:
+        (self._folder / file.name).unlink(missing_ok=True)
+        self._read_before.pop(file, None)
 
     @property
     def _path(self) -> Path:

@@ -56,7 +56,7 @@ class Folded:
         Args:
             files: by replica and generation, none of which is held.
             most: chunks that are kept.
-            there: replicas that have a file; their places stay.
+            there: replicas that have a file, or are about to; their places stay.
         """
         places = dict(self.places)
         for (replica, generation), kept in files.items():

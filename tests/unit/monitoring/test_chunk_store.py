@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlinfra.features.files import exclusive
+from mlinfra.monitoring import folding
 from mlinfra.monitoring.chunk_store import (
     FOLDED_FILE,
     LOCK_FILE,
@@ -159,6 +160,55 @@ def test_what_cannot_be_read_is_not_folded(tmp_path: Path) -> None:
     folded.write_bytes(newer)
     assert own.fold(2000) == 0
     assert (file.exists(), folded.read_bytes(), rows(own.others())) == (True, newer, 2)
+
+
+def test_a_replica_keeps_its_own_place_when_it_folds_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "PLACES_KEPT", 1)
+    own, other = store(tmp_path, "a"), store(tmp_path, "b")
+    own.keep(Kept((chunk(2),), position={"rows": 2}))
+    gone(tmp_path, "a")
+    assert other.fold(2000) == 1
+    own.own()
+    for name in "cd":
+        store(tmp_path, name).keep(Kept((chunk(1),)))
+        gone(tmp_path, name)
+        assert own.fold(2000) == 1
+    again = store(tmp_path, "a")
+    assert wires(again.own()) == wires(Kept(position={"rows": 2}))
+    assert rows(again.others()) == 4
+
+
+def test_counts_that_were_folded_are_not_held_in_memory(tmp_path: Path) -> None:
+    own = store(tmp_path, "a")
+    for name in "bc":
+        store(tmp_path, name).keep(Kept((chunk(2),)))
+        gone(tmp_path, name)
+    assert own.fold(2000) == 2
+    assert own._read_before == {}
+
+
+@pytest.mark.parametrize("first", ["unreadable", "folded"])
+def test_a_file_of_another_release_stays_whatever_of_its_replica_is_folded(
+    tmp_path: Path, first: str
+) -> None:
+    own, other = store(tmp_path, "a"), store(tmp_path, "b")
+    other.keep(Kept((chunk(2),)))
+    file = gone(tmp_path, "b")
+    newer = json.dumps({"schemaVersion": 2}).encode()
+    later = file.with_name("b.1.json")
+    later.write_bytes(file.read_bytes())
+    os.utime(later, (0, 0))
+    if first == "folded":
+        file.unlink()
+        assert own.fold(2000) == 1
+    file.write_bytes(newer)
+    os.utime(file, (0, 0))
+    assert own.fold(2000) == 0
+    assert file.read_bytes() == newer
+    assert later.exists() == (first == "unreadable")
+    assert rows(store(tmp_path, "c").others()) == 2
 
 
 def test_one_replica_folds_at_a_time(tmp_path: Path) -> None:
