@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 EVERY_SECONDS = 3600.0
 FIRST_SECONDS = 600.0
 """At the earliest, after a start: not while the first requests come."""
-MERGE_AFTER = timedelta(hours=1)
-"""Younger files stay as they were written: each checkpoint of the group lists them all."""
+MERGE_AFTER = timedelta(minutes=45)
+"""Younger files stay as they were written. Less than between two runs: the next adds to what one merged."""
 GRACE = timedelta(days=1)
 """For readers: how long files stay that no longer count."""
 FEW_FILES = 8
@@ -30,8 +30,8 @@ MAX_VALUES = 10_000_000
 class LogUpkeep:
     """A sink that keeps groups in bounds, in a thread of its own: neither requests nor labels wait for it.
 
-    A server writes a file every few seconds; those of an hour ago are merged. Replicas do the same, and what
-    one has done the next one does not find.
+    A server writes a file every few seconds, and each checkpoint of the group lists them all; those of a
+    while ago are merged. Replicas do the same, and what one has done the next one does not find.
 
     Args:
         store: where the groups are.

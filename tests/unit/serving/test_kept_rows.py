@@ -14,12 +14,12 @@ from mlinfra.serving.kept_rows import KeptRows
 HOUR = 3600 * 10**9
 
 
-def write(store: FeatureStore, sequence: int) -> None:
+def write(store: FeatureStore, sequence: int, *, replica: str = "one") -> None:
     row = {
         "prediction_id": f"p{sequence}",
         "event_timestamp": pd.Timestamp("2020-01-05T00:00:00Z"),
         "model_version": "1",
-        "replica": "one",
+        "replica": replica,
         "sequence": sequence,
         "open": 1.0,
         "prediction": 2.0,
@@ -62,6 +62,19 @@ def test_the_newest_rows_alone_are_read(tmp_path: Path, monkeypatch: pytest.Monk
     rows = kept.rows("one", "1", ["open"], after=0)
     assert rows is not None
     assert rows.sequence.tolist() == [2, 3]
+
+
+def test_after_a_place_all_rows_are_read_however_many_others_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now = FeatureStore(tmp_path), time.time_ns()
+    for number in range(1, 6):
+        write(store, now + number, replica="one" if number == 1 else "another")
+    monkeypatch.setattr(kept_rows, "MAX_ROWS", 2)
+    kept = KeptRows(store, predictions="log", labels="labels")
+    rows = kept.rows("one", "1", ["open"], after=now)
+    assert rows is not None
+    assert rows.sequence.tolist() == [now + 1]
 
 
 def test_a_version_whose_features_nobody_logged_has_no_rows(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Old predictions and labels go, and what a server still needs stays."""
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlinfra.features import FeatureStore, PartitionBy
+from mlinfra.features.vacuum import VacuumReport
 from mlinfra.serving import log_upkeep
 from mlinfra.serving.log_upkeep import (
     EVERY_SECONDS,
+    FEW_FILES,
     FIRST_SECONDS,
     MAX_ROWS,
     MAX_VALUES,
@@ -121,6 +125,64 @@ def test_files_of_many_columns_are_merged_to_files_of_fewer_rows(
     LogUpkeep(store, GROUPS, days=None, now=lambda: datetime.now(UTC) + timedelta(days=2)).run()
     # Of three columns each.
     assert [file.rows for file in store.offline_files_since("labels_m", None)[0].files] == [10, 10]
+
+
+def test_what_one_run_merged_the_next_one_adds_to(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path)
+    start = datetime.now(UTC) - timedelta(days=1)
+    seen: set[Path] = set()
+
+    def written(when: datetime) -> None:
+        for path in set(tmp_path.rglob("*.parquet")) - seen:
+            seen.add(path)
+            os.utime(path, (when.timestamp(), when.timestamp()))
+
+    for run in range(4):
+        now = start + run * timedelta(seconds=EVERY_SECONDS)
+        for _ in range(FEW_FILES):
+            write(store, "labels_m", len(seen), partition_by="year")
+            written(now - timedelta(hours=1))
+        LogUpkeep(store, GROUPS, days=None, now=lambda now=now: now).run()
+        written(now + timedelta(minutes=1))
+        assert len(store.offline_files_since("labels_m", None)[0].files) == 1
+
+
+def test_files_that_cannot_be_merged_keep_none_from_being_deleted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore(tmp_path)
+    for day in range(FEW_FILES):
+        write(store, "labels_m", day, partition_by="year")
+    store.compact_offline_features("labels_m")
+    (live,) = store.offline_files_since("labels_m", None)[0].files
+    for day in range(FEW_FILES):
+        write(store, "labels_m", 100 + day, partition_by="year")
+    next(tmp_path.rglob(Path(live.path).name)).write_bytes(bytes(live.bytes))
+    monkeypatch.setattr(log_upkeep, "GRACE", timedelta(0))
+    LogUpkeep(store, GROUPS, days=None, now=lambda: datetime.now(UTC) + timedelta(days=2)).run()
+    assert len(list(tmp_path.rglob("*.parquet"))) == 1 + FEW_FILES
+    (record,) = caplog.records
+    assert record.getMessage().startswith("old files of labels_m are not merged: ")
+
+
+def test_an_unexpected_fault_is_told_and_the_next_group_is_kept_in_order(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(FeatureStore):
+        def vacuum_offline_features(self, feature_group: str, **named: Any) -> VacuumReport:
+            if feature_group == GROUPS[0]:
+                raise RuntimeError("a fault")
+            return super().vacuum_offline_features(feature_group, **named)
+
+    store = Faulty(tmp_path)
+    for group in GROUPS:
+        for day in range(FEW_FILES):
+            write(store, group, day, partition_by="year")
+    LogUpkeep(store, GROUPS, days=None, now=lambda: datetime.now(UTC) + timedelta(days=2)).run()
+    assert [len(store.offline_files_since(group, None)[0].files) for group in GROUPS] == [1, 1]
+    (record,) = caplog.records
+    assert record.exc_info
+    assert record.getMessage() == "old files of predictions_m are not deleted"
 
 
 def test_the_log_of_a_server_is_kept_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
