@@ -115,7 +115,8 @@ class LabelBook:
         self._replica = replica
         self._ids = ids
         self._clock = clock
-        self._sequence = 0
+        # Numbers rise from the start on, also where the clock is set back.
+        self._sequence = clock()
         self._max = max_predictions
         self._on_labels = on_labels
         self._before_keep = before_keep

@@ -156,7 +156,8 @@ class Observer:
         self._rows = 0
         self._labels = 0
         self._clock = clock
-        self._sequence = 0
+        # Where the clock is set back, numbers go on from the start: none below it would be counted.
+        self._sequence = clock()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closed = False

@@ -206,3 +206,29 @@ def test_labels_of_a_version_that_is_not_served_here_are_told(tmp_path: Path, mo
     assert server.monitors.label([label]) == {"p"}
     assert server.counts.labelled == 0
     assert server.tell(0).uncounted == ()
+
+
+def test_numbers_of_labels_rise_where_the_clock_is_set_back(tmp_path: Path, model: ServedModel) -> None:
+    server = Server(tmp_path, model)
+    told: list[int] = []
+    seconds = iter([1000, 10, 20])
+
+    def on_labels(labels: Sequence[Labelled]) -> set[str]:
+        told.extend(each.sequence for each in labels)
+        return set()
+
+    server.book = LabelBook(
+        server.store,
+        LABELS,
+        log=LOG,
+        replica="one",
+        ids=server.ids,
+        max_predictions=9,
+        on_labels=on_labels,
+        before_keep=server.log.flush_if_waiting,
+        clock=lambda: next(seconds),
+    )
+    for number in (0, 2):
+        server.predict(number)
+        server.tell(number)
+    assert 1000 < told[0] < told[1]

@@ -151,6 +151,15 @@ def test_what_does_not_fit_the_queue_is_counted_and_told_once(
     assert "mlinfra_serving_prediction_log_rows_total counts them as dropped" in caplog.text
 
 
+def test_numbers_rise_where_the_clock_is_set_back_after_the_start(model: ServedModel) -> None:
+    seconds = iter([1000, 10, 20])
+    observer = Observer([], None, max_rows=9, on_drop=lambda _: None, clock=lambda: next(seconds))
+    asked = [observed(model, number) for number in range(2)]
+    assert all(map(observer.offer, asked))
+    observer.close()
+    assert 1000 < asked[0].sequence < asked[1].sequence
+
+
 def test_labels_between_predictions_are_kept_at_once_and_overtake_none(model: ServedModel) -> None:
     go_on = threading.Event()
     taken: list[tuple[str, int]] = []
