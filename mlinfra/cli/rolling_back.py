@@ -31,13 +31,11 @@ async def roll_back(client: KubernetesClient, model: str, namespace: str) -> Rol
 
 
 async def _claim(client: KubernetesClient, model: str, namespace: str) -> Rollback:
-    objects = await listed(client, MODEL_VERSIONS, namespace)
-    read = (_read(obj, model) for obj in objects)
+    read = (_read(obj, model) for obj in await listed(client, MODEL_VERSIONS, namespace))
     found = rollback_of(model, [version for version in read if version is not None])
-    name = found.previous.metadata.name
-    versions = {obj["metadata"]["name"]: obj["metadata"]["resourceVersion"] for obj in objects}
-    patch = {"spec": {"stage": "Production"}}
-    await patched(client, MODEL_VERSIONS, name, patch, namespace, version=versions[name])
+    metadata, patch = found.previous.metadata, {"spec": {"stage": "Production"}}
+    version = metadata.resource_version
+    await patched(client, MODEL_VERSIONS, metadata.name, patch, namespace, version=version)
     return found
 
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def read(model: type[Model], obj: Object) -> Model | None:
-    """Another object than the one that is reconciled; None where it cannot be read, which it tells itself."""
+    """An object, or a part of one; None where it cannot be read, which is told where it is reconciled."""
     try:
         return model.model_validate(obj)
     except ValidationError:

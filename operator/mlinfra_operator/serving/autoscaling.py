@@ -1,17 +1,17 @@
 """How many pods a version has until its autoscaler decides. Pure."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from mlinfra.resources.names import FIELD_MANAGER
-from mlinfra.resources.serving import Autoscaling
+from mlinfra.resources.serving import Autoscaling, ServedStage
 from mlinfra_operator.runtime.cache import Object
 from mlinfra_operator.serving.observed import Deployment, Observed
 
 
 def leading(stage: str | None, observed: Observed) -> Deployment | None:
-    """The Deployment of the other version that a stage's Service leads to."""
-    service = next((each for name, each in observed.services.items() if name == stage), None)
+    """The Deployment of the other version that a stage's Service leads to; None where it leads to none."""
+    service = observed.services.get(cast("ServedStage", stage))
     return observed.others.get(service.version or "") if service is not None else None
 
 

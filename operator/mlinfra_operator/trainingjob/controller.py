@@ -48,7 +48,7 @@ from mlinfra_operator.trainingjob.actions import (
     RegisterVersion,
 )
 from mlinfra_operator.trainingjob.distribution import build_peer_service
-from mlinfra_operator.trainingjob.end import after_the_end, ended, has_ended, is_terminal
+from mlinfra_operator.trainingjob.end import after_the_end, ended, is_terminal
 from mlinfra_operator.trainingjob.first_status import FirstStatuses
 from mlinfra_operator.trainingjob.gang import build_pod_group
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
@@ -122,12 +122,12 @@ class TrainingJobController:
         try:
             job = TrainingJob.model_validate(obj)
         except ValidationError as error:
-            if not has_ended(obj):
-                self._first.leave_out(uid)
-                context = self._context
-                await tell_invalid(context.status, context.events, obj, error, context.clock())
-                return None
-            job = ended(obj)
+            if (past := ended(obj)) is not None:
+                return await self._outlive(obj, past)
+            self._first.leave_out(uid)
+            context = self._context
+            await tell_invalid(context.status, context.events, obj, error, context.clock())
+            return None
         if is_terminal(job):
             return await self._outlive(obj, job)
         before = self._observe(job)

@@ -7,6 +7,7 @@ from mlinfra.resources.base import ObjectMeta
 from mlinfra.resources.training_job import TrainingJobSpec
 from mlinfra.resources.training_job_status import TrainingJobStatus
 from mlinfra_operator.runtime.cache import Object
+from mlinfra_operator.runtime.invalid import read
 from mlinfra_operator.trainingjob.actions import DeleteTrainingJob, Plan
 
 TERMINAL_PHASES = ("Succeeded", "Failed")
@@ -19,21 +20,20 @@ def is_terminal(job: TrainingJob) -> bool:
     return job.status.phase in TERMINAL_PHASES
 
 
-def has_ended(obj: Object) -> bool:
-    """As `is_terminal`, of an object as the API server has it."""
-    return (obj.get("status") or {}).get("phase") in TERMINAL_PHASES
+def ended(obj: Object) -> TrainingJob | None:
+    """A TrainingJob whose spec cannot be read and that came to its end: what follows needs little of it.
 
-
-def ended(obj: Object) -> TrainingJob:
-    """A TrainingJob that came to its end and whose spec cannot be read: what follows needs little of it."""
-    told = obj["spec"]
+    None where it did not, or where its status cannot be read either.
+    """
     spec = TrainingJobSpec.model_construct(
-        model_name=told.get("modelName", ""), ttl_seconds_after_finished=told.get("ttlSecondsAfterFinished")
+        model_name=obj["spec"].get("modelName", ""),
+        ttl_seconds_after_finished=obj["spec"].get("ttlSecondsAfterFinished"),
     )
+    status = read(TrainingJobStatus, obj.get("status") or {})
+    if status is None or status.phase not in TERMINAL_PHASES:
+        return None
     return TrainingJob.model_construct(
-        metadata=ObjectMeta.model_validate(obj["metadata"]),
-        spec=spec,
-        status=TrainingJobStatus.model_validate(obj["status"]),
+        metadata=ObjectMeta.model_validate(obj["metadata"]), spec=spec, status=status
     )
 
 

@@ -12,7 +12,7 @@ from unit.operator.simulation.simulation import Simulation
 from mlinfra.kube.resource import TRAINING_JOBS
 from mlinfra.resources import TrainingJob
 from mlinfra_operator.trainingjob.actions import DeleteTrainingJob
-from mlinfra_operator.trainingjob.end import after_the_end, has_ended
+from mlinfra_operator.trainingjob.end import after_the_end
 from mlinfra_operator.trainingjob.end import ended as ended_of
 
 
@@ -67,10 +67,16 @@ def test_what_is_told_already_is_told_no_more() -> None:
 def test_a_spec_that_cannot_be_read_any_more_keeps_no_ended_training() -> None:
     obj = ended("Failed", generation=2, ttlSecondsAfterFinished=60).model_dump(mode="json", by_alias=True)
     obj["spec"] = {"modelName": "model", "nodeSelector": {"bad key!": "x"}, "ttlSecondsAfterFinished": 60}
-    assert has_ended(obj)
-    left = after_the_end(ended_of(obj), NOW)
+    job = ended_of(obj)
+    assert job is not None
+    left = after_the_end(job, NOW)
     assert (left.status.observed_generation, left.requeue_after) == (2, 60)
-    assert after_the_end(ended_of(obj), NOW + timedelta(seconds=61)).actions == (DeleteTrainingJob(),)
+    assert after_the_end(job, NOW + timedelta(seconds=61)).actions == (DeleteTrainingJob(),)
+
+
+@pytest.mark.parametrize("status", [{}, {"phase": "Running"}, {"phase": "Failed", "newer": "field"}])
+def test_what_runs_or_tells_its_end_in_other_words_is_no_ended_training(status: dict[str, Any]) -> None:
+    assert ended_of({"metadata": {"name": "job"}, "spec": {}, "status": status}) is None
 
 
 @pytest.fixture
