@@ -54,7 +54,7 @@ def test_names(api: ApiServer, name: str) -> None:
 
 
 def test_a_letter_that_only_unicode_lowers_to_ascii(api: ApiServer) -> None:
-    """The API server lowers the Kelvin sign to a k in annotations; rules in CEL cannot, so a policy does without."""
+    """Of annotations the API server lowers the Kelvin sign to a k; CEL cannot, so policies refuse it."""
     kelvin = {"\u212aelvin": "v"}
     assert not all_agree(api, labels=kelvin)
     assert api.refusal(training_job(annotations=kelvin)) is None
