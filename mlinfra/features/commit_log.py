@@ -13,7 +13,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -42,6 +42,7 @@ READERS = 8
 ATTEMPTS = 3
 
 Kind = TypeVar("Kind", Commit, CommitOutline)
+Result = TypeVar("Result")
 
 
 class CommitLog:
@@ -152,9 +153,13 @@ class CommitLog:
 
         On an object store some that it saw may be among them. None where all count: there is no mark, its
         commit is no longer there, or it is of another group that had the same name.
+
+        Raises:
+            CorruptFeatures: a commit is missing, cannot be read, or has a format of a later release.
         """
-        if mark is None:
-            return None
+        return self.listed_again(lambda: self._since(mark)) if mark is not None else None
+
+    def _since(self, mark: CommitMark) -> list[Commit] | None:
         entries = [entry for entry in self._storage.entries() if COMMIT_NAME.match(entry.name)]
         candidates = [entry for entry in entries if number_of(entry.name) == mark.commit]
         commits = self._cached([entry.name for entry in candidates])
@@ -197,6 +202,24 @@ class CommitLog:
         for start in range(0, len(names), READERS):
             yield from self._all(names[start : start + READERS], CommitOutline).items()
 
+    def listed_again(self, read: Callable[[], Result]) -> Result:
+        """What is read of commits that it lists itself; from the listing on, again, where one is gone.
+
+        A vacuum may remove a commit between listing and reading: a newer checkpoint is there.
+
+        Raises:
+            CorruptFeatures: one is missing each time.
+        """
+        for _ in range(ATTEMPTS - 1):
+            with suppress(FileNotFoundError):
+                return read()
+        try:
+            return read()
+        except FileNotFoundError as error:
+            raise CorruptFeatures(
+                f"{error.filename or error} is missing; restore it from a backup of the store"
+            ) from error
+
     def delete(self, names: Iterable[str]) -> None:
         """Remove commits that a checkpoint covers."""
         for name in names:
@@ -227,19 +250,12 @@ class CommitLog:
 
     def _loaded(self) -> tuple[GroupState | None, list[str]]:
         """The group and the names of all its commits."""
-        for attempt in range(1, ATTEMPTS + 1):
+
+        def read() -> tuple[GroupState | None, list[str]]:
             names = self.names()
-            if not names:
-                return None, []
-            try:
-                return folded(self._name, self._effective(names)), names
-            except FileNotFoundError as error:
-                # A vacuum may remove a commit between listing and reading: a newer checkpoint is there.
-                if attempt == ATTEMPTS:
-                    raise CorruptFeatures(
-                        f"{error.filename or error} is missing; restore it from a backup of the store"
-                    ) from error
-        raise AssertionError("unreachable")
+            return (folded(self._name, self._effective(names)) if names else None), names
+
+        return self.listed_again(read)
 
     def _effective(self, names: Sequence[str]) -> list[Commit]:
         """The newest checkpoint, and the commits that it does not cover."""

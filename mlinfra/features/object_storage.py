@@ -97,7 +97,7 @@ class ObjectStorage(Storage):
             if time.monotonic() - since > HOLD_SECONDS:
                 raise FeatureStoreUnavailable(
                     f"feature store: the lock {self.where(name)} was held for more than {HOLD_SECONDS:g} s, "
-                    "so that another may have taken it; nothing was changed, try again"
+                    "so that another may have taken it; what was left to do was not done, try again"
                 )
 
         try:

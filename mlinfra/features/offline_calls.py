@@ -201,7 +201,7 @@ class OfflineCalls:
             feature_group: name of the group.
             older_than: for how long replaced files stay, for readers that began before they were.
             protected: gives more files to leave alone, by their place in the group's folder; called with
-                the group's name.
+                the group's name, each time some are about to be deleted.
             dry_run: only tell what would be deleted.
 
         Raises:
@@ -211,9 +211,10 @@ class OfflineCalls:
                 was deleted.
             FeatureStoreUnavailable: the storage did not answer.
         """
+        known: dict[str, frozenset[str]] = {}
 
         def keep() -> set[str]:
             more = protected(feature_group) if protected else ()
-            return self._snapshots.protected_files(feature_group) | set(more)
+            return self._snapshots.protected_files(feature_group, known) | set(more)
 
         return self._offline.vacuum(feature_group, older_than=older_than, protected=keep, dry_run=dry_run)

@@ -1,8 +1,8 @@
 """Snapshots: rows that are read again, the very same, or not at all."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 
 import pandas as pd
 
@@ -107,8 +107,7 @@ class Snapshots:
             CorruptFeatures: a manifest cannot be read; the message names it.
         """
         with storage_errors(self._storage.where()):
-            names = [each.name for each in self._storage.entries() if each.name.endswith(SUFFIX)]
-            found = [self._load(name.removesuffix(SUFFIX)) for name in names]
+            found = [snapshot for _, snapshot in self._loaded(self._names())]
         return sorted(found, key=lambda each: (each.created_at, each.id))
 
     def get(self, snapshot: str) -> Snapshot:
@@ -150,19 +149,32 @@ class Snapshots:
         with storage_errors(self._storage.where()), self._storage.exclusive("_lock"):
             self._storage.delete(found.id + SUFFIX)
 
-    def protected_files(self, feature_group: str) -> set[str]:
+    def protected_files(self, feature_group: str, known: dict[str, frozenset[str]] | None = None) -> set[str]:
         """Files of a group that snapshots name, by their place in the group's folder.
+
+        Args:
+            feature_group: the group.
+            known: of manifests that were read before, by name, its files; kept up to date.
 
         Raises:
             CorruptFeatures: a manifest cannot be read: then nobody can tell what it protects.
         """
-        return {
-            file.path
-            for snapshot in self.all()
-            for each in snapshot.groups
-            if each.group == feature_group
-            for file in each.files
-        }
+        known = {} if known is None else known
+        with storage_errors(self._storage.where()):
+            names = self._names()
+            for name, snapshot in self._loaded([name for name in names if name not in known]):
+                groups = [each for each in snapshot.groups if each.group == feature_group]
+                known[name] = frozenset(file.path for each in groups for file in each.files)
+        return set().union(*(known[name] for name in names if name in known))
+
+    def _names(self) -> list[str]:
+        return [each.name for each in self._storage.entries() if each.name.endswith(SUFFIX)]
+
+    def _loaded(self, names: Iterable[str]) -> Iterator[tuple[str, Snapshot]]:
+        """Snapshots by the names of their manifests, but for those that were deleted since."""
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield name, self._load(name.removesuffix(SUFFIX))
 
     def _load(self, snapshot_id: str) -> Snapshot:
         name = snapshot_id + SUFFIX

@@ -5,18 +5,27 @@
 - Data files that no commit names: a writer died before its commit. A writer that lives looks just the same,
   so they stay for `GRACE_OF_UNFINISHED`.
 - Commits that a checkpoint stands for.
+
+What no longer counts never counts again, so it is looked for while others write. Deleting takes turns, since
+a snapshot may come to name a file that no longer counts; they are short, for appends to a folder wait, and a
+lock of an object store ends by itself.
 """
 
+import time
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from mlinfra.features.commit_log import CommitLog, newest_checkpoint, number_of
 from mlinfra.features.errors import InvalidDateRange
-from mlinfra.features.storage import Entry, StillHeld, Storage
+from mlinfra.features.storage import Entry, Storage
 
 DEFAULT_GRACE = timedelta(days=7)
 GRACE_OF_UNFINISHED = timedelta(days=1)
+TURN_SECONDS = 2.0
+PAUSE_SECONDS = 0.2
+"""Between turns: longer than those who wait for one take to look again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +78,28 @@ def vacuum(
         log: the group's commits.
         name: the group's name.
         older_than: how long ago something must have stopped to count.
-        protected: gives files to leave alone; called while no commit and no snapshot can be made.
+        protected: gives files to leave alone; asked in each turn, while no snapshot can be made.
         dry_run: delete nothing.
     """
     if older_than < timedelta(0):
         raise InvalidDateRange(f"older_than is {older_than}; give a time that is not negative")
     now = datetime.now(UTC)
-    with log.turn() as still_held:
-        state = log.load()
-        live = {file.path for file in state.files} if state else set()
-        commits = _read(log)
-        replaced = commits.replaced
-        unneeded = [
-            entry
-            for entry in storage.entries(recursive=True)
-            if _is_data(entry) and entry.name not in live and _is_old(entry, replaced, now, older_than)
-        ]
+    state = log.load()
+    live = {file.path for file in state.files} if state else set()
+    commits = log.listed_again(lambda: _read(log))
+    unneeded = [
+        entry
+        for entry in storage.entries(recursive=True)
+        if _is_data(entry) and entry.name not in live and _is_old(entry, commits.replaced, now, older_than)
+    ]
+    covered = _covered(commits, now - _grace_of_commits(storage, older_than))
+    if dry_run:
         keep = protected()
         files = [entry for entry in unneeded if entry.name not in keep]
-        covered = _covered(commits, now - _grace_of_commits(storage, older_than))
-        if not dry_run:
-            _delete(storage, log, [entry.name for entry in files], covered, still_held)
+    else:
+        files = _deleted(storage, log, unneeded, protected)
+        # Whoever reads commits lists again where one is gone.
+        log.delete(covered)
     return VacuumReport(
         feature_group=name,
         files=tuple(entry.name for entry in files),
@@ -97,6 +107,29 @@ def vacuum(
         commits=len(covered),
         protected=len(unneeded) - len(files),
     )
+
+
+def _deleted(
+    storage: Storage, log: CommitLog, unneeded: Sequence[Entry], protected: Callable[[], Collection[str]]
+) -> list[Entry]:
+    """Delete files, but for those that are protected when their turn comes; gives those deleted."""
+    deleted: list[Entry] = []
+    left = deque(unneeded)
+    while left:
+        with log.turn() as still_held:
+            keep = protected()
+            until = time.monotonic() + TURN_SECONDS
+            while left:
+                entry = left.popleft()
+                if entry.name not in keep:
+                    still_held()
+                    storage.delete(entry.name)
+                    deleted.append(entry)
+                if time.monotonic() >= until:
+                    break
+        if left:
+            time.sleep(PAUSE_SECONDS)
+    return deleted
 
 
 def _is_data(entry: Entry) -> bool:
@@ -134,14 +167,3 @@ def _read(log: CommitLog) -> _Commits:
 
 def _covered(commits: _Commits, made_before: datetime) -> list[str]:
     return [name for name in commits.covered if commits.made[name] <= made_before]
-
-
-def _delete(
-    storage: Storage, log: CommitLog, files: Sequence[str], commits: Sequence[str], still_held: StillHeld
-) -> None:
-    for name in files:
-        still_held()
-        storage.delete(name)
-    for name in commits:
-        still_held()
-        log.delete([name])
