@@ -1,7 +1,6 @@
 """The retraining loop without Kubernetes: a RetrainingPolicy's decision, and the trainer, in one process."""
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import logging
@@ -14,13 +13,13 @@ from typing import Any, Protocol
 import httpx
 
 from mlinfra.errors import MlinfraError
-from mlinfra.features.files import make_folder
 from mlinfra.resources.monitoring import LOWER_IS_BETTER
 from mlinfra.retraining.assessment import Verdict, assess, trigger_rules
 from mlinfra.retraining.config import RetrainingConfig
 from mlinfra.retraining.decision import Hold, Start, Training, came_to, decide
 from mlinfra.retraining.observation import Watch
-from mlinfra.retraining.pipeline_state import PipelineState, PipelineStateError, load_state, save_state
+from mlinfra.retraining.pipeline_log import PipelineLog
+from mlinfra.retraining.pipeline_state import PipelineState, load_state, save_state
 from mlinfra.retraining.server_check import check_body, check_server
 from mlinfra.retraining.triggers import MonitorOutcome, MonitorResult, Request, RetrainingTrigger
 from mlinfra.tracking.errors import TrackingRefusedError
@@ -82,7 +81,7 @@ class RetrainingPipeline:
         self._results: tuple[MonitorResult, ...] = ()
         self._performance: MonitorResult | None = None
         self._told = ""
-        self._log: logging.Handler | None = None
+        self._log = PipelineLog(logger, config.log_folder / f"{config.model_name}.log")
 
     @property
     def is_running(self) -> bool:
@@ -90,8 +89,9 @@ class RetrainingPipeline:
         return self._task is not None and not self._task.done()
 
     def status(self) -> dict[str, Any]:
-        """``is_running``, ``config``, when it last trained and checked and next trains by the clock, and why
-        its monitors ask for no training (``circuit_breaker``)."""
+        """``is_running``, ``config``, when it last trained and checked and next trains by the clock, why the
+        last training failed (``last_training_failure``; None where it did not), and why its monitors ask for
+        no training (``circuit_breaker``)."""
         trainings, breaker = self._state.trainings, self._state.watch.breaker
         last = trainings[-1].started if trainings else None
         return {
@@ -99,6 +99,7 @@ class RetrainingPipeline:
             "is_training": self._training.locked(),
             "config": self.config.to_wire(),
             "last_training_time": _iso(last),
+            "last_training_failure": self._state.failure,
             "last_drift_check_time": _iso(self._last_check),
             "next_training_time": _iso(self._next_scheduled()) if self.is_running else None,
             "monitors": [each.to_wire() for each in self._results],
@@ -114,21 +115,22 @@ class RetrainingPipeline:
         if self.is_running:
             return
         self._remember()
-        self._open_log()
         self._state.since = self._state.since or self._clock()
         self._keep()
+        self._log.open()
         logger.info("Retraining of %s started", self.config.model_name)
         self._task = asyncio.create_task(self._run(), name=f"retraining-{self.config.model_name}")
 
     async def stop(self) -> None:
         """End; a training that it started ends after its batch, and promotes nothing."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            logger.info("Retraining of %s stopped", self.config.model_name)
-        self._close_log()
+        try:
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+                logger.info("Retraining of %s stopped", self.config.model_name)
+        finally:
+            self._log.close()
 
     async def trigger_retraining(
         self, trigger: RetrainingTrigger | str = RetrainingTrigger.MANUAL
@@ -139,8 +141,9 @@ class RetrainingPipeline:
             trigger: what is told as the cause.
 
         Returns:
-            As `mlinfra.training.TrainingOrchestrator.train_model`, and ``trigger``; where a training is
-            active, ``success`` False with the reason ``TrainingActive``.
+            As `mlinfra.training.TrainingOrchestrator.train_model`, and ``trigger``. ``success`` is False with
+            the reason ``TrainingActive`` where a training is active, and with the error's type as the reason
+            where the trainer raised.
 
         Raises:
             ValueError: there is no such trigger.
@@ -149,15 +152,14 @@ class RetrainingPipeline:
         cause = RetrainingTrigger(trigger)
         if not self.is_running:
             self._remember()
-        alone = self._log is None
-        if alone:
-            self._open_log()
+        alone = not self._log.is_open
+        self._log.open()
         try:
             now = self._clock()
             return await self._train(Request(cause, now.isoformat(), "asked for by a caller"))
         finally:
             if alone and not self.is_running:
-                self._close_log()
+                self._log.close()
 
     async def _run(self) -> None:
         # A connection that is kept would stay with a server that is being replaced.
@@ -166,12 +168,15 @@ class RetrainingPipeline:
             while True:
                 try:
                     await self._step(client)
+                    wait = self._wait()
                 except MlinfraError as error:
                     logger.error("Retraining goes on after an error: %s", error)
+                    wait = self._pause
                 except Exception:
-                    logger.exception("Retraining of %s ends", self.config.model_name)
-                    raise
-                await asyncio.sleep(self._wait())
+                    # Nobody waits for this task: one that ended would be a pipeline that watches no more.
+                    logger.exception("Retraining goes on after an unexpected error")
+                    wait = self._pause
+                await asyncio.sleep(wait)
 
     async def _step(self, client: httpx.AsyncClient) -> None:
         """Observe, decide, act."""
@@ -278,10 +283,15 @@ class RetrainingPipeline:
     def _wait(self) -> float:
         """Seconds until something may be due."""
         now = self._clock()
-        waits = [LONGEST_WAIT_SECONDS, self.config.check_interval_seconds]
+        waits = [self._pause]
         if (due := self._next_scheduled()) is not None:
             waits.append(max((due - now).total_seconds(), 0.0))
         return max(min(waits), 0.05)
+
+    @property
+    def _pause(self) -> float:
+        """Seconds until it looks again in any case; what is due waits for them where something went wrong."""
+        return min(LONGEST_WAIT_SECONDS, self.config.check_interval_seconds)
 
     async def _train(self, request: Request) -> dict[str, Any]:
         if self._training.locked():
@@ -301,12 +311,7 @@ class RetrainingPipeline:
             # Before it begins: a pipeline that is killed in a training does not start it a second time.
             self._keep()
             logger.info("Training by trigger %s: %s", request.trigger.value, request.message)
-            result = await self._trainer.train_model(
-                self.config.model_name,
-                auto_promote=self.config.auto_promote_to_production,
-                min_accuracy_for_promotion=self.config.least_accuracy,
-            )
-            result = {**result, "trigger": request.trigger.value}
+            result = {**await self._result_of_training(), "trigger": request.trigger.value}
             self._came_to(request, result, baseline)
             if result["success"]:
                 logger.info(
@@ -320,6 +325,17 @@ class RetrainingPipeline:
                 logger.error("Training failed (%s): %s", result["reason"], result["error"])
             return result
 
+    async def _result_of_training(self) -> dict[str, Any]:
+        try:
+            return await self._trainer.train_model(
+                self.config.model_name,
+                auto_promote=self.config.auto_promote_to_production,
+                min_accuracy_for_promotion=self.config.least_accuracy,
+            )
+        except Exception as error:
+            logger.exception("The training of %s raised", self.config.model_name)
+            return {"success": False, "error": str(error), "reason": type(error).__name__}
+
     def _tell(self, message: str) -> None:
         """Log what changed since it was told last."""
         if message != self._told:
@@ -329,8 +345,10 @@ class RetrainingPipeline:
     def _came_to(self, request: Request, result: Mapping[str, Any], baseline: MonitorResult | None) -> None:
         """Remember what a training came to, and the version that is on trial since."""
         state, rule = self._state, self.config.observation
-        promoted = result["success"] and result["stage"] == "Production"
-        if promoted or self.config.auto_promote_to_production:
+        failed = not result["success"]
+        state.failure = f"{result['reason']}: {result['error']}" if failed else None
+        promoted = not failed and result["stage"] == "Production"
+        if failed or promoted or self.config.auto_promote_to_production:
             fruitless = came_to(request.trigger, promoted=promoted)
             state.trainings[-1] = replace(state.trainings[-1], fruitless=fruitless)
         if promoted:
@@ -360,25 +378,6 @@ class RetrainingPipeline:
 
     def _keep(self) -> None:
         save_state(self._state_file, self._state, self._digest)
-
-    def _open_log(self) -> None:
-        if self._log is not None:
-            return
-        path = self.config.log_folder / f"{self.config.model_name}.log"
-        try:
-            make_folder(self.config.log_folder)
-            self._log = logging.FileHandler(path, encoding="utf-8", delay=True)
-        except OSError as error:
-            raise PipelineStateError(f"{path} cannot be written: {error}") from error
-        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(self._log)
-        logger.setLevel(logging.INFO)
-
-    def _close_log(self) -> None:
-        if self._log is not None:
-            logger.removeHandler(self._log)
-            self._log.close()
-            self._log = None
 
 
 def get_retraining_pipeline(

@@ -29,12 +29,14 @@ class PipelineState:
         trainings: those it started, the newest last.
         watch: the version on trial, and the circuit breaker.
         restore: number of the version that is to have Production again; None once it has.
+        failure: why the newest training that came to its end failed; None where it did not.
     """
 
     since: datetime | None = None
     trainings: list[Training] = field(default_factory=list)
     watch: Watch = field(default_factory=Watch)
     restore: str | None = None
+    failure: str | None = None
 
     def to_wire(self, config: str) -> dict[str, Any]:
         """As JSON; ``config`` tells one configuration from another."""
@@ -45,6 +47,7 @@ class PipelineState:
             "trial": _trial(self.watch.trial),
             "circuitBreaker": _breaker(self.watch.breaker),
             "restore": self.restore,
+            "failure": self.failure,
         }
 
     @classmethod
@@ -82,6 +85,7 @@ class PipelineState:
                 else None,
             ),
             restore=wire.get("restore"),
+            failure=wire.get("failure"),
         )
 
 

@@ -111,6 +111,10 @@ class CheckpointStorageError(MlinfraError):
     """The place of the checkpoints cannot be read or written."""
 
 
+class ExportFolderError(MlinfraError):
+    """The folder for the training's files cannot be written; nothing was registered."""
+
+
 class NothingToResumeError(InvalidInputError):
     """There is no checkpoint to go on from."""
 

@@ -1,7 +1,8 @@
 """A training without Kubernetes: rows from the feature store, a run, a registered version, its stage."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from mlinfra.training.champion import find_champion
 from mlinfra.training.config import InvalidConfigError, TrainingConfig
 from mlinfra.training.core import OnStep, Stopwatch, TrainingResult, train
 from mlinfra.training.data import read_rows, record_snapshot
-from mlinfra.training.errors import NothingToResumeError
+from mlinfra.training.errors import ExportFolderError, NothingToResumeError
 from mlinfra.training.example import write_example_if_absent
 from mlinfra.training.interruption import Interruption
 from mlinfra.training.launcher import local_processes
@@ -121,6 +122,9 @@ def train_locally(
     """
     watch = Stopwatch(on_step)
     check_model_name(registration.model_name)
+    exports = export_folder / registration.model_name
+    with _export_errors(exports):
+        make_folder(exports)
     store = store or get_feature_store()
     resumed = checkpoints.run_to_resume(registration.model_name) if checkpoints is not None else None
     with watch.step("connect"):
@@ -161,6 +165,8 @@ def train_locally(
                 else None,
             )
         watch.seconds.update(result.seconds)
+        # Before the registry changes: a training whose files cannot be written must not have promoted.
+        files = write_files(exports / run_id, result)
         tracker.end_run("FINISHED")
         with watch.step("register"):
             in_production = tracker.production_version(registration.model_name)
@@ -170,7 +176,6 @@ def train_locally(
             if registration.register:
                 version = tracker.register_model(result.model_uri, registration.model_name)
                 tracker.transition_model_stage(registration.model_name, version, stage)
-    files = write_files(export_folder / registration.model_name / run_id, result)
     return LocalTraining(
         result=result,
         run_id=run_id,
@@ -233,13 +238,28 @@ def write_files(folder: Path, result: TrainingResult) -> dict[str, Path]:
 
     Returns:
         The path of each file that was written, by its name.
+
+    Raises:
+        ExportFolderError: one cannot be written; those before it are there, each of them whole.
     """
     contents = {"report.html": result.report.encode()}
     if result.exported is not None:
         contents["model.onnx"] = result.exported.graph.SerializeToString()
         if result.exported.int8 is not None:
             contents["model.int8.onnx"] = result.exported.int8.SerializeToString()
-    make_folder(folder)
-    for name, content in contents.items():
-        replace_file(folder / name, content)
+    with _export_errors(folder):
+        make_folder(folder)
+        for name, content in contents.items():
+            replace_file(folder / name, content)
     return {name: folder / name for name in contents}
+
+
+@contextmanager
+def _export_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExportFolderError(
+            f"{folder} cannot take the training's files: {error}. Nothing was registered; make room, or give "
+            "another folder, and train again."
+        ) from error

@@ -22,7 +22,7 @@ from mlinfra.retraining import (
     RetrainingTrigger,
     get_retraining_pipeline,
 )
-from mlinfra.retraining.pipeline import PipelineStateError
+from mlinfra.retraining.pipeline_state import PipelineStateError
 from mlinfra.training import DataConfig, ModelConfig, TrainerConfig, TrainingOrchestrator
 
 SECONDS = 120.0

@@ -106,6 +106,29 @@ async def test_bad_input_is_a_result_with_its_reason(orchestrator: TrainingOrche
     assert "did you mean hybrid_cnn_lstm?" in unknown["error"]
 
 
+async def test_a_training_whose_files_cannot_be_written_registers_nothing(
+    orchestrator: TrainingOrchestrator, mlflow_server: Any, tmp_path: Path
+) -> None:
+    exports = tmp_path / "unwritten"
+
+    def spoil(_epoch: Epoch, _progress: Progress) -> None:
+        if exports.is_dir():
+            exports.rmdir()
+            exports.touch()
+
+    orchestrator.on_progress, orchestrator.experiment_name = spoil, "unwritten"
+    client = MlflowClient(mlflow_server.uri)
+    for _ in range(2):  # the second one finds a file where its folder should be, and does not train
+        result = await orchestrator.train_model(model_name="unwritten", export_onnx=False)
+        assert (result["success"], result["reason"]) == (False, "ExportFolderError"), result
+        assert str(exports) in result["error"]
+        assert client.search_model_versions("name='unwritten'") == []
+        experiment = client.get_experiment_by_name("unwritten")
+        assert experiment is not None
+        found = client.search_runs([experiment.experiment_id])
+        assert [each.info.status for each in found] == ["FAILED"]
+
+
 async def test_cancelling_ends_the_training_and_fails_its_run(
     orchestrator: TrainingOrchestrator, mlflow_server: Any
 ) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mlinfra.retraining import RetrainingConfig, RetrainingPipeline
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
 
@@ -61,8 +63,9 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_a_restore_is_tried_until_it_works(tmp_path: Path) -> None:
-    trainer = Trainer(TrackingUnavailableError("away"), None)
+@pytest.mark.parametrize("error", [TrackingUnavailableError("away"), RuntimeError("unexpected")])
+async def test_a_restore_is_tried_until_it_works(error: Exception, tmp_path: Path) -> None:
+    trainer = Trainer(error, None)
     subject = pipeline(tmp_path, trainer)
     await subject.start()
     await until(lambda: len(trainer.restored) == 2)

@@ -50,6 +50,7 @@ BREAKERS = st.builds(Breaker, opened=MOMENTS, version=st.just("2"), message=st.t
         trainings=st.lists(TRAININGS, max_size=4),
         watch=st.builds(Watch, trial=st.none() | TRIALS, breaker=st.none() | BREAKERS),
         restore=st.none() | st.just("1"),
+        failure=st.none() | st.just("OSError: no space"),
     )
 )
 def test_what_is_kept_comes_back(state: PipelineState) -> None:
