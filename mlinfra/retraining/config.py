@@ -1,21 +1,39 @@
 """What a pipeline watches, and when it trains."""
 
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
-from mlinfra.errors import InvalidInputError
+from mlinfra.errors import InvalidInputError, suggestion
+from mlinfra.features.validation import mistakes
+from mlinfra.resources.base import Integer
 from mlinfra.resources.model_name import ModelName
-from mlinfra.resources.monitoring import DriftPolicy, MonitoringWindow, PerformancePolicy
+from mlinfra.resources.monitoring import (
+    HIGHER_IS_BETTER,
+    LOWER_IS_BETTER,
+    DriftPolicy,
+    MonitoringWindow,
+    PerformancePolicy,
+)
 from mlinfra.resources.retraining_policy import MAX_BACKOFF_FACTOR, MOST_BACKOFF_FACTOR
 from mlinfra.retraining.decision import Limits
 from mlinfra.retraining.observation import ObservationRule
 from mlinfra.retraining.schedule import Schedule, parse_schedule
 
 DEFAULT_MODEL = "hybrid_cnn_lstm"
+MOST_HOURS = 10 * 365 * 24
+"""Ten years: times that far away can still be reckoned with, 64 times as far as well."""
+MOST_ROWS = 100_000_000
 
 
 class InvalidRetrainingConfigError(InvalidInputError):
@@ -24,8 +42,14 @@ class InvalidRetrainingConfigError(InvalidInputError):
     reason: ClassVar[str] = "InvalidRetrainingConfig"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetrainingConfig:
+def _metric(name: str) -> str:
+    known = HIGHER_IS_BETTER | LOWER_IS_BETTER
+    if name not in known:
+        raise ValueError(f"there is no such measure; {suggestion(name, known)}")
+    return name
+
+
+class RetrainingConfig(BaseModel):
     """What a `RetrainingPipeline` watches, and when it trains.
 
     Attributes:
@@ -56,75 +80,62 @@ class RetrainingConfig:
         log_folder: where the log and the state of the pipeline are kept.
 
     Raises:
-        InvalidRetrainingConfigError: a value is out of its bounds.
+        InvalidRetrainingConfigError: there is no such field, or a value is out of its bounds.
+        InvalidScheduleError: the schedule or the time zone is none.
     """
 
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
     enable_scheduled: bool = True
-    retraining_interval_hours: float = 24
+    retraining_interval_hours: Annotated[float, Field(gt=0, le=MOST_HOURS)] = 24.0
     schedule: str | None = None
     time_zone: str | None = None
     enable_drift_trigger: bool = True
-    drift_threshold: float | None = 0.15
+    drift_threshold: Annotated[float | None, Field(gt=0)] = 0.15
     on_drift: Literal["Evaluate", "Retrain"] = "Evaluate"
     enable_performance_trigger: bool = True
-    performance_metric: str = "accuracy"
+    performance_metric: Annotated[str, AfterValidator(_metric)] = "accuracy"
     performance_threshold: float | None = 0.75
     auto_promote_to_production: bool = True
-    model_name: str = DEFAULT_MODEL
-    server_url: str = "http://127.0.0.1:8080"
-    check_interval_seconds: float = 300
-    window_rows: int = 1000
-    min_samples: int | None = None
-    cooldown_hours: float = 0
-    max_runs_per_day: int | None = None
-    max_backoff_factor: int = MAX_BACKOFF_FACTOR
-    rollback_observation_hours: float | None = None
-    rollback_max_loss: float = 0.02
-    log_folder: Path = Path("logs") / "retraining"
+    model_name: ModelName = DEFAULT_MODEL
+    server_url: Annotated[str, Field(pattern=r"^https?://[^\s/]\S*$")] = "http://127.0.0.1:8080"
+    check_interval_seconds: Annotated[float, Field(gt=0, le=MOST_HOURS * 3600)] = 300.0
+    window_rows: Annotated[Integer, Field(ge=1, le=MOST_ROWS)] = 1000
+    min_samples: Annotated[Integer | None, Field(ge=1, le=MOST_ROWS)] = None
+    cooldown_hours: Annotated[float, Field(ge=0, le=MOST_HOURS)] = 0.0
+    max_runs_per_day: Annotated[Integer | None, Field(ge=1)] = None
+    max_backoff_factor: Annotated[Integer, Field(ge=1, le=MOST_BACKOFF_FACTOR)] = MAX_BACKOFF_FACTOR
+    rollback_observation_hours: Annotated[float | None, Field(gt=0, le=MOST_HOURS)] = None
+    rollback_max_loss: Annotated[float, Field(ge=0)] = 0.02
+    log_folder: Annotated[Path, Field(strict=False)] = Path("logs") / "retraining"
 
-    def __post_init__(self) -> None:
-        for name in ("retraining_interval_hours", "check_interval_seconds"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InvalidRetrainingConfigError(
-                    f"{name} must be more than 0, and is {getattr(self, name)}"
-                )
-        if not 0 <= self.cooldown_hours < float("inf"):
-            raise InvalidRetrainingConfigError(f"cooldown_hours must not be below 0: {self.cooldown_hours}")
-        if self.max_runs_per_day is not None and self.max_runs_per_day < 1:
-            raise InvalidRetrainingConfigError(
-                f"max_runs_per_day must be 1 at least: {self.max_runs_per_day}"
-            )
-        if self.rollback_observation_hours is not None:
-            if not 0 < self.rollback_observation_hours < float("inf"):
-                raise InvalidRetrainingConfigError(
-                    "rollback_observation_hours must be more than 0, and is "
-                    f"{self.rollback_observation_hours}"
-                )
-            if not self.enable_performance_trigger:
-                raise InvalidRetrainingConfigError(
-                    "rollback_observation_hours compares performance: set enable_performance_trigger as well"
-                )
-        if not 0 <= self.rollback_max_loss < float("inf"):
-            raise InvalidRetrainingConfigError(
-                f"rollback_max_loss must not be below 0: {self.rollback_max_loss}"
-            )
-        if not 1 <= self.max_backoff_factor <= MOST_BACKOFF_FACTOR:
-            raise InvalidRetrainingConfigError(
-                f"max_backoff_factor is between 1 and {MOST_BACKOFF_FACTOR}, and is {self.max_backoff_factor}"
+    @model_validator(mode="wrap")
+    @classmethod
+    def _told_in_one_line(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            config = handler(values)
+        except ValidationError as error:
+            raise InvalidRetrainingConfigError(mistakes(error, known=cls.model_fields)) from error
+        if (mistake := config._mistake()) is not None:
+            raise InvalidRetrainingConfigError(mistake)
+        if config.schedule is not None or config.time_zone is not None:
+            parse_schedule(config.schedule or "@daily", config.time_zone)
+        return config
+
+    def _mistake(self) -> str | None:
+        """What does not fit together."""
+        if self.min_samples is not None and self.min_samples > self.window_rows:
+            return (
+                f"min_samples is {self.min_samples} and must not be more than window_rows, "
+                f"{self.window_rows}: no window would ever be enough"
             )
         if not 0 <= self.least_accuracy <= 1:
-            raise InvalidRetrainingConfigError(
+            return (
                 f"performance_threshold of accuracy is between 0 and 1, and is {self.performance_threshold}"
             )
-        try:
-            TypeAdapter(ModelName).validate_python(self.model_name)
-            _ = self.drift, self.performance
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "model_name"
-            raise InvalidRetrainingConfigError(f"{field}: {first['msg']}, got {first['input']!r}") from error
-        if self.schedule is not None:
-            parse_schedule(self.schedule, self.time_zone)
+        if self.rollback_observation_hours is not None and not self.enable_performance_trigger:
+            return "rollback_observation_hours compares performance: set enable_performance_trigger as well"
+        return None
 
     @property
     def drift(self) -> DriftPolicy | None:
@@ -177,7 +188,7 @@ class RetrainingConfig:
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON, under the names of the attributes."""
-        return asdict(self) | {"log_folder": str(self.log_folder)}
+        return self.model_dump(mode="json")
 
     def _windows(self) -> dict[str, Any]:
         least = self.min_samples or min(100, max(self.window_rows // 2, 1))
