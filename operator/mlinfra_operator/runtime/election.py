@@ -12,7 +12,15 @@ import httpx
 from mlinfra.kube import ApiError, KubernetesClient
 from mlinfra.kube.resource import LEASES
 from mlinfra.resources.names import FIELD_MANAGER
-from mlinfra_operator.runtime.lease import LeaseRecord, LeaseTimes, Sighting, decide, record_of, sighted
+from mlinfra_operator.runtime.lease import (
+    LeaseRecord,
+    LeaseTimes,
+    Sighting,
+    decide,
+    look_again,
+    record_of,
+    sighted,
+)
 
 CONFLICT = 409
 
@@ -62,7 +70,7 @@ class LeaderElection:
             if holder != told:
                 logger.info("standby: %s holds the lease %s/%s", holder, self._namespace, self._name)
                 told = holder
-            await asyncio.sleep(self._times.retry)
+            await asyncio.sleep(look_again(self._sighting, self._times, self._clock()))
         logger.info("%s leads: lease %s/%s", self._identity, self._namespace, self._name)
 
     async def hold(self) -> None:

@@ -69,3 +69,12 @@ def decide(sighting: Sighting | None, identity: str, now: float) -> Decision:
         return "renew"
     expired = now - sighting.since > record.duration
     return "take" if record.holder is None or expired else "wait"
+
+
+def look_again(sighting: Sighting | None, times: LeaseTimes, now: float) -> float:
+    """Seconds until whoever waits for a lease looks at it again: not later than when it expires."""
+    if sighting is None:
+        return times.retry
+    left = sighting.since + sighting.record.duration - now
+    # Rather a little late than too early: it is not expired then. One that expired long ago is no hurry.
+    return min(left + 0.01, times.retry) if left > 0 else times.retry

@@ -58,13 +58,19 @@ class Leases:
             await asyncio.Event().wait()
 
 
-def election(leases: Leases, clock: Callable[[], float] = time.monotonic) -> LeaderElection:
+def election(
+    leases: Leases,
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    identity: str = "me",
+    times: LeaseTimes = TIMES,
+) -> LeaderElection:
     return LeaderElection(
         leases,  # type: ignore[arg-type]  # the part that is used
         namespace="n",
         name="lease",
-        identity="me",
-        times=TIMES,
+        identity=identity,
+        times=times,
         clock=clock,
     )
 
@@ -131,3 +137,12 @@ async def test_a_leader_that_ends_renews_once_more_what_is_still_its_own() -> No
     now = TIMES.renew_deadline
     await leader.renew()
     assert leases.written_at == again
+
+
+async def test_a_lease_is_taken_when_it_expires_and_not_at_the_next_look() -> None:
+    leases, times = Leases(), LeaseTimes(duration=1, renew_deadline=0.9, retry=0.9)
+    await election(leases, identity="dead", times=times).acquire()
+    began = time.monotonic()
+    await election(leases, times=times).acquire()
+    # Looks every 0.9 s would find it expired at the second one only, after 1.8 s.
+    assert times.duration < time.monotonic() - began < 1.6

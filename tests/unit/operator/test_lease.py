@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlinfra_operator.runtime.lease import LeaseRecord, LeaseTimes, Sighting, decide, record_of, sighted
+from mlinfra_operator.runtime.lease import (
+    LeaseRecord,
+    LeaseTimes,
+    Sighting,
+    decide,
+    look_again,
+    record_of,
+    sighted,
+)
 
 HELD = LeaseRecord("other", "t1", 15)
 
@@ -25,6 +33,26 @@ def test_a_lease_is_taken_only_when_its_holder_is_gone(
     sighting: Sighting | None, now: float, expected: str
 ) -> None:
     assert decide(sighting, "me", now) == expected
+
+
+@pytest.mark.parametrize(
+    ("sighting", "now", "least", "most"),
+    [
+        (None, 0, 2, 2),
+        (Sighting(HELD, 0), 0, 2, 2),
+        (Sighting(HELD, 0), 13.5, 1.5, 1.6),
+        (Sighting(HELD, 0), 14.999, 0.001, 0.1),
+        (Sighting(HELD, 0), 15.5, 2, 2),
+        (Sighting(LeaseRecord(None, "t1", 1), 0), 0, 1, 1.1),
+    ],
+)
+def test_whoever_waits_looks_again_when_the_lease_expires(
+    sighting: Sighting | None, now: float, least: float, most: float
+) -> None:
+    wait = look_again(sighting, LeaseTimes(), now)
+    assert least <= wait <= most
+    if wait < LeaseTimes().retry:
+        assert decide(sighting, "me", now + wait) == "take"
 
 
 def test_a_renewed_record_counts_from_when_it_was_seen() -> None:
