@@ -22,6 +22,7 @@ WATCH_TIMEOUT_SECONDS = 300
 WATCH_SILENCE_SECONDS = 90.0
 """Bookmarks come about once a minute: a longer silence means that the connection is dead."""
 FIRST_ERROR, TOO_MANY_REQUESTS = 400, 429
+GONE = 410
 DEFAULT_RETRY_AFTER_SECONDS = 1.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 THROTTLED_SECONDS = 60.0
@@ -145,13 +146,23 @@ class KubernetesClient:
     ) -> tuple[list[Object], str]:
         """All objects, read in pages, and the resourceVersion to watch from.
 
+        Where the server has forgotten what the pages are of before the last one is read, all are read anew
+        and at once: many pages might take too long again.
+
         Args:
             keep: what is kept of each object, before the next page is read.
         """
         items: list[Object] = []
-        params = _selectors(label_selector, field_selector) | {"limit": str(page_size)}
+        selectors = _selectors(label_selector, field_selector)
+        params = selectors | {"limit": str(page_size)}
         while True:
-            page = await self._json("GET", resource.path(namespace), params=params)
+            try:
+                page = await self._json("GET", resource.path(namespace), params=params)
+            except ApiError as error:
+                if error.status != GONE or "continue" not in params:
+                    raise
+                items, params = [], selectors
+                continue
             found = page.get("items") or []
             items += map(keep, found) if keep is not None else found
             metadata = page.get("metadata") or {}

@@ -9,7 +9,7 @@ from typing import Literal
 
 import httpx
 
-from mlinfra.kube.client import LONGEST_RETRY_AFTER_SECONDS, ApiError, KubernetesClient, Object
+from mlinfra.kube.client import GONE, LONGEST_RETRY_AFTER_SECONDS, ApiError, KubernetesClient, Object
 from mlinfra.kube.pulse import Pulse
 from mlinfra.kube.resource import ResourceType
 
@@ -22,7 +22,6 @@ Key = tuple[str, str]
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 15.0
 SHORTEST_WATCH_SECONDS = 1.0
-GONE = 410
 
 
 def key_of(obj: Object) -> Key:

@@ -92,6 +92,8 @@ class FaultProxy:
         self._runner: web.AppRunner
         self._session: aiohttp.ClientSession
         self.seen: list[Seen] = []
+        self.page_size: int | None = None
+        """The most objects that a page of a list has, however many are asked for; None for as many."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -200,8 +202,11 @@ class FaultProxy:
 
     def _ask(self, request: web.Request, body: bytes) -> "aiohttp.client._RequestContextManager":
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}
+        url = request.rel_url
+        if self.page_size is not None and "limit" in url.query:
+            url = url.update_query(limit=min(int(url.query["limit"]), self.page_size))
         return self._session.request(
-            request.method, f"{self._upstream}{request.path_qs}", headers=headers, data=body or None
+            request.method, f"{self._upstream}{url}", headers=headers, data=body or None
         )
 
 
