@@ -120,6 +120,7 @@ class CommitLog:
         Returns:
             The replacements that were published: those whose files nobody else replaced meanwhile.
         """
+        self._read_ahead()
         with self.turn() as still_held:
             state = self.load()
             live = {file.path for file in state.files} if state else set()
@@ -139,6 +140,7 @@ class CommitLog:
 
     def drop(self, choose: Callable[[GroupState], Sequence[DataFile]], *, now: datetime) -> list[DataFile]:
         """Publish a commit that removes files; what it removed."""
+        self._read_ahead()
         with self.turn() as still_held:
             state = self.load()
             dropped = list(choose(state)) if state else []
@@ -233,6 +235,10 @@ class CommitLog:
         else:
             yield lambda: None
 
+    def _read_ahead(self) -> None:
+        """Read what a turn needs before it: others wait for as long as that takes after it only."""
+        self.load()
+
     def _publish(self, commit: Commit, still_held: StillHeld) -> None:
         suffix = "" if self._storage.locks_exclude else f"-{uuid.uuid4().hex}"
         content = commit.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
@@ -259,12 +265,10 @@ class CommitLog:
 
     def _effective(self, names: Sequence[str]) -> list[Commit]:
         """The newest checkpoint, and the commits that it does not cover."""
-        for gone in self._known.keys() - set(names):
-            # Two threads of a process may share it.
-            self._known.pop(gone, None)
         last = newest_checkpoint(names)
         if last is None:
             self._check_gaps(names, first=1)
+            self._forget_but(names)
             return list(self._cached(names).values())
         checkpoint = self._cached([last])[last]
         if checkpoint.covers is None:
@@ -272,7 +276,14 @@ class CommitLog:
         else:
             others = [name for name in names if name != last and name not in set(checkpoint.covers)]
         self._check_gaps(names, first=checkpoint.commit)
+        self._forget_but([last, *others])
         return [checkpoint, *self._cached(others).values()]
+
+    def _forget_but(self, names: Iterable[str]) -> None:
+        """Only what the group is made of stays in memory: each checkpoint lists all its files."""
+        for gone in set(self._known).difference(names):
+            # Two threads of a process may share it.
+            self._known.pop(gone, None)
 
     def _check_gaps(self, names: Sequence[str], *, first: int) -> None:
         there = {number_of(name) for name in names}

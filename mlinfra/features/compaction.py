@@ -1,16 +1,17 @@
 """Compaction: the many small files of a partition become one.
 
 A write adds a file to each partition that it has rows for, so a group that is written often is made of many
-small files. Compaction writes the rows of a partition to one file, and then one commit replaces the others
-by it. Readers see the files of before or those of after, the same rows in both. The files of before stay on
-disk for readers that still have them in hand, until a vacuum (`mlinfra.features.vacuum`).
+small files. Compaction writes the rows of a partition to one file, and then a commit replaces the others by
+it, one for several partitions: what is merged stays so, also where the rest is never done. Readers see the
+files of before or those of after, the same rows in both. The files of before stay on disk for readers that
+still have them in hand, until a vacuum (`mlinfra.features.vacuum`).
 
 Rows that a newer one supersedes are kept, for they tell what was known at an earlier time, unless they were
 created at the very same time: then nothing can tell them from rows that never were.
 """
 
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, takewhile
@@ -21,7 +22,6 @@ import pyarrow as pa
 
 from mlinfra.features.commits import DataFile, Replacement
 from mlinfra.features.group import CREATED_COLUMN, FeatureGroup
-from mlinfra.features.group_files import GroupFiles
 from mlinfra.features.parquet_files import read_versions, remove_files, write_file
 from mlinfra.features.rows import last_of_key, sorted_rows, times_of
 from mlinfra.features.storage import Storage
@@ -50,13 +50,12 @@ class CompactionReport:
     bytes_after: int
 
 
-def report_of(files: GroupFiles, replaced: Sequence[Replacement]) -> CompactionReport:
-    """The report of a compaction that replaced files of a group as it was."""
-    gone = {path for each in replaced for path in each.remove}
-    before = [file for file in files.files if file.path in gone]
+def report_of(name: str, files: Mapping[str, DataFile], replaced: Sequence[Replacement]) -> CompactionReport:
+    """The report of a compaction of a group that replaced some of these files, which are by their paths."""
+    before = [files[path] for each in replaced for path in each.remove]
     after = [each.add for each in replaced]
     return CompactionReport(
-        feature_group=files.group.name,
+        feature_group=name,
         partitions=len(replaced),
         files_before=len(before),
         files_after=len(after),

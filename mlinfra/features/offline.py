@@ -38,7 +38,8 @@ from mlinfra.features.vacuum import VacuumReport, vacuum
 
 LONGEST_WRITE_SECONDS = 12 * 3600.0
 """Half of how long a vacuum leaves files alone that no commit names."""
-
+PARTS_A_COMMIT = 32
+"""Of a compaction: so many merged files at most are lost where it is killed."""
 
 Result = TypeVar("Result")
 Select = Callable[[pa.Table, FeatureGroup], pa.Table]
@@ -150,12 +151,7 @@ class OfflineStore:
         started = time.monotonic()
         added = write_files(folder, group, rows)
         paths = [file.path for file in added]
-        with self._uncommitted(folder, log, paths):
-            if time.monotonic() - started > LONGEST_WRITE_SECONDS:
-                raise FeatureStoreUnavailable(
-                    f"feature store: writing {len(paths)} files to {folder.where()} took so long that a "
-                    "vacuum may have removed some; nothing was changed, write fewer rows at once"
-                )
+        with self._uncommitted(folder, log, paths, started):
             published = log.append(Change("append", group, added), after=after, now=now)
         if not published:
             remove_files(folder, paths)
@@ -188,44 +184,65 @@ class OfflineStore:
         max_rows: int | None,
     ) -> CompactionReport:
         """Merge the small files of each partition; see `FeatureStore.compact_offline_features`."""
-        folder, now = self._storage.at(name), datetime.now(UTC)
+        folder, log, now = self._storage.at(name), self._log(name), datetime.now(UTC)
         forget = None
         if forget_before is not None:
             microseconds = moment_after(forget_before, "forget_before", unit="us")
             forget = EPOCH + timedelta(microseconds=microseconds)
 
-        def merge_files(files: GroupFiles) -> tuple[GroupFiles, list[Replacement], bool]:
+        before: dict[str, DataFile] = {}
+        done: list[Replacement] = []
+
+        def merge_files(files: GroupFiles) -> None:
+            young = _young_files(folder, written_before)
             parts = to_compact(
                 files.files,
                 min_files=max(min_files, 2),
                 forgetting=forget is not None,
                 max_rows=max_rows,
-                kept=_written_since(folder, written_before),
+                kept=young(files.files),
             )
-            replacements, forgotten = merged(folder, files.group, parts, forget_before=forget)
-            return files, replacements, forgotten
+            before.update((file.path, file) for part in parts for file in part)
+            for start in range(0, len(parts), PARTS_A_COMMIT):
+                some = parts[start : start + PARTS_A_COMMIT]
+                done.extend(self._merged(log, files.group, some, forget_before=forget, now=now))
 
         with storage_errors(folder.where()):
-            files, replacements, forgotten = self._on_current_files(name, merge_files)
-            paths = [each.add.path for each in replacements]
-            with self._uncommitted(folder, self._log(name), paths):
-                kept = self._log(name).replace(
-                    replacements, history_since=forget if forgotten else None, now=now
-                )
-            done = {each.add.path for each in kept}
-            remove_files(folder, (path for path in paths if path not in done))
-        return report_of(files, kept)
+            self._on_current_files(name, merge_files)
+        return report_of(name, before, done)
+
+    def _merged(
+        self,
+        log: CommitLog,
+        group: FeatureGroup,
+        parts: Sequence[tuple[DataFile, ...]],
+        *,
+        forget_before: datetime | None,
+        now: datetime,
+    ) -> list[Replacement]:
+        """Merge each part and commit that; those whose files nobody else replaced meanwhile."""
+        folder, started = self._storage.at(group.name), time.monotonic()
+        replacements, forgotten = merged(folder, group, parts, forget_before=forget_before)
+        paths = [each.add.path for each in replacements]
+        with self._uncommitted(folder, log, paths, started):
+            since = forget_before if forgotten else None
+            kept = log.replace(replacements, history_since=since, now=now)
+        done = {each.add.path for each in kept}
+        remove_files(folder, (path for path in paths if path not in done))
+        return kept
 
     def drop(
         self, name: str, *, before: Moment, written_before: datetime | None, dry_run: bool
     ) -> DropReport:
         """Let rows of long ago go; see `FeatureStore.drop_offline_features`."""
         folder = self._storage.at(name)
+        with storage_errors(folder.where()):
+            young = _young_files(folder, written_before)
 
         def choose(state: GroupState) -> list[DataFile]:
             start = time_range(before, None, state.group.time_type).start
             assert start is not None
-            return to_drop(state.files, start, kept=_written_since(folder, written_before))
+            return to_drop(state.files, start, kept=young(state.files))
 
         with storage_errors(folder.where()):
             state = self._state(name)
@@ -264,9 +281,16 @@ class OfflineStore:
                     raise
 
     @contextmanager
-    def _uncommitted(self, folder: Storage, log: CommitLog, paths: Sequence[str]) -> Iterator[None]:
-        """Remove files if their commit is not made."""
+    def _uncommitted(
+        self, folder: Storage, log: CommitLog, paths: Sequence[str], started: float
+    ) -> Iterator[None]:
+        """Remove files if their commit is not made, as where writing them began too long ago."""
         try:
+            if time.monotonic() - started > LONGEST_WRITE_SECONDS:
+                raise FeatureStoreUnavailable(
+                    f"feature store: writing {len(paths)} files to {folder.where()} took so long that a "
+                    "vacuum may have removed some; they do not count, write fewer rows at once"
+                )
             yield
         except BaseException:
             # An object store may have taken a commit although no answer came: its files must stay.
@@ -298,12 +322,18 @@ class OfflineStore:
         return state
 
 
-def _written_since(folder: Storage, moment: datetime | None) -> set[str]:
-    """Paths of the files that were written then or later, and of those of which that is not known."""
-    if moment is None:
-        return set()
+def _young_files(
+    folder: Storage, written_before: datetime | None
+) -> Callable[[Sequence[DataFile]], Collection[str]]:
+    """Tells paths of the files that were written then or later, and of those of which that is not known.
+
+    It asks the storage once, now: what comes later is young.
+    """
+    if written_before is None:
+        return lambda files: ()
     entries = folder.entries(recursive=True)
-    return {each.name for each in entries if each.modified is None or each.modified >= moment}
+    old = {each.name for each in entries if each.modified is not None and each.modified < written_before}
+    return lambda files: {file.path for file in files if file.path not in old}
 
 
 def _check_arguments(name: str, partition_by: PartitionBy | None) -> None:

@@ -23,7 +23,7 @@ from mlinfra.features.storage import Entry, Storage
 
 DEFAULT_GRACE = timedelta(days=7)
 GRACE_OF_UNFINISHED = timedelta(days=1)
-TURN_SECONDS = 2.0
+TURN_SECONDS = 0.5
 PAUSE_SECONDS = 0.2
 """Between turns: longer than those who wait for one take to look again."""
 

@@ -11,9 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlinfra.features import CorruptFeatures, FeatureStore, InvalidDateRange, UnknownFeatureGroup, commit_log
+from mlinfra.features import (
+    CorruptFeatures,
+    FeatureStore,
+    FeatureStoreUnavailable,
+    InvalidDateRange,
+    UnknownFeatureGroup,
+    commit_log,
+)
+from mlinfra.features import offline as offline_module
 from mlinfra.features.commit_log import CommitLog
 from mlinfra.features.commits import Commit, CommitOutline, Replacement
+from mlinfra.features.compaction import merged
 from mlinfra.features.offline import OfflineStore
 
 NOW = timedelta(0)
@@ -206,6 +215,45 @@ def test_a_damaged_file_is_told_and_nothing_is_changed(store: FeatureStore) -> N
     with pytest.raises(CorruptFeatures, match=before[-1].name):
         store.compact_offline_features("g")
     assert data_files(store) == before
+
+
+def test_a_compaction_that_ends_early_has_committed_what_it_merged(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline_module, "PARTS_A_COMMIT", 2)
+    for value in (1.0, 2.0):
+        store.write_offline_features("g", rows("2024-01-01", 7, value), partition_by="day")
+    before = store.read_offline_features("g")
+    calls: list[int] = []
+
+    def killed(*args: Any, **named: Any) -> Any:
+        calls.append(len(args[2]))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return merged(*args, **named)
+
+    monkeypatch.setattr(offline_module, "merged", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.compact_offline_features("g")
+    assert store.offline_files_since("g", None)[0].rows == 14
+    assert len(store.offline_files_since("g", None)[0].files) == 4 + 3 * 2
+    report = store.compact_offline_features("g")
+    assert (report.partitions, report.files_before, report.files_after) == (3, 6, 3)
+    assert (report.rows_before, report.rows_after) == (6, 6)
+    assert calls == [2, 2, 2, 2, 1]
+    pd.testing.assert_frame_equal(store.read_offline_features("g"), before)
+
+
+def test_a_merge_that_took_so_long_that_its_files_may_be_gone_is_not_committed(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = written_often(store)
+    files = data_files(store)
+    monkeypatch.setattr(offline_module, "LONGEST_WRITE_SECONDS", -1.0)
+    with pytest.raises(FeatureStoreUnavailable, match="took so long that a vacuum may have removed some"):
+        store.compact_offline_features("g")
+    assert data_files(store) == files
+    pd.testing.assert_frame_equal(store.read_offline_features("g"), before)
 
 
 def test_of_two_compactions_at_once_one_counts(store: FeatureStore) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlinfra.features import FeatureStore, PartitionBy
+from mlinfra.features.commit_log import CommitLog
 
 START = datetime(2026, 1, 28, tzinfo=UTC)
 NEVER = timedelta(0)
@@ -94,6 +95,23 @@ def test_what_was_written_lately_stays(tmp_path: Path) -> None:
     assert read(store) == {}
     write(store, [(0, 3)], 2)
     assert len(read(store)) == 1
+
+
+def test_what_is_written_while_a_drop_looks_around_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore(tmp_path)
+    write(store, [(0, 0)], 1)
+    read_ahead = CommitLog._read_ahead
+
+    def busy(log: CommitLog) -> None:
+        read_ahead(log)
+        write(store, [(1, 1)], 2)
+
+    monkeypatch.setattr(CommitLog, "_read_ahead", busy)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert store.drop_offline_features("g", before="2027-01-01", written_before=later).files == 1
+    assert list(read(store).values()) == [2]
 
 
 def test_a_drop_survives_checkpoints(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import fsspec
 import pandas as pd
 import pytest
 from pyarrow import fs
@@ -169,10 +168,9 @@ class SlowStorage(ObjectStorage):
 
 
 def test_a_vacuum_of_more_files_than_a_lease_lasts_for_deletes_them_all(
-    monkeypatch: pytest.MonkeyPatch,
+    objects: fs.FileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory", skip_instance_cache=True)))
-    store = FeatureStore(SlowStorage(memory, uuid.uuid4().hex))
+    store = FeatureStore(SlowStorage(objects, uuid.uuid4().hex))
     merged_twice(store, 60)
     for name in ("one", "two"):
         store.create_snapshot("g", name)
