@@ -46,6 +46,8 @@ SERVED_DIGEST_ENV = "MLINFRA_SERVED_DIGEST"
 """SHA-256 that the model's file must have."""
 MONITORING_URI_ENV = "MLINFRA_MONITORING_URI"
 PREDICTION_LOG_URI_ENV = "MLINFRA_PREDICTION_LOG_URI"
+SERVING_TOKEN_ENV = "MLINFRA_SERVING_TOKEN"
+"""Bearer token that a model server asks for, and that is sent to it."""
 TERMINATION_LOG_ENV = "MLINFRA_TERMINATION_LOG"
 """Where the training process writes its termination message (the container's terminationMessagePath)."""
 CONTRACT_ENVIRONMENT = (

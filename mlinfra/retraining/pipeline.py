@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import httpx
 
 from mlinfra.errors import MlinfraError
 from mlinfra.resources.monitoring import LOWER_IS_BETTER
+from mlinfra.resources.names import SERVING_TOKEN_ENV
 from mlinfra.retraining.assessment import Verdict, assess, trigger_rules
 from mlinfra.retraining.config import RetrainingConfig
 from mlinfra.retraining.decision import Hold, Start, Training, came_to, decide
@@ -52,7 +54,8 @@ class Trainer(Protocol):
 class RetrainingPipeline:
     """Trains a model again by the clock, on drift, on a loss of performance, or when asked.
 
-    Drift and performance are asked of the model's server. What was trained when is kept beside the log, so a
+    Drift and performance are asked of the model's server, with the token MLINFRA_SERVING_TOKEN where that is
+    set. What was trained when is kept beside the log, so a
     pipeline that starts again goes on where it stopped; of the scheduled trainings that it missed it makes
     one. A new version that does worse than the one before gives way to it, where the configuration says so.
     It runs in the event loop it was started in.
@@ -209,6 +212,7 @@ class RetrainingPipeline:
             body,
             timeout=CHECK_TIMEOUT_SECONDS,
             now=now,
+            token=os.environ.get(SERVING_TOKEN_ENV) or None,
         )
         self._last_check = now
         self._performance = next(

@@ -30,7 +30,14 @@ def check_body(drift: DriftPolicy | None, performance: PerformancePolicy | None)
 
 
 async def check_server(
-    client: httpx.AsyncClient, address: str, model: str, body: CheckBody, *, timeout: float, now: datetime
+    client: httpx.AsyncClient,
+    address: str,
+    model: str,
+    body: CheckBody,
+    *,
+    timeout: float,
+    now: datetime,
+    token: str | None = None,
 ) -> tuple[MonitorResult, ...]:
     """What the server at ``address``, such as ``http://model:8080``, says of each monitor that is asked for.
 
@@ -40,10 +47,14 @@ async def check_server(
         body: what is asked.
         timeout: seconds.
         now: the time of a result that is an error.
+        token: bearer token that is sent; none where absent.
     """
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     path = f"/v2/models/{quote(model, safe='')}/monitoring"
     try:
-        report = await ask_json(client, "POST", address, path, timeout=timeout, json=dict(body))
+        report = await ask_json(
+            client, "POST", address, path, timeout=timeout, json=dict(body), headers=headers
+        )
     except UnansweredError as error:
         return failures_of(body, str(error), now=now)
     return results_of(body, report, now=now)

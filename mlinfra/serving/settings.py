@@ -12,6 +12,7 @@ from mlinfra.resources.names import (
     PREDICTION_LOG_URI_ENV,
     SERVED_DIGEST_ENV,
     SERVED_MODEL_ENV,
+    SERVING_TOKEN_ENV,
 )
 from mlinfra.serving.errors import InvalidSettingError
 
@@ -25,6 +26,7 @@ NAMED = {
     "feature_store_uri": FEATURE_STORE_URI_ENV,
     "prediction_log_uri": PREDICTION_LOG_URI_ENV,
     "monitoring_uri": MONITORING_URI_ENV,
+    "token": SERVING_TOKEN_ENV,
 }
 """Settings that have an environment variable of their own; the others' is ``MLINFRA_SERVING_<NAME>``."""
 JSON_SETTINGS = ("defaults",)

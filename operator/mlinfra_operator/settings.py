@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
 from mlinfra.errors import InvalidInputError
 from mlinfra.kube.client import WATCH_SILENCE_SECONDS
-from mlinfra.resources.names import FEATURE_STORE_URI_ENV, MONITORING_URI_ENV, PREDICTION_LOG_URI_ENV
+from mlinfra.resources.names import (
+    FEATURE_STORE_URI_ENV,
+    MONITORING_URI_ENV,
+    PREDICTION_LOG_URI_ENV,
+    SERVING_TOKEN_ENV,
+)
 from mlinfra_operator.modelversion.deletion import DEFAULT_PATIENCE
 from mlinfra_operator.modelversion.imports import ImportScope
 
@@ -47,6 +52,7 @@ class Settings:
         trainer_image, server_image: what pods run where a resource names no image.
         monitoring_uri, prediction_log_uri: where model servers keep their counters and log predictions;
             neither is done where absent.
+        serving_token: bearer token for the monitors of the model servers that it runs; none where absent.
         watch_namespace: the only namespace to look at; all of them where absent.
         health_address: ``host:port`` where probes are answered; nowhere where absent.
         watch_silence: seconds without a word after which the connection of a watch counts as dead.
@@ -65,6 +71,7 @@ class Settings:
     feature_store_uri: str | None = None
     monitoring_uri: str | None = None
     prediction_log_uri: str | None = None
+    serving_token: str | None = field(default=None, repr=False)
     watch_namespace: str | None = None
     health_address: str | None = None
     watch_silence: float = WATCH_SILENCE_SECONDS
@@ -101,6 +108,7 @@ class Settings:
             monitoring_uri=_folder(environ, MONITORING_URI_ENV),
             prediction_log_uri=environ.get(PREDICTION_LOG_URI_ENV) or None,
             feature_store_uri=environ.get(FEATURE_STORE_URI_ENV) or None,
+            serving_token=environ.get(SERVING_TOKEN_ENV) or None,
             watch_namespace=environ.get(WATCH_NAMESPACE_ENV) or None,
             health_address=_address(environ, HEALTH_ADDRESS_ENV),
             watch_silence=_seconds(environ, WATCH_SILENCE_ENV, WATCH_SILENCE_SECONDS),

@@ -36,6 +36,8 @@ class ModelChecks:
         address_of: where a model's version in Production is asked, by namespace and model; None where none is
             served.
         notify: called with the policy whose results are new.
+        token: bearer token for the pods that ``address_of`` finds. Another address, which whoever writes a
+            policy chooses, never gets it.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class ModelChecks:
         address_of: Callable[[str, str], Awaitable[str | None]],
         notify: Callable[[Key], None],
         *,
+        token: str | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._address_of = address_of
         self._notify = notify
+        self._token = token
         self._clock = clock
         self._followed: dict[Key, _Followed] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -121,7 +125,10 @@ class ModelChecks:
             return failures_of(ask.body, problem, now=now)
         if url is None:
             return failures_of(ask.body, NO_SERVER, now=now)
-        return await check_server(self._client, url, ask.model, ask.body, timeout=ask.timeout, now=now)
+        token = self._token if ask.url is None else None
+        return await check_server(
+            self._client, url, ask.model, ask.body, timeout=ask.timeout, now=now, token=token
+        )
 
     async def _url_of(self, ask: Ask) -> str | None:
         address = await self._address_of(ask.namespace, ask.model)

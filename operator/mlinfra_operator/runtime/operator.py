@@ -109,7 +109,9 @@ class Operator:
             pulse_of=partial(health.pulse, optional=True),
         )
         self._events = EventPoster(client, held=self._makes_pods)
-        self._checks = ModelChecks(self._serving.address_of, self._enqueue_policy)
+        self._checks = ModelChecks(
+            self._serving.address_of, self._enqueue_policy, token=settings.serving_token
+        )
         self._trainingjobs: trainingjob.TrainingJobController
         self._modelversions: modelversion.ModelVersionController
         self._retrainingpolicies: retrainingpolicy.RetrainingPolicyController

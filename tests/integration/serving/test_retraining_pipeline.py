@@ -166,6 +166,18 @@ async def test_a_server_that_does_not_answer_trains_nothing(
     assert pipeline.status()["last_training_time"] is None
 
 
+async def test_a_server_that_asks_for_a_token_gets_it(
+    start: Started, trainer: TrainingOrchestrator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(MLINFRA_SERVING_TOKEN="a-token-of-ours")
+    pipeline = get_retraining_pipeline(config(tmp_path, server_url=server.url), trainer=trainer)
+    await pipeline.start()
+    await until(lambda: "HTTP 401: the call needs the header Authorization" in log(tmp_path))
+    monkeypatch.setenv("MLINFRA_SERVING_TOKEN", "a-token-of-ours")
+    await until(lambda: {each["outcome"] for each in pipeline.status()["monitors"]} == {"inconclusive"})
+    await pipeline.stop()
+
+
 async def test_asked_for_by_a_caller_one_at_a_time(trainer: TrainingOrchestrator, tmp_path: Path) -> None:
     pipeline = get_retraining_pipeline(config(tmp_path), trainer=trainer)
     assert not pipeline.is_running

@@ -22,6 +22,7 @@ def test_every_setting_is_read() -> None:
             "MLINFRA_FEATURE_STORE_URI": "s3://features",
             "MLINFRA_MONITORING_URI": "file:///monitoring",
             "MLINFRA_PREDICTION_LOG_URI": "s3://predictions",
+            "MLINFRA_SERVING_TOKEN": "a-token-of-ours",
             "MLINFRA_WATCH_NAMESPACE": "team",
             "MLINFRA_HEALTH_ADDRESS": "0.0.0.0:8080",
             "MLINFRA_WATCH_SILENCE_SECONDS": "30.5",
@@ -41,6 +42,7 @@ def test_every_setting_is_read() -> None:
         feature_store_uri="s3://features",
         monitoring_uri="file:///monitoring",
         prediction_log_uri="s3://predictions",
+        serving_token="a-token-of-ours",
         watch_namespace="team",
         health_address="0.0.0.0:8080",
         watch_silence=30.5,
@@ -52,6 +54,13 @@ def test_every_setting_is_read() -> None:
         identity="operator-1",
         lease_namespace="system",
     )
+
+
+def test_the_token_is_not_shown() -> None:
+    settings = Settings.of(
+        {"MLFLOW_TRACKING_URI": "http://mlflow", "MLINFRA_SERVING_TOKEN": "a-token-of-ours"}
+    )
+    assert "a-token-of-ours" not in repr(settings)
 
 
 @pytest.mark.parametrize(

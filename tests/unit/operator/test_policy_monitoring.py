@@ -32,9 +32,12 @@ from mlinfra_operator.retrainingpolicy.observed import Child, child_of
 from mlinfra_operator.retrainingpolicy.plan import Plan, RollBack
 from mlinfra_operator.retrainingpolicy.promotions import Production
 from mlinfra_operator.runtime.model_checks import ModelChecks
+from mlinfra_operator.serving.builder import PORT
 
 Object = dict[str, Any]
 ENDED = NOW - timedelta(minutes=5)
+OWN_ADDRESS = "127.93.7.5"
+"""One of this machine's that nobody else listens on: the port is that of every model server."""
 WATCHING: Object = {"drift": {}, "performance": {}}
 
 
@@ -271,8 +274,8 @@ async def eventually(probe: Callable[[], Any]) -> Any:
 
 
 @asynccontextmanager
-async def answering(answer: bytes) -> AsyncIterator[str]:
-    """A server that answers everything so; its address."""
+async def answering(answer: bytes, *, asked: list[bytes] | None = None, port: int = 0) -> AsyncIterator[str]:
+    """A server that answers everything so, and keeps the heads of what it is asked; its address."""
     serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -280,7 +283,9 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
         assert task is not None
         serving.add(task)
         try:
-            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            if asked is not None:
+                asked.append(head)
             if not answer:
                 # Silent until the one who asks gives up.
                 while await reader.read(4096):
@@ -293,9 +298,9 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, OWN_ADDRESS, port)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"http://{OWN_ADDRESS}:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         await server.wait_closed()
@@ -336,6 +341,24 @@ async def test_a_server_is_asked_again_and_again_and_its_failures_are_results(
         assert message in checked.results[0].message
         checks.follow(("n", "p"), None)
         assert checks.latest(("n", "p")) is None
+        await stop(running)
+
+
+async def test_only_the_servers_that_the_operator_runs_get_its_token() -> None:
+    async def own(namespace: str, model: str) -> str | None:
+        return OWN_ADDRESS
+
+    asked: list[bytes] = []
+    empty = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    async with answering(empty, asked=asked, port=PORT) as url:
+        checks = ModelChecks(own, lambda _: None, token="a-token-of-ours")
+        running = asyncio.create_task(checks.run())
+        for address, sent in ((None, True), (url, False)):
+            asked.clear()
+            ask = Ask("n", "m", address, {"drift": {}}, interval=3600, timeout=5)
+            checks.follow(("n", str(address)), ask, last=NOW)
+            await eventually(lambda: asked)
+            assert (b"authorization: bearer a-token-of-ours" in asked[0].lower()) is sent
         await stop(running)
 
 
