@@ -2,8 +2,9 @@
 
     python examples/auto_retraining_example.py
 
-The pipeline asks the model's server what its monitors say: `mlinfra serve hybrid_cnn_lstm` starts one on
-port 8080. Without it, only the clock and you start trainings. Its log is in logs/retraining.
+The pipeline asks the model's server what its monitors say: `mlinfra serve models:/hybrid_cnn_lstm@production`
+starts one on port 8080, and follows what is promoted. Without it, only the clock and you start trainings. Its
+log is in logs/retraining.
 """
 
 import asyncio
