@@ -128,10 +128,8 @@ def numpy_scores(reference: Columns, current: Columns) -> dict[str, float]:
     for name, before in reference.items():
         after = current[name]
         if isinstance(before, pa.Array):
-            levels, counts = np.unique(before.to_numpy(zero_copy_only=False).astype(str), return_counts=True)
-            others, found_counts = np.unique(
-                after.to_numpy(zero_copy_only=False).astype(str), return_counts=True
-            )
+            levels, counts = np.unique(np.asarray(before).astype(str), return_counts=True)
+            others, found_counts = np.unique(np.asarray(after).astype(str), return_counts=True)
             known = dict(zip(others.tolist(), found_counts.tolist(), strict=True))
             now = np.array([known.get(level, 0) for level in levels.tolist()])
         else:

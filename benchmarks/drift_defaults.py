@@ -25,12 +25,13 @@ from scipy.special import expit
 
 from mlinfra.monitoring.answers import answer_window
 from mlinfra.monitoring.chunks import CountedWindow
-from mlinfra.monitoring.drift import check_drift, windows_looked_at
+from mlinfra.monitoring.drift import check_drift
 from mlinfra.monitoring.performance import judge_performance
 from mlinfra.monitoring.profile import HeldOut, ReferenceProfile, build_profile
 from mlinfra.monitoring.references import columns_of
 from mlinfra.resources.monitoring import DriftPolicy, PerformancePolicy
 from mlinfra.retraining.triggers import MonitorOutcome
+from mlinfra.retraining.windows import windows_looked_at
 
 FEATURES = 10
 NAMES = tuple(f"f{number}" for number in range(FEATURES))

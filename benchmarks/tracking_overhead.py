@@ -22,7 +22,8 @@ import typer
 from rich.console import Console
 
 from benchmarks.side_by_side import Comparison, Timing, alternate, report
-from mlinfra.local.mlflow_server import ENVIRONMENT, HOST, choose_port, mlflow_server_argv
+from mlinfra.local.mlflow_server import ENVIRONMENT, choose_port, mlflow_server_argv
+from mlinfra.local.network import LOOPBACK
 
 START_SECONDS = 120.0
 
@@ -94,7 +95,7 @@ def training_loop() -> Callable[[int, OnStep], None]:
         for step in range(steps):
             loss = torch.nn.functional.cross_entropy(network(inputs), labels)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             on_step(step, loss.item())
 
@@ -116,7 +117,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     from mlinfra.local.network import is_free
 
     port = choose_port(None, is_free=is_free)
-    uri = f"http://{HOST}:{port}"
+    uri = f"http://{LOOPBACK}:{port}"
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             mlflow_server_argv(folder=folder, port=port),

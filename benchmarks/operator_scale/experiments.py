@@ -24,8 +24,10 @@ from mlinfra.kube.resource import EVENTS, JOBS, TRAINING_JOBS
 from mlinfra.local.simulated_nodes import ENDLESS_IMAGE
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
+from mlinfra_operator.tracking import Run
 
 IDLE_SECONDS = 30.0
+CLOSING_SECONDS = 10.0
 QUIET_SECONDS = 3.0
 """So long nothing may change before the operator counts as idle."""
 
@@ -78,6 +80,19 @@ class Restarted:
     peak_mib: float
 
 
+@dataclass(frozen=True, slots=True)
+class BareCalls:
+    """What MLflow's client alone takes for so many TrainingJobs.
+
+    Attributes:
+        before_job: seconds until all that comes before a Job is answered, shortest first.
+        cpu_milliseconds: of the client over the life of each.
+    """
+
+    before_job: tuple[float, ...]
+    cpu_milliseconds: float
+
+
 async def plain_jobs(world: World, count: int) -> tuple[float, ...]:
     """Seconds from creation to pod of so many Jobs, shortest first, while no operator runs."""
     world.stop_operator()
@@ -113,24 +128,31 @@ async def training_jobs(world: World, count: int, *, tracked: bool) -> Trained:
     )
 
 
-async def bare_calls(world: World, count: int) -> tuple[float, ...]:
-    """Seconds until MLflow has answered what comes before a Job, for so many at once, shortest first."""
+async def bare_calls(world: World, count: int) -> BareCalls:
+    """What MLflow is asked for so many TrainingJobs at once, by its own client alone."""
     mlflow = Mlflow(world.tracking_uri)
     await mlflow.warm_up()
-    began = time.monotonic()
 
-    async def ask(number: int) -> float:
+    async def before(number: int) -> tuple[float, Run]:
         await mlflow.call(mlflow_calls.model_owner, MODEL_NAME)
-        await mlflow.call(
+        run = await mlflow.call(
             mlflow_calls.ensure_run, experiment="bare-calls", name=f"run-{number}", uid=f"{number}", tags={}
         )
-        return time.monotonic() - began
+        return time.monotonic() - began, run
+
+    async def after(run: Run) -> None:
+        await mlflow.call(mlflow_calls.logged_models, run)
+        await mlflow.call(mlflow_calls.end_run, run.run_id, "FINISHED")
 
     try:
         with world.step(f"{count} times what MLflow is asked"):
-            return tuple(sorted(await asyncio.gather(*(ask(number) for number in range(count)))))
+            began, used = time.monotonic(), time.process_time()
+            answered = await asyncio.gather(*(before(number) for number in range(count)))
+            await asyncio.gather(*(after(run) for _, run in answered))
+            cpu = time.process_time() - used
     finally:
-        await mlflow.aclose()
+        await mlflow.aclose(CLOSING_SECONDS)
+    return BareCalls(tuple(sorted(seconds for seconds, _ in answered)), cpu * 1000 / count)
 
 
 async def at_rest(world: World, count: int) -> str:

@@ -22,8 +22,9 @@ class NoMlflow:
     async def warm_up(self) -> None:
         """Nothing to import."""
 
-    async def aclose(self) -> None:
+    async def aclose(self, patience: float) -> bool:
         """Nothing to end."""
+        return True
 
     def run_url(self, experiment_id: str, run_id: str) -> str:
         """Where the run's page would be."""
@@ -51,7 +52,7 @@ ANSWERS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 def main() -> int:
     """Run the operator so; its exit code."""
-    operator.Mlflow = NoMlflow  # type: ignore[assignment,misc]  # the part that is used
+    operator.Mlflow = NoMlflow  # type: ignore[assignment,attr-defined]  # the part that is used
     return program.main()
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.operator_scale.environment import operator_environment
 from mlinfra.errors import MlinfraError
 from mlinfra.kube import ClusterConfig, KubernetesClient
 from mlinfra.local.cluster import LocalCluster, Session, Step
@@ -28,6 +29,7 @@ class World:
     session: Session
     client: KubernetesClient
     step: Step
+    python: Path
 
     @property
     def config(self) -> ClusterConfig:
@@ -47,7 +49,7 @@ class World:
     async def start_operator(self, *, tracked: bool) -> float:
         """Start the operator, with MLflow or without; seconds until it is ready."""
         began = time.monotonic()
-        await self.session.ensure(self.platform.operator(program=PROGRAMS[tracked]))
+        await self.session.ensure(self.platform.operator(PROGRAMS[tracked], str(self.python)))
         return time.monotonic() - began
 
     def operator_pid(self) -> int:
@@ -67,11 +69,13 @@ class World:
 async def world(folder: Path, step: Step, *, nodes: int) -> AsyncIterator[World]:
     """Everything started, without the operator; gone when the block ends."""
     platform = Platform(LocalCluster(ClusterState(folder / "state", CLUSTER), with_node=False))
+    with step("the operator's environment"):
+        python = await operator_environment(folder / "venv")
     try:
         with platform.cluster.session("the benchmark operator_scale") as session:
             await platform.up(session, step)
             async with platform.cluster.client() as client:
-                made = World(platform, session, client, step)
+                made = World(platform, session, client, step, python)
                 made.stop_operator()
                 with step("simulated nodes") as tell:
                     await start_kwok(platform.cluster, tell, pods_end_after=POD_SECONDS)

@@ -136,6 +136,9 @@ class Shared:
 async def ask(url: str, body: bytes, *, connections: int, requests: int | None, rate: float | None) -> Shared:
     """Ask until so many requests are answered, or until SIGTERM."""
     parts = urlsplit(url)
+    if parts.hostname is None or parts.port is None:
+        raise ValueError(f"{url} names no host and port")
+    host, port = parts.hostname, parts.port
     head = (
         f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
@@ -145,7 +148,7 @@ async def ask(url: str, body: bytes, *, connections: int, requests: int | None, 
 
     def connect() -> None:
         protocol = Connection(head.encode() + body, shared)
-        task = loop.create_task(loop.create_connection(lambda: protocol, parts.hostname, parts.port))
+        task = loop.create_task(loop.create_connection(lambda: protocol, host, port))
         opening.add(task)
         task.add_done_callback(opened)
 

@@ -117,11 +117,12 @@ class Platform:
         )
         return Component(spec, lambda: _succeeds(f"{url}/health"), seconds=120.0)
 
-    def operator(self, program: str = "mlinfra_operator") -> Component:
+    def operator(self, program: str = "mlinfra_operator", python: str = sys.executable) -> Component:
         """The operator, with its own rights in a cluster that was started.
 
         Args:
             program: module that is run; benchmarks measure one of their own.
+            python: the interpreter that runs it.
         """
         network = stored_network(self._state)
         if network is None:
@@ -130,7 +131,7 @@ class Platform:
         ready = f"http://{address}/readyz"
         spec = ProcessSpec(
             OPERATOR,
-            [sys.executable, "-m", program],
+            [python, "-m", program],
             env={
                 "KUBECONFIG": str(self._operator_kubeconfig),
                 "MLFLOW_TRACKING_URI": self.mlflow_url,

@@ -1,7 +1,8 @@
-"""Follows all active runs with one query a second, whatever their number."""
+"""Follows all active runs with one query a second; less often where their number makes it a long one."""
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,10 +13,17 @@ from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.tracking import Run, reread
 
 POLL_SECONDS = 1.0
+POLLING_SHARE = 0.1
+"""Of the time at most: an answer about thousands of runs takes MLflow and the operator seconds."""
 AWAY_SECONDS = 5.0
 """Between polls while MLflow does not answer."""
 
 logger = logging.getLogger(__name__)
+
+
+def pause_after(poll: float) -> float:
+    """Seconds until the next poll after one that took so many."""
+    return max(POLL_SECONDS, poll / POLLING_SHARE - poll)
 
 
 @dataclass(slots=True)
@@ -59,10 +67,13 @@ class RunWatch:
 
     async def run(self) -> None:
         """Poll until cancelled."""
+        pause = POLL_SECONDS
         while True:
             await self._any.wait()
-            await asyncio.sleep(AWAY_SECONDS if self._away else POLL_SECONDS)
+            await asyncio.sleep(pause)
+            began = time.monotonic()
             await self._poll()
+            pause = AWAY_SECONDS if self._away else pause_after(time.monotonic() - began)
 
     async def _poll(self) -> None:
         experiments = sorted({followed.run.experiment_id for followed in self._followed.values()})
