@@ -32,7 +32,7 @@ from mlinfra_operator.trainingjob.actions import (
     ReadRun,
     RegisterVersion,
 )
-from mlinfra_operator.trainingjob.attempts import PEER_TERMINATING, attempts_of
+from mlinfra_operator.trainingjob.attempts import PEER_TERMINATING, TRAINING_REASONS, attempts_of
 from mlinfra_operator.trainingjob.end import (
     LONGEST_SLEEP_SECONDS,
     TERMINAL_PHASES,
@@ -229,8 +229,8 @@ class _Planner:
 
     def _waiting(self, phase: Phase, child: ChildJob) -> Plan:
         if self._patience() > 0:
-            message = "the training pod starts" if phase == "Pending" else ""
-            return self._go_on(phase, POD_STARTING, message, requeue_after=self._patience())
+            told = self._still_told(phase, child) or HoldUp(POD_STARTING, "the training pod starts")
+            return self._go_on(phase, told.reason, told.message, requeue_after=self._patience())
         if self.observed.pods is None and child.active + child.terminating > 0:
             return self._next(ListPods())
         hold_up = hold_up_of(
@@ -242,6 +242,17 @@ class _Planner:
             ran=phase == "Running",
         )
         return self._go_on(phase, hold_up.reason, hold_up.message, requeue_after=self._look_again())
+
+    def _still_told(self, phase: Phase, child: ChildJob) -> HoldUp | None:
+        """What the status says and may go on to say until the pods are asked: an operator that started again
+        has yet to learn what holds them up, and of a training without pods its Job soon tells the end."""
+        old = self.job.status
+        found = conditions.find(old.conditions, "Reconciling")
+        same = old.phase == phase and old.job_name is not None
+        if found is None or not same or found.observed_generation != self.job.metadata.generation:
+            return None
+        ran_until_now, has_pods = found.reason in TRAINING_REASONS, child.active + child.terminating > 0
+        return None if ran_until_now and has_pods else HoldUp(found.reason, found.message)
 
     def _phase(self, child: ChildJob) -> Phase:
         if self.job.status.phase == "Running":

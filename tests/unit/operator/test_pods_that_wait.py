@@ -170,3 +170,34 @@ def test_while_a_peer_does_not_end_the_attempts_of_an_own_script_stay() -> None:
 )
 def test_who_waits(facts: Object, waits: bool) -> None:
     assert is_waiting(child(**facts)) == waits
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        (("Unschedulable", "no nodes"), {"active": 1}, {"active": 1}),
+        (None, {"active": 1, "ready": 1}, {}),
+        (None, {"active": 1, "ready": 1}, {"succeeded": 1}),
+    ],
+    ids=["held up, and the operator starts again", "its pod has ended", "its pod has succeeded"],
+)
+def test_nothing_is_written_before_there_is_more_to_tell(
+    before: tuple[tuple[str, str] | None, Object, Object],
+) -> None:
+    waiting, facts, later_facts = before
+    pods = (PodFacts("job-x", "Pending", "", waiting=waiting),) if waiting else None
+    told = planned(Observed(child=child(**facts), run=run(), unready_since=LONG_AGO, pods=pods)).status
+    job = training_job(status=told.to_wire())
+    decided = plan(job, Observed(child=child(**later_facts), run=run(), unready_since=NOW), NOW)
+    assert decided.status == told
+    assert decided.events == ()
+    assert decided.requeue_after == POD_PATIENCE_SECONDS
+
+
+def test_a_training_whose_pod_is_replaced_says_so_at_once() -> None:
+    told = planned(Observed(child=child(active=1, ready=1), run=run())).status
+    job = training_job(status=told.to_wire())
+    decided = plan(job, Observed(child=child(active=1), run=run(), unready_since=NOW), NOW)
+    found = find(decided.status.conditions, "Reconciling")
+    assert found is not None
+    assert found.reason == "PodStarting"
