@@ -127,7 +127,7 @@ def connection(
     Args:
         config: the cluster, and who we are.
         resources: what kopf watches, by plural.
-        began_anew: called where kopf lists a resource that it has watched before.
+        began_anew: called where kopf asks for all objects of a resource that it has watched before.
     """
 
     async def authorize(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
@@ -146,7 +146,7 @@ def connection(
                 raise
             if response.ok:
                 if watched is not None:
-                    if _is_first_page(request.url) and watched.pulse.heard_at is not None:
+                    if _begins_anew(request.url) and watched.pulse.heard_at is not None:
                         began_anew()
                     _listen(response, watched)
                 return response
@@ -192,8 +192,9 @@ def _is_watch(url: URL) -> bool:
     return url.query.get("watch") == "true"
 
 
-def _is_first_page(url: URL) -> bool:
-    return not _is_watch(url) and "continue" not in url.query
+def _begins_anew(url: URL) -> bool:
+    """Whether all objects are asked for, by a list or as kopf can be set to do it, by the watch itself."""
+    return not {"continue", "resourceVersion"} & url.query.keys()
 
 
 def _listen(response: aiohttp.ClientResponse, watched: Watched) -> None:
