@@ -6,6 +6,7 @@ the operator looks leaves the old one: by its stamp it is known.
 
 import hashlib
 import json
+import re
 
 from pydantic.alias_generators import to_camel
 
@@ -13,23 +14,28 @@ from mlinfra.resources import TrainingJob
 from mlinfra.resources.training_job import MUTABLE_WHILE_SUSPENDED
 
 FIELDS = tuple(to_camel(field) for field in MUTABLE_WHILE_SUSPENDED)
+FORMAT = "1"
+"""Of all that the digest depends on; also a field whose default appears in its text makes another format."""
+STAMP = re.compile(rf"v{FORMAT}-([0-9]+)-([0-9a-f]{{16}})")
 
 
 def stamp_of(job: TrainingJob) -> str:
-    """The generation, and a digest of what may change while suspended: ``3-0123456789abcdef``."""
-    return f"{job.metadata.generation}-{_digest(job)}"
+    """Format, generation, and a digest of what may change while suspended: ``v1-3-0123456789abcdef``."""
+    return f"v{FORMAT}-{job.metadata.generation}-{_digest(job)}"
 
 
 def is_outdated(job: TrainingJob, stamp: str | None) -> bool:
     """Whether a Job of this stamp was made of an older spec that gave its pods something else.
 
-    A Job without a stamp, as an earlier operator made it, counts as made of the same. What an operator
-    knows of a TrainingJob may be older than the Job that another one made.
+    A Job without a stamp of this format, as an operator before or after this one made it, counts as made
+    of the same: a training that runs must not be lost to an upgrade, while one that was changed in a
+    suspension nobody saw is right again after the next. What an operator knows of a TrainingJob may be
+    older than the Job that another one made.
     """
-    generation, _, digest = (stamp or "").partition("-")
-    if not generation.isdecimal() or int(generation) >= job.metadata.generation:
+    found = STAMP.fullmatch(stamp or "")
+    if found is None or int(found[1]) >= job.metadata.generation:
         return False
-    return digest != _digest(job)
+    return found[2] != _digest(job)
 
 
 def _digest(job: TrainingJob) -> str:

@@ -61,14 +61,18 @@ def test_the_job_of_another_spec_makes_room_for_a_new_one(
 @pytest.mark.parametrize(
     ("stamp", "outdated"),
     [
-        (None, False),  # of an earlier operator
+        ("v1-3-0000000000000000", True),
+        # Of the same generation, and of one that the operator has not been told of.
+        ("v1-4-0000000000000000", False),
+        ("v1-5-0000000000000000", False),
+        ("v1-10-0000000000000000", False),
+        # Of an operator that stamps otherwise, or not at all: no training ends by an upgrade.
+        (None, False),
+        ("3-0000000000000000", False),
+        ("v2-3-0000000000000000", False),
+        ("v1-3-00000000000000000000000000000000", False),
         ("", False),
         ("made by hand", False),
-        ("3-0000000000000000", True),
-        # Of the same generation, and of one that the operator has not been told of.
-        ("4-0000000000000000", False),
-        ("5-0000000000000000", False),
-        ("10-0000000000000000", False),
         (stamp_of(training_job(1, backoffLimit=5, ttlSecondsAfterFinished=9, suspend=True)), False),
     ],
 )
@@ -77,6 +81,13 @@ def test_which_stamps_are_outdated(stamp: str | None, outdated: bool) -> None:
     assert is_outdated(job, stamp) == outdated
     decided = plan(job, Observed(child=child(stamp=stamp, active=1, ready=1), run=run()), NOW)
     assert bool(decided.actions) == outdated
+
+
+def test_the_format_of_a_stamp_changes_with_its_text() -> None:
+    """Jobs that run bear these very stamps: whoever changes one of them has to raise stamp.FORMAT."""
+    everything: dict[str, Any] = {name: value for change in CHANGES for name, value in change.items()}
+    stamps = (stamp_of(training_job(1)), stamp_of(training_job(2, **everything)))
+    assert stamps == ("v1-1-842e0b957c81fc4b", "v1-2-ed7b49cb24d635d7")
 
 
 @pytest.mark.parametrize(
@@ -88,5 +99,5 @@ def test_what_gives_pods_the_same_is_the_same(empty: dict[str, Any], absent: dic
 
 @pytest.mark.parametrize("facts", [{"complete": True}, {"failure": ("BackoffLimitExceeded", "")}], ids=str)
 def test_what_has_ended_is_not_made_anew(facts: dict[str, Any]) -> None:
-    seen = Observed(child=child(stamp="1-0000000000000000", **facts), run=run())
+    seen = Observed(child=child(stamp="v1-1-0000000000000000", **facts), run=run())
     assert DeleteChild("job-uid") not in plan(training_job(4), seen, NOW).actions
