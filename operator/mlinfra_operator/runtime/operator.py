@@ -5,22 +5,20 @@ import logging
 import random
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Literal, TypeVar, cast
+from typing import Literal, cast
 from wsgiref.simple_server import WSGIServer
-
-import httpx
 
 from mlinfra.kube import ApiError, KubernetesClient
 from mlinfra.kube.resource import (
+    DEPLOYMENTS,
     JOBS,
     MODEL_VERSIONS,
     NAMESPACES,
     POD_GROUPS,
     RETRAINING_POLICIES,
+    SERVICES,
     TRAINING_JOBS,
 )
 from mlinfra.resources.training_job_status import TrainingJobStatus
@@ -34,8 +32,10 @@ from mlinfra_operator.runtime.finisher import RunFinisher
 from mlinfra_operator.runtime.health import Health
 from mlinfra_operator.runtime.importer import VersionImporter
 from mlinfra_operator.runtime.logs import about
+from mlinfra_operator.runtime.managed_services import watch_services
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
 from mlinfra_operator.runtime.model_checks import ModelChecks
+from mlinfra_operator.runtime.persistence import persistently
 from mlinfra_operator.runtime.pod_lists import PodLists
 from mlinfra_operator.runtime.prometheus import ObservedState, OperatorMetrics
 from mlinfra_operator.runtime.run_watch import RunWatch
@@ -46,12 +46,12 @@ from mlinfra_operator.serving.controller import ServingController
 from mlinfra_operator.settings import Settings
 from mlinfra_operator.tracking import FinalStatus, Finish
 from mlinfra_operator.trainingjob import controller as trainingjob
+from mlinfra_operator.trainingjob.companions import Companions
 from mlinfra_operator.trainingjob.job_builder import PodDefaults
 
 WORKERS = 16
 RELIST_SECONDS = 600.0
 """How often all objects are listed, for deletions that a broken watch kept to itself."""
-START_RETRY_SECONDS = 2.0
 LAST_CALLS_SECONDS = 8.0
 """So long an operator that ends waits for its calls: with one more request it is less than a lease lives, and
 than a pod is given to end."""
@@ -60,8 +60,6 @@ FORBIDDEN, NOT_FOUND = 403, 404
 Kind = Literal["TrainingJob", "ModelVersion", "RetrainingPolicy", "Run", "Sweep", "Import"]
 WorkKey = tuple[Kind, str, str]
 """Kind with namespace and name, or with a run's ID and final status."""
-
-Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +91,13 @@ class Operator:
             client, settings.watch_namespace, self._enqueue_job, health.pulse(JOBS.plural)
         )
         self._runs = RunWatch(self._mlflow, self._enqueue_job)
+        self._services = watch_services(
+            client,
+            settings.watch_namespace,
+            on_model_service_gone=lambda obj: self._serving.service_gone(obj),
+            on_peer_service_gone=self._enqueue_job,
+            pulse=health.pulse(SERVICES.plural, optional=True),
+        )
         self._serving = ServingController(
             client,
             mlflow=self._mlflow,
@@ -106,7 +111,8 @@ class Operator:
                 prediction_log_uri=settings.prediction_log_uri,
             ),
             enqueue=self._enqueue_version,
-            pulse_of=partial(health.pulse, optional=True),
+            services=self._services,
+            pulse=health.pulse(DEPLOYMENTS.plural, optional=True),
         )
         self._events = EventPoster(client, held=self._makes_pods)
         self._checks = ModelChecks(
@@ -127,9 +133,9 @@ class Operator:
 
         The API server and MLflow's client are waited for as long as it takes.
         """
-        cluster_uid = await _persistently(self._cluster_uid)
-        self._wire(cluster_uid, gang_scheduling=await _persistently(self._offers_gangs))
-        await asyncio.gather(_persistently(self._relist), self._mlflow.warm_up())
+        cluster_uid = await persistently(self._cluster_uid)
+        self._wire(cluster_uid, gang_scheduling=await persistently(self._offers_gangs))
+        await asyncio.gather(persistently(self._relist), self._mlflow.warm_up())
 
     async def run(self) -> None:
         """Work until cancelled; what kopf tells of is fed to `jobs`, `versions` and `policies` meanwhile."""
@@ -137,7 +143,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._children.run())
             group.create_task(self._serving.deployments.run())
-            group.create_task(self._serving.services.run())
+            group.create_task(self._services.run())
             await self._children.synced.wait()
             self._health.awaits = None
             group.create_task(self._health.watch_over())
@@ -153,6 +159,7 @@ class Operator:
             group.create_task(self._runs.run())
             group.create_task(self._checks.run())
             group.create_task(self._relist_regularly())
+            group.create_task(self._look_for_peer_services())
 
     def _serve_metrics(self) -> None:
         kinds = {
@@ -197,6 +204,7 @@ class Operator:
                 jobs=self.jobs,
                 versions=self.versions,
                 children=self._children,
+                companions=Companions(self._client, self._services, gang_offered=gang_scheduling),
                 pods=PodLists(self._client),
                 runs=self._runs,
                 status=StatusWriter(self._client, TRAINING_JOBS, self.jobs),
@@ -358,9 +366,16 @@ class Operator:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._missed.wait(), RELIST_SECONDS * random.uniform(0.9, 1.1))
             self._missed.clear()
-            await _persistently(self._relist)
+            await persistently(self._relist)
             # A run may have lost its TrainingJob before the status told of it.
             self._queue.add(("Sweep", "", ""))
+
+    async def _look_for_peer_services(self) -> None:
+        """One that was deleted while no operator watched is told of by nobody."""
+        await self._services.synced.wait()
+        for job in self.jobs:
+            if (job["spec"].get("numNodes") or 1) > 1:
+                self._enqueue_job(*key_of(job))
 
     async def _offers_gangs(self) -> bool:
         return await self._client.offers(POD_GROUPS)
@@ -393,13 +408,3 @@ def _election(settings: Settings, client: KubernetesClient) -> LeaderElection:
         name=settings.lease_name,
         identity=settings.identity or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
     )
-
-
-async def _persistently(ask: Callable[[], Awaitable[Result]]) -> Result:
-    """Ask until the API server answers."""
-    while True:
-        try:
-            return await ask()
-        except (ApiError, httpx.HTTPError) as error:
-            logger.warning("the API server: %s; again in %.0f s", error, START_RETRY_SECONDS)
-            await asyncio.sleep(START_RETRY_SECONDS)

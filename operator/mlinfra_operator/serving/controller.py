@@ -83,6 +83,8 @@ class ServingController:
         namespace: the only namespace in scope; all of them where absent.
         defaults: what every model server is given.
         enqueue: called with each ModelVersion that has to be looked at.
+        services: all Services that the operator made.
+        pulse: of the watch of Deployments.
     """
 
     def __init__(
@@ -94,7 +96,8 @@ class ServingController:
         namespace: str | None,
         defaults: ServerDefaults,
         enqueue: Callable[[Key], None],
-        pulse_of: Callable[[str], Pulse] = lambda _: Pulse(),
+        services: Informer,
+        pulse: Pulse,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
@@ -103,23 +106,15 @@ class ServingController:
         self._defaults = defaults
         self._enqueue = enqueue
         self._clock = clock
-        selector = f"{MANAGED_LABEL}=true,{MODEL_LABEL}"
         self.deployments = Informer(
             client,
             DEPLOYMENTS,
             namespace=namespace,
-            label_selector=selector,
+            label_selector=f"{MANAGED_LABEL}=true,{MODEL_LABEL}",
             on_change=self._deployment_changed,
-            pulse=pulse_of(DEPLOYMENTS.plural),
+            pulse=pulse,
         )
-        self.services = Informer(
-            client,
-            SERVICES,
-            namespace=namespace,
-            label_selector=selector,
-            on_change=self._service_changed,
-            pulse=pulse_of(SERVICES.plural),
-        )
+        self._services = services
 
     async def address_of(self, namespace: str, model_name: str) -> str | None:
         """Where to ask the version of a model that is in Production; None where none is served.
@@ -130,7 +125,7 @@ class ServingController:
         Raises:
             ApiError, httpx.TransportError: the canary's pods cannot be listed.
         """
-        found = self.services.objects.get((namespace, service_name(model_name, "Production")))
+        found = self._services.objects.get((namespace, service_name(model_name, "Production")))
         if found is None:
             return None
         service = service_of(found)
@@ -189,11 +184,11 @@ class ServingController:
         services = {
             stage: service_of(found)
             for stage in get_args(ServedStage)
-            if (found := self.services.objects.get((namespace, service_name(model, stage)))) is not None
+            if (found := self._services.objects.get((namespace, service_name(model, stage)))) is not None
         }
         siblings = self._siblings(version)
         return Observed(
-            known=self.deployments.synced.is_set() and self.services.synced.is_set(),
+            known=self.deployments.synced.is_set() and self._services.synced.is_set(),
             deployment=deployment_of(deployment) if deployment is not None else None,
             others=self._others(version),
             services=services,
@@ -353,16 +348,16 @@ class ServingController:
         logger.info(
             "Service %s leads to version %s%s", manifest["metadata"]["name"], action.lead.version, beside
         )
-        self.services.remember(applied)
+        self._services.remember(applied)
         self._enqueue_siblings(applied, but=(metadata.namespace, metadata.name))
         return replace(observed, services={**observed.services, action.stage: service_of(applied)})
 
     def _deployment_changed(self, change: ChangeType, obj: Object) -> None:
         self._enqueue_siblings(obj, version=(obj["metadata"].get("labels") or {}).get(MODEL_VERSION_LABEL))
 
-    def _service_changed(self, change: ChangeType, obj: Object) -> None:
-        if change == "DELETED":
-            self._enqueue_siblings(obj)
+    def service_gone(self, obj: Object) -> None:
+        """A model's Service is deleted: one of its versions makes it again."""
+        self._enqueue_siblings(obj)
 
     def _enqueue_siblings(self, obj: Object, *, version: str | None = None, but: Key | None = None) -> None:
         """Look at the model's versions again, or at one of them."""

@@ -35,6 +35,11 @@ class CreateChild:
 
 
 @dataclass(frozen=True, slots=True)
+class RestorePeerService:
+    """Make the Service by which the pods find each other, which somebody has deleted."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteChild:
     """Delete this very child Job, after its pods."""
 
@@ -79,6 +84,7 @@ Action = (
     | EnsureRun
     | ReadRun
     | CreateChild
+    | RestorePeerService
     | DeleteChild
     | DeleteTrainingJob
     | ListPods

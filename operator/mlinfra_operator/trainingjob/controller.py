@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from mlinfra.kube import ApiError, KubernetesClient
-from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, POD_GROUPS, SERVICES, TRAINING_JOBS
+from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, TRAINING_JOBS
 from mlinfra.resources import ModelVersion, TrainingJob
 from mlinfra.resources.base import ObjectMeta
 from mlinfra.resources.names import FIELD_MANAGER
@@ -46,11 +46,11 @@ from mlinfra_operator.trainingjob.actions import (
     ReadModels,
     ReadRun,
     RegisterVersion,
+    RestorePeerService,
 )
-from mlinfra_operator.trainingjob.distribution import build_peer_service
+from mlinfra_operator.trainingjob.companions import Companions
 from mlinfra_operator.trainingjob.end import after_the_end, ended, is_terminal
 from mlinfra_operator.trainingjob.first_status import FirstStatuses
-from mlinfra_operator.trainingjob.gang import build_pod_group
 from mlinfra_operator.trainingjob.job_builder import PodDefaults, build_job
 from mlinfra_operator.trainingjob.model_version_builder import build_model_version
 from mlinfra_operator.trainingjob.observed import Observed, Refusal, child_job
@@ -80,6 +80,7 @@ class Context:
     jobs: ObjectCache
     versions: ObjectCache
     children: ChildJobs
+    companions: Companions
     pods: PodLists
     runs: RunWatch
     status: StatusWriter
@@ -199,6 +200,7 @@ class TrainingJobController:
             started_at=untold.started if untold is not None else None,
             unready_since=since,
             gang_offered=context.defaults.gang_scheduling,
+            lacks_service=context.companions.lacks_service(job),
         )
 
     async def _perform(self, action: Action, job: TrainingJob, observed: Observed) -> Observed:
@@ -210,6 +212,8 @@ class TrainingJobController:
                 return observed
             case CreateChild():
                 return await self._create_child(action, job, observed)
+            case RestorePeerService():
+                return await self._restore_peer_service(job, observed)
             case ListPods():
                 pods = await self._context.pods.of(job.metadata.namespace, job.metadata.uid)
                 return replace(observed, pods=pods)
@@ -263,7 +267,7 @@ class TrainingJobController:
         context, namespace = self._context, job.metadata.namespace
         manifest = build_job(job, run_id=action.run_id, defaults=context.defaults)
         try:
-            await self._ensure_companions(job)
+            await context.companions.ensure(job)
             created = await context.client.create(JOBS, manifest, namespace, field_manager=FIELD_MANAGER)
         except ApiError as error:
             if error.status == CONFLICT:
@@ -280,22 +284,15 @@ class TrainingJobController:
         context.children.created(created)
         return replace(observed, child=child_job(created))
 
-    async def _ensure_companions(self, job: TrainingJob) -> None:
-        """What pods that train together need: a Service to find each other by, and to start together."""
-        context, companions = self._context, []
-        if job.spec.num_nodes > 1:
-            companions.append((SERVICES, build_peer_service(job)))
-        if job.spec.gang_scheduling and context.defaults.gang_scheduling:
-            companions.append((POD_GROUPS, build_pod_group(job)))
-        for resource, manifest in companions:
-            try:
-                await context.client.create(
-                    resource, manifest, job.metadata.namespace, field_manager=FIELD_MANAGER
-                )
-            except ApiError as error:
-                # Its name derives from the TrainingJob's UID: what has it is ours.
-                if error.status != CONFLICT:
-                    raise
+    async def _restore_peer_service(self, job: TrainingJob, observed: Observed) -> Observed:
+        try:
+            await self._context.companions.ensure_service(job)
+        except ApiError as error:
+            if error.status not in CLIENT_ERRORS:
+                raise
+            return replace(observed, refusal=Refusal(error.status, error.reason, str(error)))
+        logger.info("Service of TrainingJob %s made again", job.metadata.name)
+        return replace(observed, lacks_service=False)
 
     async def _delete_child(self, action: DeleteChild, job: TrainingJob, observed: Observed) -> Observed:
         client, name, namespace = self._context.client, job.metadata.name, job.metadata.namespace

@@ -9,7 +9,7 @@ import hashlib
 from typing import Any
 
 from mlinfra.resources import TrainingJob
-from mlinfra.resources.names import TRAINING_JOB_UID_LABEL
+from mlinfra.resources.names import MANAGED_LABEL, TRAINING_JOB_LABEL, TRAINING_JOB_UID_LABEL
 
 FIRST_PORT, PORTS = 20000, 12000
 """Below the ports that systems choose for outgoing connections."""
@@ -44,17 +44,17 @@ def owner_reference(job: TrainingJob) -> dict[str, Any]:
 
 def build_peer_service(job: TrainingJob) -> dict[str, Any]:
     """The headless Service that gives each pod a name, before it is ready: they meet to become so."""
-    labels = {TRAINING_JOB_UID_LABEL: job.metadata.uid}
+    selector = {TRAINING_JOB_UID_LABEL: job.metadata.uid}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
             "name": derived_name(job),
             "namespace": job.metadata.namespace,
-            "labels": labels,
+            "labels": {MANAGED_LABEL: "true", TRAINING_JOB_LABEL: job.metadata.name, **selector},
             "ownerReferences": [owner_reference(job)],
         },
-        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": labels},
+        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": selector},
     }
 
 

@@ -80,7 +80,7 @@ class PodFacts:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The API server's answer where it did not create the child Job, or the ModelVersion."""
+    """The API server's answer where it did not create the child Job, its Service or the ModelVersion."""
 
     status: int
     reason: str
@@ -95,6 +95,7 @@ class Observed:
         unavailable: why MLflow cannot be asked now.
         created_model_version: what exists under the name that the new ModelVersion takes.
         gang_offered: whether the API server offers PodGroups.
+        lacks_service: whether the Service by which pods find each other is gone.
         unready_since: since when the active Job is seen without a ready pod, or with pods that have to end.
         started_at: when a pod was first seen to have started, where no status has told of it yet.
     """
@@ -113,6 +114,7 @@ class Observed:
     unready_since: datetime | None = None
     started_at: datetime | None = None
     gang_offered: bool = False
+    lacks_service: bool = False
 
 
 def child_job(obj: Mapping[str, Any]) -> ChildJob:

@@ -31,6 +31,7 @@ from mlinfra_operator.trainingjob.actions import (
     ReadModels,
     ReadRun,
     RegisterVersion,
+    RestorePeerService,
 )
 from mlinfra_operator.trainingjob.attempts import PEER_TERMINATING, TRAINING_REASONS, attempts_of
 from mlinfra_operator.trainingjob.end import (
@@ -176,12 +177,17 @@ class _Planner:
     def _refused(self, refusal: Refusal, *, what: str, phase: Phase) -> Plan:
         if refusal.status in REFUSED_FOR_GOOD:
             return self._fail(Failure(f"{what}Rejected", refusal.message))
+        return self._not_created(refusal, what=what, phase=phase)
+
+    def _not_created(self, refusal: Refusal, *, what: str, phase: Phase) -> Plan:
         message = f"the API server does not create the {what}: {refusal.message}; tried again"
         return self._go_on(phase, f"{what}NotCreated", message, retry=True)
 
     def _active(self, child: ChildJob) -> Plan:
         if child.deleting:
             return self._ending(child, "JobIsDeleted", f"Job {self.job.metadata.name} is being deleted")
+        if self.observed.lacks_service:
+            return self._without_service(child)
         run_id, asked = self._run_id(), self.observed.unavailable or self.observed.refused
         if self.observed.run is None and run_id is not None and asked is None:
             return self._next(ReadRun(run_id))
@@ -194,6 +200,12 @@ class _Planner:
             # The training goes on whether or not its progress can be read.
             return self._go_on(phase, "ProgressUnknown", asked or "", requeue_after=RUN_POLL_SECONDS)
         return self._go_on(phase, "Training")
+
+    def _without_service(self, child: ChildJob) -> Plan:
+        """Pods that run go on as they are; those that start or are replaced find no peer."""
+        if self.observed.refusal is None:
+            return self._next(RestorePeerService())
+        return self._not_created(self.observed.refusal, what="Service", phase=self._phase(child))
 
     def _without_peer(self, phase: Phase) -> Plan:
         """Some pods run, and wait for others whose place is not free."""

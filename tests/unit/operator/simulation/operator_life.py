@@ -8,7 +8,8 @@ from typing import Any
 from unit.operator.simulation.api_server import Api
 from unit.operator.simulation.mlflow_store import RemoteStore
 
-from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_JOBS
+from mlinfra.kube.informer import Informer
+from mlinfra.kube.resource import JOBS, MODEL_VERSIONS, RETRAINING_POLICIES, SERVICES, TRAINING_JOBS
 from mlinfra_operator.modelversion import controller as modelversion
 from mlinfra_operator.retrainingpolicy import controller as retrainingpolicy
 from mlinfra_operator.retrainingpolicy.checks import Ask, Checked
@@ -18,6 +19,7 @@ from mlinfra_operator.runtime.run_watch import RunWatch
 from mlinfra_operator.runtime.status import StatusWriter
 from mlinfra_operator.tracking import Finish
 from mlinfra_operator.trainingjob import controller as trainingjob
+from mlinfra_operator.trainingjob.companions import Companions
 from mlinfra_operator.trainingjob.job_builder import PodDefaults
 from mlinfra_operator.trainingjob.observed import ChildJob, child_job
 
@@ -53,6 +55,11 @@ class Monitors:
         return self.said
 
 
+def companions_of(api: Api) -> Companions:
+    client: Any = api
+    return Companions(client, Informer(client, SERVICES, on_change=lambda *_: None), gang_offered=False)
+
+
 class OperatorLife:
     """One life of the operator: what it remembers is gone with it."""
 
@@ -78,6 +85,7 @@ class OperatorLife:
                 jobs=self.jobs,
                 pods=PodLists(api),  # type: ignore[arg-type]  # the part that is used
                 children=self.children,  # type: ignore[arg-type]
+                companions=companions_of(api),
                 runs=RunWatch(remote, lambda *_: None),  # type: ignore[arg-type]
                 status=StatusWriter(api, TRAINING_JOBS, self.jobs),  # type: ignore[arg-type]
                 defaults=PodDefaults(image="image", tracking_uri="http://mlflow"),
