@@ -264,10 +264,11 @@ class RetrainingPolicyController:
                 raise
             if error.status != CONFLICT:
                 refusal = Refusal(action.request.key, str(error), final=error.status in FINAL)
-                return replace(observed, refusal=refusal)
+                return replace(observed, refusals=(*observed.refusals, refusal))
             existing = await context.client.find(TRAINING_JOBS, manifest["metadata"]["name"], namespace)
             if existing is None or not is_owned(existing, policy.metadata.uid):
-                return replace(observed, refusal=_name_taken(manifest, action, existing))
+                refusal = _name_taken(manifest, action, existing)
+                return replace(observed, refusals=(*observed.refusals, refusal))
             found = existing
         context.jobs.observe(found)
         others = tuple(child for child in observed.children if child.name != found["metadata"]["name"])

@@ -54,7 +54,13 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the API server did not create a TrainingJob; ``foreign`` where another object has its name."""
+    """Why the API server did not create a TrainingJob.
+
+    Attributes:
+        key: of the request that it was to answer.
+        foreign: whether another object has its name.
+        final: whether it is refused until a person changes something.
+    """
 
     key: str
     message: str
@@ -74,7 +80,7 @@ class Observed:
         production: the version in Production.
         promoted: as of a Child, by the name of its TrainingJob, of versions whose TrainingJob may be gone.
         rolled_back: whether the rollback that was planned is carried out.
-        refusal: the answer to the creation of a TrainingJob, where it was refused.
+        refusals: the answers to the creations of TrainingJobs that were refused.
     """
 
     children: tuple[Child, ...] = ()
@@ -84,7 +90,7 @@ class Observed:
     production: Production | None = None
     promoted: Mapping[str, bool] = field(default_factory=dict)
     rolled_back: bool = False
-    refusal: Refusal | None = None
+    refusals: tuple[Refusal, ...] = ()
 
 
 def child_of(obj: Mapping[str, Any], version: Mapping[str, Any] | None = None) -> Child:

@@ -33,7 +33,7 @@ from mlinfra_operator.retrainingpolicy.monitoring import (
     monitoring_fields,
     newest_performance,
 )
-from mlinfra_operator.retrainingpolicy.observed import Child, Observed
+from mlinfra_operator.retrainingpolicy.observed import Child, Observed, Refusal
 from mlinfra_operator.retrainingpolicy.promotions import Memory, look, memory_of, observation_rule
 
 MAX_MANUAL_KEY = 256
@@ -132,16 +132,24 @@ class _Planner:
         if breaker.breaker is not None and decided is None and len(allowed) < len(requests):
             held = next(each for each in requests if each not in allowed)
             decided = Hold(held, "CircuitBreakerOpen", breaker.breaker.message)
-        if isinstance(decided, Start):
-            refusal = self.observed.refusal
-            if not self._told().issuperset(decided.replaces):
+        first: Hold | None = None
+        while isinstance(decided, Start):
+            refusal = self._refusal(decided.request)
+            if refusal is None and not self._told().issuperset(decided.replaces):
                 return replace(self._rest(schedule, None), requeue_after=0.0)
-            if refusal is None or refusal.key != decided.request.key:
+            if refusal is None:
                 return self._start(decided)
             reason = "TrainingJobNameTaken" if refusal.foreign else "TrainingJobNotCreated"
-            decided = Hold(decided.request, reason, refusal.message)
-            return self._rest(schedule, decided, retry=not refusal.final)
-        return self._rest(schedule, decided)
+            first = first or Hold(decided.request, reason, refusal.message)
+            if not refusal.final:
+                return self._rest(schedule, first, retry=True)
+            # What no retry helps must not keep all others waiting.
+            allowed = tuple(each for each in allowed if each != decided.request)
+            decided = decide(allowed, self._trainings(), self._limits(), self.now)
+        return self._rest(schedule, first or decided)
+
+    def _refusal(self, request: Request) -> Refusal | None:
+        return next((each for each in self.observed.refusals if each.key == request.key), None)
 
     def _looked(self) -> tuple[Memory, Rollback | None]:
         return look(

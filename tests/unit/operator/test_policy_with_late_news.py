@@ -10,8 +10,9 @@ from unit.operator.simulation.simulation import Simulation
 
 from mlinfra.kube.resource import MODEL_VERSIONS, RETRAINING_POLICIES, TRAINING_JOBS
 from mlinfra.resources.names import RETRAIN_ANNOTATION, TRIGGER_ANNOTATION
-from mlinfra.retraining.triggers import MonitorOutcome, MonitorResult, RetrainingTrigger
+from mlinfra.retraining.triggers import MonitorOutcome, MonitorResult, Request, RetrainingTrigger
 from mlinfra_operator.conditions import timestamp
+from mlinfra_operator.retrainingpolicy.builder import training_job_name
 from mlinfra_operator.retrainingpolicy.checks import Checked
 
 Object = dict[str, Any]
@@ -61,6 +62,20 @@ def test_a_training_whose_creation_got_no_answer_keeps_others_waiting(cluster: S
     cluster.settle()
     told = cluster.api.of(RETRAINING_POLICIES)[0]["status"]["conditions"]
     assert ("Ready", "TrainingActive") in [(each["type"], each["reason"]) for each in told]
+
+
+def test_a_name_that_is_taken_keeps_the_schedule_from_nothing(cluster: Simulation) -> None:
+    # As a policy of the same name has left it that was deleted without its trainings.
+    name = training_job_name(NAME, Request(RetrainingTrigger.MANUAL, "once", ""))
+    spec = SPEC["trainingJobTemplate"]["spec"]
+    cluster.api.put(TRAINING_JOBS, {"metadata": {"name": name}, "spec": spec}, "user")
+    ask(cluster, "once")
+    cluster.settle()
+    assert [job["metadata"]["name"] for job in trainings(cluster)] == [name]
+    cluster.now += timedelta(hours=1)
+    cluster.settle()
+    triggers = [job["metadata"].get("annotations", {}).get(TRIGGER_ANNOTATION) for job in trainings(cluster)]
+    assert triggers == [None, "scheduled"]
 
 
 def test_a_frozen_operator_that_wakes_does_not_train_again_what_another_one_has(cluster: Simulation) -> None:

@@ -229,9 +229,22 @@ def test_a_breach_asks_for_a_training_and_names_its_window() -> None:
 def test_a_refused_training_is_told_and_tried_again_where_that_may_help(
     refusal: Refusal, expected: str, retry: bool
 ) -> None:
-    decided = planned(policy(schedule="0 3 * * *"), refusal=refusal)
+    decided = planned(policy(schedule="0 3 * * *"), refusals=(refusal,))
     assert reason(decided) == expected
     assert decided.retry is retry
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+def test_what_a_person_asks_for_in_vain_keeps_no_other_training_waiting(foreign: bool) -> None:
+    asked = policy(schedule="0 3 * * *", annotations={RETRAIN_ANNOTATION: "once"})
+    assert request_of(planned(asked)).key == "once"
+    refused = Refusal("once", "taken", foreign=foreign, final=True)
+    assert request_of(planned(asked, refusals=(refused,))).key == TODAY
+    told = "TrainingJobNameTaken" if foreign else "TrainingJobNotCreated"
+    both = planned(asked, refusals=(refused, Refusal(TODAY, "invalid", final=True)))
+    assert (reason(both), both.retry) == (told, False)
+    quota = planned(asked, refusals=(Refusal("once", "quota"),))
+    assert (reason(quota), quota.retry) == ("TrainingJobNotCreated", True)
 
 
 def test_a_request_always_has_the_same_name_and_no_two_share_one() -> None:
