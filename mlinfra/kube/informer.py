@@ -63,6 +63,7 @@ class Informer:
         self._keep = keep
 
     async def run(self) -> None:
+        self.pulse.begins()
         failures = 0
         while True:
             began = time.monotonic()

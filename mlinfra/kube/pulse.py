@@ -12,7 +12,7 @@ class Pulse:
 
     Attributes:
         heard_at: when the server last said anything; None until it has.
-        sign_at: when there was any sign; the start counts as one.
+        sign_at: when there was any sign; that it is made counts as one, and that the watch begins.
         trouble: the error told since the server was last heard.
     """
 
@@ -21,6 +21,10 @@ class Pulse:
         self.heard_at: float | None = None
         self.sign_at = clock()
         self.trouble: str | None = None
+
+    def begins(self) -> None:
+        """The watch begins: what it is waited for until then is no silence."""
+        self.sign_at = self._clock()
 
     def heard(self) -> None:
         """The server said something."""

@@ -8,6 +8,7 @@ import pytest
 
 from mlinfra.kube import ApiError, WatchEvent
 from mlinfra.kube.informer import Informer, running
+from mlinfra.kube.pulse import Pulse
 from mlinfra.kube.resource import PODS
 
 
@@ -117,3 +118,27 @@ async def test_an_informer_that_cannot_go_on_ends_the_block() -> None:
     with pytest.raises(BaseExceptionGroup):
         async with running(broken):
             raise AssertionError("it never was complete")
+
+
+class Hanging:
+    """A server that does not answer."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def list(self, *_: object, **__: object) -> tuple[list[dict[str, Any]], str]:
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_the_time_before_a_watch_begins_is_no_silence() -> None:
+    now = 0.0
+    silent = Pulse(lambda: now)
+    hangs = Hanging()
+    informer = Informer(hangs, PODS, on_change=lambda *_: None, pulse=silent)  # type: ignore[arg-type]
+    now = 60.0
+    task = asyncio.create_task(informer.run())
+    await asyncio.wait_for(hangs.asked.wait(), 5)
+    task.cancel()
+    assert (silent.sign_at, silent.heard_at) == (60.0, None)
