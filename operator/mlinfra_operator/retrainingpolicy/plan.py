@@ -4,7 +4,7 @@ A request for a training is answered by a TrainingJob whose name derives from th
 and not yet told of is found again by its name, so nothing is trained twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -132,7 +132,7 @@ class _Planner:
         if breaker.breaker is not None and decided is None and len(allowed) < len(requests):
             held = next(each for each in requests if each not in allowed)
             decided = Hold(held, "CircuitBreakerOpen", breaker.breaker.message)
-        first: Hold | None = None
+        in_vain: Plan | None = None
         while isinstance(decided, Start):
             refusal = self._refusal(decided.request)
             if refusal is None and not self._told().issuperset(decided.replaces):
@@ -140,13 +140,14 @@ class _Planner:
             if refusal is None:
                 return self._start(decided)
             reason = "TrainingJobNameTaken" if refusal.foreign else "TrainingJobNotCreated"
-            first = first or Hold(decided.request, reason, refusal.message)
+            waits = self._rest(schedule, Hold(decided.request, reason, refusal.message), refusal)
             if not refusal.final:
-                return self._rest(schedule, first, retry=True)
+                return waits
             # What no retry helps must not keep all others waiting.
+            in_vain = in_vain or waits
             allowed = tuple(each for each in allowed if each != decided.request)
             decided = decide(allowed, self._trainings(), self._limits(), self.now)
-        return self._rest(schedule, first or decided)
+        return in_vain or self._rest(schedule, decided)
 
     def _refusal(self, request: Request) -> Refusal | None:
         return next((each for each in self.observed.refusals if each.key == request.key), None)
@@ -308,7 +309,7 @@ class _Planner:
         status = self._status("Invalid", conditions.stalled("InvalidSchedule", message))
         return Plan(status, events=self._news("Warning", "InvalidSchedule", message))
 
-    def _rest(self, schedule: Schedule | None, hold: Hold | None, *, retry: bool = False) -> Plan:
+    def _rest(self, schedule: Schedule | None, hold: Hold | None, refusal: Refusal | None = None) -> Plan:
         upcoming = schedule.next(self.now) if schedule is not None and not self.policy.spec.suspend else None
         active = [child for child in self.observed.children if child.active]
         events: tuple[Event, ...] = ()
@@ -318,8 +319,8 @@ class _Planner:
             if hold.until is not None:
                 message += f"; not before {conditions.timestamp(hold.until)}"
             phase = "Training" if active else "Held"
-            observations = conditions.ready(hold.reason, message)
-            events = self._news("Normal", hold.reason, message)
+            observations = _standing(refusal)(hold.reason, message)
+            events = self._news("Normal" if refusal is None else "Warning", hold.reason, message)
         elif active:
             phase, names = "Training", ", ".join(child.name for child in active)
             observations = conditions.ready("Training", f"{names} is active")
@@ -338,7 +339,7 @@ class _Planner:
                 *self._started_events(),
                 *events,
             ),
-            retry=retry,
+            retry=refusal is not None and not refusal.final,
             requeue_after=self._wake_up(
                 upcoming, hold.until if hold else None, trial.until if trial is not None else None
             ),
@@ -408,6 +409,13 @@ class _Planner:
             return value
         told = self.policy.status.last_manual_request
         return told if told is not None or newest is None else newest.key
+
+
+def _standing(refusal: Refusal | None) -> Callable[[str, str], tuple[Observation, ...]]:
+    """What a training that waits says of its policy: its limits are as asked for, a refusal is not."""
+    if refusal is None:
+        return conditions.ready
+    return conditions.stalled if refusal.final else conditions.reconciling
 
 
 def _started(child: Child) -> StartedTraining:

@@ -232,6 +232,10 @@ def test_a_refused_training_is_told_and_tried_again_where_that_may_help(
     decided = planned(policy(schedule="0 3 * * *"), refusals=(refusal,))
     assert reason(decided) == expected
     assert decided.retry is retry
+    # A policy that cannot start what it is to start is not as it should be.
+    true = {each.type for each in decided.status.conditions if each.status == "True"}
+    assert true == {"Reconciling" if retry else "Stalled"}
+    assert [(event.type, event.reason) for event in decided.events] == [("Warning", expected)]
 
 
 @pytest.mark.parametrize("foreign", [True, False])
