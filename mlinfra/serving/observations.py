@@ -191,7 +191,7 @@ class Observer:
         return not full
 
     def feedback(self, labels: Sequence[Label]) -> "Future[FeedbackResult]":
-        """Take labels; the result comes when they are kept.
+        """Take labels; the result comes when they are kept. Those of a result that is cancelled before are not.
 
         Raises:
             QueueFullError: too many wait.
@@ -206,7 +206,7 @@ class Observer:
         return given.result
 
     def call(self, work: Callable[[], Any]) -> "Future[Any]":
-        """Have the thread do something after all that was given before."""
+        """Have the thread do something after all that was given before, unless the result is cancelled."""
         given = Work(work)
         self._put(given)
         return given.result
@@ -253,8 +253,11 @@ class Observer:
         for sink in self._sinks:
             _guarded(sink.tick)
 
-    def _keep(self, calls: Sequence[Feedback]) -> None:
+    def _keep(self, given: Sequence[Feedback]) -> None:
         keep = self._keep_labels
+        calls = [each for each in given if each.result.set_running_or_notify_cancel()]
+        if not calls:
+            return
         try:
             if keep is None:
                 raise RuntimeError("no labels are taken")
@@ -277,6 +280,9 @@ def _runs(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 
 
 def _settle(result: "Future[Any]", work: Callable[[], Any]) -> None:
+    # Who asked may have left; from here on nobody can.
+    if not result.set_running_or_notify_cancel():
+        return
     try:
         result.set_result(work())
     except Exception as error:
