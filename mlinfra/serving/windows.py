@@ -40,6 +40,7 @@ class WindowStream:
         self._window = window
         self._policy = policy
         self._defaults = np.array([(defaults or {}).get(name, np.nan) for name in features])
+        self._ordered = window > 1 or policy == "last"
         self._carried: dict[Any, tuple[int, Floats]] = {}
 
     def add(
@@ -49,7 +50,8 @@ class WindowStream:
 
         Args:
             entities: key of each row.
-            times: event time of each, rising for each entity over all batches; None where rows have none.
+            times: event time of each, rising for each entity over all batches where their order counts: in
+                windows of several rows, and for the policy ``last``; None where rows have none.
             values: (rows, features); NaN is missing.
 
         Returns:
@@ -66,7 +68,8 @@ class WindowStream:
         source: list[Int64s] = []
         for number, key in enumerate(found.tolist()):
             rows = order[starts[number] : starts[number + 1]]
-            before, own = self._of_entity(key, None if times is None else times[rows], values[rows])
+            own_times = times[rows] if times is not None and self._ordered else None
+            before, own = self._of_entity(key, own_times, values[rows])
             joined += [before, own]
             owner.append(np.full(len(before) + len(own), number, np.int64))
             source += [np.full(len(before), -1, np.int64), rows]
@@ -97,8 +100,9 @@ class WindowStream:
                 )
             newest = int(times[-1])
         own = self._completed(before, values)
-        # One row more than a window looks back: the policy "last" needs a row also where the window is 1.
-        self._carried[key] = (newest, np.vstack([before, own])[-max(self._window - 1, 1) :])
+        if self._ordered:
+            # One row more than a window looks back: the policy "last" needs a row also where the window is 1.
+            self._carried[key] = (newest, np.vstack([before, own])[-max(self._window - 1, 1) :])
         return before, own
 
     def _completed(self, before: Floats, values: Floats) -> Floats:

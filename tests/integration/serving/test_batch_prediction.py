@@ -116,6 +116,20 @@ def test_rows_that_cannot_be_predicted_leave_no_file(
     assert [path.name for path in tmp_path.glob("*out.parquet*")] == []
 
 
+def test_a_model_of_one_row_takes_rows_in_any_order(tmp_path: Path, frame: pd.DataFrame) -> None:
+    model = linear_model(
+        tmp_path / "one.onnx", features=2, window=1, metadata=learnt_metadata(["open", "close"])
+    )
+    twice = pd.concat([frame.iloc[::-1], frame[:5]])
+    twice.to_parquet(tmp_path / "rows.parquet", index=False)
+    given = ["predict", str(model), "--to", str(tmp_path / "out.parquet")]
+    told = CliRunner().invoke(app, [*given, "--file", str(tmp_path / "rows.parquet"), "--entity", "symbol"])
+    assert told.exit_code == 0, told.output
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    assert found["symbol"].tolist() == twice["symbol"].tolist()
+    np.testing.assert_allclose(found["prediction"], twice[["open", "close"]].sum(axis=1), rtol=1e-6)
+
+
 def test_a_file_that_is_none_is_told(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"PAR1 nothing")
     assert "cannot be read" in run("--file", tmp_path / "rows.parquet", code=2).stderr

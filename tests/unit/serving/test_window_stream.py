@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlinfra.features.errors import InvalidFeatures
+from mlinfra.serving.settings import MissingPolicy
 from mlinfra.serving.windows import WindowStream
 
 NAN = float("nan")
@@ -41,10 +42,23 @@ def test_batches_change_nothing(entities: list[str], window: int, data: st.DataO
 
 
 def test_rows_out_of_order_are_told() -> None:
-    stream = WindowStream(["x"], 1)
-    stream.add(["a", "b"], np.array([10, 5]), np.ones((2, 1)))
-    with pytest.raises(InvalidFeatures, match="entity 'b' are not in order of time"):
-        stream.add(["a", "b"], np.array([11, 5]), np.ones((2, 1)))
+    # The policy "last" looks back also where the window is of one row.
+    for stream in (WindowStream(["x"], 2), WindowStream(["x"], 1, policy="last")):
+        stream.add(["a", "b"], np.array([10, 5]), np.ones((2, 1)))
+        with pytest.raises(InvalidFeatures, match="entity 'b' are not in order of time"):
+            stream.add(["a", "b"], np.array([11, 5]), np.ones((2, 1)))
+
+
+@pytest.mark.parametrize("policy", ["reject", "default"])
+def test_windows_of_one_row_take_rows_in_any_order(policy: MissingPolicy) -> None:
+    stream = WindowStream(["x"], 1, policy=policy)
+    found = [
+        stream.add(["a"] * 3, np.array(times), np.arange(3.0).reshape(-1, 1))
+        for times in ([10, 10, 5], [10, 4, 20])
+    ]
+    for rows, windows in found:
+        assert rows.tolist() == [0, 1, 2]
+        assert windows.ravel().tolist() == [0, 1, 2]
 
 
 def test_missing_values_follow_the_policy() -> None:
