@@ -1,5 +1,6 @@
 """Connects to MLflow, and turns its errors into ours: away for now, or refused for good."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
 
 Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
 
 CLIENT_DEFAULTS = {
     # Its own retries, 7 with 2 minutes each, would hang a start for a quarter of an hour and say nothing.
@@ -105,19 +108,22 @@ def _http_status(error: "MlflowException") -> int:
 def persistently(
     call: Callable[[], Result], *, timeout: float, sleep: Callable[[float], None] = time.sleep
 ) -> Result:
-    """Call until MLflow answers, for at most about ``timeout`` seconds.
+    """Call until MLflow answers, for at most about ``timeout`` seconds; a wait is told of once.
 
     Raises:
         TrackingUnavailableError: MLflow was away for all that time.
     """
     deadline = time.monotonic() + timeout
-    delay = FIRST_RETRY_SECONDS
+    delay, told = FIRST_RETRY_SECONDS, False
     while True:
         try:
             return call()
-        except TrackingUnavailableError:
+        except TrackingUnavailableError as error:
             if time.monotonic() + delay > deadline:
                 raise
+            if not told:
+                logger.warning("%s Tried again for %.0f s.", error, timeout)
+            told = True
             sleep(delay)
             delay = min(2 * delay, MAX_RETRY_SECONDS)
 

@@ -342,14 +342,18 @@ class MlflowTracker:
         """
         self._session_of_run().writer.flush(self._patience if timeout is None else timeout)
 
-    def end_run(self, status: RunStatus = "FINISHED") -> None:
+    def end_run(self, status: RunStatus = "FINISHED", timeout: float | None = None) -> None:
         """Write what is left and end the run.
+
+        Args:
+            status: of the ended run.
+            timeout: seconds to wait for an MLflow that is away; the tracker's patience where absent.
 
         Raises:
             TrackingUnavailableError: MLflow was away for too long; what is missing is kept for
                 ``mlinfra runs sync``, and for the next start of a run.
         """
-        self._finish(self._patience, status)
+        self._finish(self._patience if timeout is None else timeout, status)
 
     def detach(self, timeout: float | None = None) -> None:
         """Write what is left and let go of the run, which goes on: another attempt may continue it.
@@ -366,7 +370,7 @@ class MlflowTracker:
         try:
             session.writer.close(timeout)
             if status is not None:
-                self._ask(self.client.set_terminated, run_id, status)
+                persistently(partial(self._once, self.client.set_terminated, run_id, status), timeout=timeout)
         except TrackingUnavailableError as error:
             if (folder := session.leave(status)) is None:
                 raise
@@ -407,11 +411,13 @@ class MlflowTracker:
     def _ask(
         self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result:
-        def once() -> Result:
-            with translated_errors(self.tracking_uri):
-                return call(*args, **kwargs)
+        return persistently(partial(self._once, call, *args, **kwargs), timeout=self._patience)
 
-        return persistently(once, timeout=self._patience)
+    def _once(
+        self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Result:
+        with translated_errors(self.tracking_uri):
+            return call(*args, **kwargs)
 
     def _is_local_and_not_default(self) -> bool:
         """Whether MLflow, which asks the process's default store for logged models, would miss this one."""

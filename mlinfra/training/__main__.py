@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     Joined = Callable[[TrainingConfig, TrainingRows], AbstractContextManager[Runtime]]
     """Joins the processes that train these rows together."""
 
+OUTAGE_SECONDS = 3600.0
+"""How long a training waits for an MLflow that is away: failing uses up one of few retries, and may lose what
+it has learned. ``activeDeadlineSeconds`` ends it earlier where that is wanted."""
 FLUSH_SECONDS = 10.0
 """How long a failing or stopped training tries to bring its last metrics to MLflow."""
 
@@ -103,9 +106,7 @@ def run(interruption: Interruption, processes: int) -> None:
 
 def lead(job: PodJob, joined: "Joined") -> None:
     """Be the first process: train into the run that the environment names, and end it as far as one may."""
-    from mlinfra.tracking import get_mlflow_tracker
-
-    tracker = get_mlflow_tracker()
+    tracker = patient_tracker()
     tracker.start_run(job.metadata.name)
     say(f"MLflow run {tracker.run_id} at {tracker.tracking_uri}, attempt {tracker.attempt}")
     try:
@@ -115,6 +116,14 @@ def lead(job: PodJob, joined: "Joined") -> None:
         raise
     tracker.end_run("FINISHED")
     say(summary(result))
+
+
+def patient_tracker(outage: float = OUTAGE_SECONDS) -> "MlflowTracker":
+    """A tracker that waits for an MLflow that is away, so many seconds each time, from the start on."""
+    from mlinfra.tracking.connection import persistently
+    from mlinfra.tracking.tracker import MlflowTracker
+
+    return persistently(partial(MlflowTracker, patience=outage), timeout=outage)
 
 
 def train_job(job: PodJob, tracker: "MlflowTracker", joined: "Joined") -> "TrainingResult":
@@ -205,7 +214,7 @@ def leave(tracker: "MlflowTracker", *, failed: bool) -> None:
     """Bring the last metrics to MLflow; unless it failed for good the run goes on with the next attempt."""
     try:
         if failed:
-            tracker.end_run("FAILED")
+            tracker.end_run("FAILED", FLUSH_SECONDS)
         else:
             tracker.detach(FLUSH_SECONDS)
     except MlinfraError as error:

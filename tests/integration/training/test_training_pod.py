@@ -1,5 +1,6 @@
 """The training pod's process against a real MLflow server: its run, its exit code, its last words."""
 
+import asyncio
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
+from servers.fault_proxy import FaultProxy
+from servers.mlflow_server import MlflowServer
 
 from mlinfra.features import FeatureStore, get_feature_store
 from mlinfra.features.own_data import import_file
@@ -93,6 +96,26 @@ def logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
     outputs = client.get_run(run_id).outputs
     assert outputs is not None
     return [client.get_logged_model(output.model_id) for output in outputs.model_outputs]
+
+
+async def test_a_training_waits_for_an_mlflow_that_is_away_and_says_so(
+    pod: Pod, mlflow_server: MlflowServer, client: MlflowClient, run_id: str
+) -> None:
+    async with FaultProxy(mlflow_server.uri) as proxy:
+        await proxy.leave()
+        process = pod.start(MLFLOW_TRACKING_URI=proxy.url)
+        assert process.stdout is not None
+        said: list[str] = []
+        while not any(f"MLflow does not answer at {proxy.url}" in line for line in said):
+            line = await asyncio.to_thread(process.stdout.readline)
+            assert line, "".join(said)
+            said.append(line)
+        assert "Tried again for 3600 s." in said[-1]
+        await proxy.come_back()
+        output, _ = await asyncio.to_thread(process.communicate, timeout=SECONDS)
+    assert process.returncode == 0, output
+    run = client.get_run(run_id)
+    assert (run.info.status, run.data.tags[ATTEMPT_TAG]) == ("FINISHED", "1")
 
 
 def test_training_fills_its_run_and_a_second_attempt_replaces_the_result(
