@@ -206,13 +206,21 @@ def _encoded(rows: pa.Table) -> pa.Buffer:
 
 
 def check_sizes(storage: Storage, files: Sequence[DataFile]) -> None:
-    for file in files:
-        size = storage.size(file.path)
+    """Refuse files that are not there, or of another size; raises `CorruptFeatures`."""
+    for file, size in zip(files, _sizes(storage, [file.path for file in files]), strict=True):
         if size != file.bytes:
             found = "is missing" if size is None else f"has {size} bytes instead of {file.bytes}"
             raise CorruptFeatures(
                 f"{storage.where(file.path)} {found}; restore it from a backup, or write its rows again"
             )
+
+
+def _sizes(storage: Storage, names: Sequence[str]) -> list[int | None]:
+    if storage.locks_exclude:
+        return [storage.size(name) for name in names]
+    # A snapshot asks for them all under a lock that ends by itself.
+    with ThreadPoolExecutor(WRITERS) as pool:
+        return list(pool.map(storage.size, names))
 
 
 def in_order_of_time(files: Sequence[DataFile]) -> list[DataFile]:

@@ -84,9 +84,8 @@ class Snapshots:
             if self._storage.exists(snapshot.id + SUFFIX):
                 return self._load(snapshot.id)
             # Vacuum holds the groups' locks: it sees this manifest, or has taken its files before the check.
-            for name in names:
-                stack.enter_context(self._offline.lock(name))
-            stack.enter_context(self._storage.exclusive("_lock"))
+            holds = [stack.enter_context(self._offline.lock(name)) for name in names]
+            holds.append(stack.enter_context(self._storage.exclusive("_lock")))
             for each in snapshot.groups:
                 check_sizes(self._offline.folder(each.group), each.files)
             if self._storage.exists(snapshot.id + SUFFIX):
@@ -97,6 +96,8 @@ class Snapshots:
                         f"the name {snapshot.name!r} is that of snapshot {other.id}, which holds other rows; "
                         "snapshots never change: take another name"
                     )
+            for still_held in holds:
+                still_held()
             self._storage.publish(snapshot.id + SUFFIX, snapshot.to_json().encode())
         return snapshot
 

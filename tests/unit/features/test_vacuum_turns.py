@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from pyarrow import fs
 
-from mlinfra.features import FeatureStore, commit_log, object_storage, vacuum
+from mlinfra.features import FeatureStore, FeatureStoreUnavailable, commit_log, object_storage, vacuum
 from mlinfra.features.commit_log import CommitLog
 from mlinfra.features.local_storage import LocalStorage
 from mlinfra.features.object_storage import ObjectStorage
@@ -184,6 +184,19 @@ def test_a_vacuum_of_more_files_than_a_lease_lasts_for_deletes_them_all(
     assert len(report.files) == 120
     assert data_files(store) == live_files(store)
     assert SlowStorage.longest_hold < object_storage.HOLD_SECONDS / 2
+
+
+def test_a_snapshot_whose_locks_may_have_ended_is_not_kept(
+    objects: fs.FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FeatureStore(ObjectStorage(objects, uuid.uuid4().hex))
+    merged_twice(store, 2)
+    with monkeypatch.context() as stalled:
+        stalled.setattr(object_storage, "HOLD_SECONDS", -1.0)
+        with pytest.raises(FeatureStoreUnavailable, match="another may have taken it"):
+            store.create_snapshot("g", "mine")
+    assert store.list_snapshots() == []
+    store.create_snapshot("g", "mine")
 
 
 def test_a_reader_lists_again_where_a_commit_goes_meanwhile(
