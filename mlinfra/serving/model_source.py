@@ -1,17 +1,19 @@
 """Where a served model comes from: MLflow or a file; only ONNX is ever read."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlinfra.errors import MlinfraError
 from mlinfra.models.errors import ForeignModelError
 from mlinfra.models.learnt import LearntModel, learnt_model
 from mlinfra.monitoring.profile import PROFILE_FILE
 from mlinfra.serving.errors import InvalidSettingError
-from mlinfra.tracking.connection import connect, translated_errors
-from mlinfra.tracking.errors import UnusableModelError
+from mlinfra.tracking.connection import connect, first_line, translated_errors
+from mlinfra.tracking.errors import TrackingUnavailableError, UnusableModelError
 from mlinfra.tracking.onnx_files import MAX_MODEL_BYTES, MODELS_PREFIX, load_onnx_file, parse_onnx
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ class ModelSource:
         """
         name, _, alias = _parts(self.uri)
         client = self._connected()
-        with translated_errors(client.tracking_uri):
+        with self._our_errors(client):
             return str(client.get_model_version_by_alias(name, str(alias)).version)
 
     def fetch(self, *, digest: str | None = None) -> ModelFile:
@@ -89,7 +91,8 @@ class ModelSource:
 
         Raises:
             UnusableModelError: it is not ONNX, damaged, or not the file that was logged or approved.
-            TrackingUnavailableError, TrackingRefusedError: MLflow does not answer, or has no such model.
+            TrackingUnavailableError, TrackingRefusedError: MLflow, or what keeps its files, does not answer, or
+                has no such model.
         """
         found = self._from_mlflow() if self.uri.startswith(MODELS_PREFIX) else self._from_file()
         wanted = (digest or "").removeprefix("sha256:").lower()
@@ -103,7 +106,7 @@ class ModelSource:
             version = self.newest_version()
         client = self._connected()
         uri = f"{MODELS_PREFIX}{name}/{version}" if version else self.uri
-        with translated_errors(client.tracking_uri):
+        with self._our_errors(client):
             if version is None:
                 logged = client.get_logged_model(name)
                 name, version = logged.name, name
@@ -156,6 +159,19 @@ class ModelSource:
             properties=properties,
             profile=profile,
         )
+
+    @contextmanager
+    def _our_errors(self, client: "MlflowClient") -> Iterator[None]:
+        """Raise errors of MLflow, and of what keeps its files, as those of `fetch`."""
+        try:
+            with translated_errors(client.tracking_uri):
+                yield
+        except MlinfraError:
+            raise
+        except Exception as error:  # the network, the file system and each object store have their own
+            raise TrackingUnavailableError(
+                f"{self.uri} cannot be read: {type(error).__name__}: {first_line(error)}"
+            ) from error
 
     def _connected(self) -> "MlflowClient":
         if self._client is None:

@@ -170,7 +170,11 @@ class ModelServer:
             return Swapped(before.file.version, after.file.version, changed)
 
     async def follow(self) -> None:
-        """Serve what the alias means, for ever; returns at once where a fixed version is served."""
+        """Serve what the alias means, for ever; returns at once where a fixed version is served.
+
+        A version that cannot be served, or whose file has another digest than the settings ask for, is not:
+        the one before goes on, and ``follow_problem`` tells why.
+        """
         if self._source.alias is None:
             return
         while True:
@@ -178,12 +182,16 @@ class ModelServer:
             try:
                 newest = await asyncio.to_thread(self._source.newest_version)
                 if newest != self.model.file.version:
-                    await self.swap(self.settings.model)
+                    await self.swap(self.settings.model, digest=self.settings.digest)
                 self.follow_problem = None
-            except MlinfraError as error:
-                if str(error) != self.follow_problem:
-                    logger.warning("%s cannot be followed: %s", self.settings.model, error)
-                self.follow_problem = str(error)
+            except Exception as error:  # whatever is wrong with the new version, the one before goes on
+                problem = str(error) or type(error).__name__
+                if problem != self.follow_problem:
+                    unexpected = not isinstance(error, MlinfraError)
+                    logger.warning(
+                        "%s cannot be followed: %s", self.settings.model, problem, exc_info=unexpected
+                    )
+                self.follow_problem = problem
 
     async def predict(
         self,

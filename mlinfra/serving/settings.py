@@ -38,7 +38,8 @@ class ServingSettings(BaseModel):
     Attributes:
         model: what is served: ``models:/<name>/<version>``, ``models:/<name>@<alias>``, which is followed,
             ``models:/<model ID>``, or the path of an ONNX file.
-        digest: SHA-256 that the model's file must have, in hexadecimal, with or without ``sha256:``.
+        digest: SHA-256 that the model's file must have, in hexadecimal, with or without ``sha256:``; also
+            that of a version that a followed alias comes to mean.
         name: name of the model in the routes; the registered name, or the file's, by default.
         tracking_uri: MLflow.
         host, port: where the server listens.

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import onnx
 from integration.serving.conftest import Start
 from servers.model_server import ModelServer, linear_model
 
+from mlinfra.serving.model_source import ModelSource
 from mlinfra.tracking.tracker import MlflowTracker
 
 INFER = "/v2/models/adder/infer"
@@ -128,18 +130,41 @@ def test_sigterm_answers_what_was_asked(start_server: Start, tmp_path: Path) -> 
     assert server.ended() == 0
 
 
+def registered(folder: Path, *biases: float) -> tuple[str, MlflowTracker, list[str]]:
+    """An MLflow whose model ``adder`` has a version for each bias, the first one live; and their digests."""
+    uri = f"sqlite:///{folder}/mlflow.db"
+    tracker = MlflowTracker(uri)
+    tracker.client.create_experiment("adder", artifact_location=str(folder / "artifacts"))
+    digests = []
+    with MlflowTracker(uri, experiment_name="adder") as tracker:
+        tracker.start_run()
+        for bias in biases:
+            model = onnx.load(linear_model(folder / "adder.onnx", bias=bias))
+            tracker.register_model(tracker.log_model(model, "adder"), "adder")
+            digests.append(ModelSource(f"models:/adder/{len(digests) + 1}", tracking_uri=uri).fetch().sha256)
+    tracker.client.set_registered_model_alias("adder", "live", "1")
+    return uri, tracker, digests
+
+
+def follow_problem(server: ModelServer, text: str) -> str:
+    """Why the newest version is not served, once it is for a reason with this text; or empty for none."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        told = httpx.get(f"{server.url}/v2/models/adder").json()["properties"].get("follow_problem", "")
+        if told and text in told if text else not told:
+            return str(told)
+        time.sleep(0.05)
+    raise AssertionError(f"never told of {text!r}: {told}")
+
+
+def answer_of(server: ModelServer) -> float:
+    return float(httpx.post(server.url + INFER, json=BODY).json()["outputs"][0]["data"][0])
+
+
 def test_who_follows_an_alias_serves_its_new_version_and_ends_on_sigterm(
     start_server: Start, tmp_path: Path
 ) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    tracker = MlflowTracker(uri)
-    tracker.client.create_experiment("adder", artifact_location=str(tmp_path / "artifacts"))
-    with MlflowTracker(uri, experiment_name="adder") as tracker:
-        tracker.start_run()
-        for bias in (0.0, 10.0):
-            model = onnx.load(linear_model(tmp_path / "adder.onnx", bias=bias))
-            tracker.register_model(tracker.log_model(model, "adder"), "adder")
-    tracker.client.set_registered_model_alias("adder", "live", "1")
+    uri, tracker, _ = registered(tmp_path, 0.0, 10.0)
     server = start_server(
         MLINFRA_SERVED_MODEL="models:/adder@live",
         MLFLOW_TRACKING_URI=uri,
@@ -154,6 +179,51 @@ def test_who_follows_an_alias_serves_its_new_version_and_ends_on_sigterm(
     assert not running.failures
     assert set(running.values) == {6.0, 16.0}
     assert server.stop() == 0
+
+
+def test_a_digest_is_held_where_an_alias_is_followed(start_server: Start, tmp_path: Path) -> None:
+    uri, tracker, digests = registered(tmp_path, 0.0, 10.0)
+    server = start_server(
+        MLINFRA_SERVED_MODEL="models:/adder@live",
+        MLINFRA_SERVED_DIGEST=digests[0],
+        MLFLOW_TRACKING_URI=uri,
+        MLINFRA_SERVING_FOLLOW_SECONDS="0.1",
+    )
+    tracker.client.set_registered_model_alias("adder", "live", "2")
+    assert f"{digests[1]}, and {digests[0]} was approved" in follow_problem(server, "approved")
+    assert "cannot be followed" in server.log.read_text()
+    assert answer_of(server) == 6.0
+    tracker.client.set_registered_model_alias("adder", "live", "1")
+    assert follow_problem(server, "") == ""
+
+
+class NothingHere(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:  # noqa: N802, as http.server names it
+        self.send_error(404)
+
+
+def test_who_follows_an_alias_goes_on_where_its_files_cannot_be_read(
+    start_server: Start, tmp_path: Path
+) -> None:
+    uri, tracker, _ = registered(tmp_path, 0.0, 10.0)
+    files = ThreadingHTTPServer(("127.0.0.1", 0), NothingHere)
+    threading.Thread(target=files.serve_forever, daemon=True).start()
+    lost = tracker.client.create_model_version("adder", f"http://127.0.0.1:{files.server_port}/lost").version
+    server = start_server(
+        MLINFRA_SERVED_MODEL="models:/adder@live",
+        MLFLOW_TRACKING_URI=uri,
+        MLINFRA_SERVING_FOLLOW_SECONDS="0.1",
+    )
+    try:
+        tracker.client.set_registered_model_alias("adder", "live", lost)
+        assert "cannot be read: HTTPError" in follow_problem(server, "404")
+        assert answer_of(server) == 6.0
+        tracker.client.set_registered_model_alias("adder", "live", "2")
+        follow_problem(server, "")
+        assert answer_of(server) == 16.0
+    finally:
+        files.shutdown()
+        files.server_close()
 
 
 def test_what_can_never_be_served_ends_with_a_reason(start_server: Start, tmp_path: Path) -> None:
