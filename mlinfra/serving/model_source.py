@@ -91,8 +91,8 @@ class ModelSource:
 
         Raises:
             UnusableModelError: it is not ONNX, damaged, or not the file that was logged or approved.
-            TrackingUnavailableError, TrackingRefusedError: MLflow, or what keeps its files, does not answer, or
-                has no such model.
+            TrackingUnavailableError, TrackingRefusedError: MLflow, or what keeps its files, does not answer,
+                or has no such model.
         """
         found = self._from_mlflow() if self.uri.startswith(MODELS_PREFIX) else self._from_file()
         wanted = (digest or "").removeprefix("sha256:").lower()

@@ -191,7 +191,7 @@ class Observer:
         return not full
 
     def feedback(self, labels: Sequence[Label]) -> "Future[FeedbackResult]":
-        """Take labels; the result comes when they are kept. Those of a result that is cancelled before are not.
+        """Take labels; the result comes when they are kept. Where it is cancelled before, they are not.
 
         Raises:
             QueueFullError: too many wait.
