@@ -53,10 +53,10 @@ def test_median_and_tail_are_compared_each() -> None:
     assert at_tail.ratio == 4.5
 
 
-def test_without_a_limit_the_cpu_is_only_told() -> None:
-    trained = Trained((1.0,), cpu_milliseconds=99.0, writes=4.0, peak_mib=1.0)
-    assert all(limit.holds for limit in limits_of("w", trained, cpu=None))
-    assert not all(limit.holds for limit in limits_of("w", trained, cpu=8.0))
+def test_the_cpu_of_mlflows_own_client_counts_into_the_floor() -> None:
+    trained = Trained((1.0,), cpu_milliseconds=25.0, writes=4.0, peak_mib=1.0)
+    assert not all(limit.holds for limit in limits_of("w", trained))
+    assert all(limit.holds for limit in limits_of("w", trained, client_milliseconds=18.0))
 
 
 def test_a_plain_job_is_the_training_jobs_own_and_nobodys() -> None:
