@@ -98,24 +98,39 @@ def logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
     return [client.get_logged_model(output.model_id) for output in outputs.model_outputs]
 
 
+def until_said(process: subprocess.Popen[str], text: str) -> str:
+    """The first line with this text."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        if text in line:
+            return line
+        said.append(line)
+    raise AssertionError("".join(said))
+
+
 async def test_a_training_waits_for_an_mlflow_that_is_away_and_says_so(
     pod: Pod, mlflow_server: MlflowServer, client: MlflowClient, run_id: str
 ) -> None:
     async with FaultProxy(mlflow_server.uri) as proxy:
         await proxy.leave()
         process = pod.start(MLFLOW_TRACKING_URI=proxy.url)
-        assert process.stdout is not None
-        said: list[str] = []
-        while not any(f"MLflow does not answer at {proxy.url}" in line for line in said):
-            line = await asyncio.to_thread(process.stdout.readline)
-            assert line, "".join(said)
-            said.append(line)
-        assert "Tried again for 3600 s." in said[-1]
+        told = await asyncio.to_thread(until_said, process, f"MLflow does not answer at {proxy.url}")
+        assert "Tried again for 3600 s." in told
         await proxy.come_back()
         output, _ = await asyncio.to_thread(process.communicate, timeout=SECONDS)
     assert process.returncode == 0, output
     run = client.get_run(run_id)
     assert (run.info.status, run.data.tags[ATTEMPT_TAG]) == ("FINISHED", "1")
+
+
+def test_sigterm_ends_the_wait_for_an_mlflow_that_is_away(pod: Pod, unused_uri: Callable[[], str]) -> None:
+    process = pod.start(MLFLOW_TRACKING_URI=(uri := unused_uri()))
+    until_said(process, f"MLflow does not answer at {uri}")
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 143, output
+    assert "SIGTERM" in pod.termination_log.read_text()
 
 
 def test_training_fills_its_run_and_a_second_attempt_replaces_the_result(
@@ -257,13 +272,6 @@ def last_epoch_before(process: subprocess.Popen[str], *, stop_after: int) -> int
         if printed == stop_after:
             return printed
     raise AssertionError("the training ended before it was stopped")
-
-
-def test_mlflow_down_at_start_is_told_within_seconds(pod: Pod, unused_uri: Callable[[], str]) -> None:
-    code, output = pod.run(MLFLOW_TRACKING_URI=(uri := unused_uri()))
-    assert code == 1
-    assert f"MLflow does not answer at {uri}" in output
-    assert uri in pod.termination_log.read_text()
 
 
 @pytest.fixture
