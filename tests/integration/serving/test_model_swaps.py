@@ -208,7 +208,9 @@ def test_who_follows_an_alias_goes_on_where_its_files_cannot_be_read(
     uri, tracker, _ = registered(tmp_path, 0.0, 10.0)
     files = ThreadingHTTPServer(("127.0.0.1", 0), NothingHere)
     threading.Thread(target=files.serve_forever, daemon=True).start()
-    lost = tracker.client.create_model_version("adder", f"http://127.0.0.1:{files.server_port}/api/2.0/mlflow-artifacts/artifacts/lost").version
+    lost = tracker.client.create_model_version(
+        "adder", f"http://127.0.0.1:{files.server_port}/api/2.0/mlflow-artifacts/artifacts/lost"
+    ).version
     server = start_server(
         MLINFRA_SERVED_MODEL="models:/adder@live",
         MLFLOW_TRACKING_URI=uri,
