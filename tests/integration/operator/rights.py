@@ -68,13 +68,14 @@ async def acting_as(
 
 
 def one_of_a_kind(requests: Sequence[Seen]) -> list[Seen]:
-    """The first request of each method on each resource."""
+    """The first request of each method on each resource; of changes, on each object."""
     kinds: dict[tuple[object, ...], Seen] = {}
     for request in requests:
         url = urlsplit(request.target)
         _, _, inside = url.path.rpartition("/namespaces/")
         resource, name, subresource = (*inside.split("/")[1:], "", "", "")[:3] if inside else ("", "", "")
-        where = url.path if not resource else (resource, bool(name), subresource)
+        one_kind = resource and request.method != "PATCH"
+        where = (resource, bool(name), subresource) if one_kind else url.path
         kinds.setdefault((request.method, where, "watch=true" in url.query), request)
     return list(kinds.values())
 

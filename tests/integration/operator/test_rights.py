@@ -21,12 +21,13 @@ from mlinfra.kube.resource import (
     PODS,
     RETRAINING_POLICIES,
     ROLES,
+    SERVICES,
     TRAINING_JOBS,
 )
 from mlinfra.local.cluster import LocalCluster
 from mlinfra.local.operator_access import NAMESPACE_RULES, RULES, SERVICE_ACCOUNT
 from mlinfra.local.state import ClusterState
-from mlinfra.resources.names import RETRAIN_ANNOTATION
+from mlinfra.resources.names import RETRAIN_ANNOTATION, TRAINING_JOB_LABEL
 
 CREATED = ("/jobs", "/modelversions", "/trainingjobs", "/events")
 
@@ -114,6 +115,11 @@ async def one_version_serves_after_the_other(
     await eventually(gone, "the Deployment of the version before is deleted")
 
 
+async def delete_peer_services(world: Cluster) -> None:
+    for service in (await world.kube.list(SERVICES, world.namespace, label_selector=TRAINING_JOB_LABEL))[0]:
+        await world.kube.delete(SERVICES, service["metadata"]["name"], world.namespace)
+
+
 async def pods_start(world: Cluster, model: str, number: str, eventually: Any) -> None:
     """The pods of a Deployment are ready, as a kubelet would tell."""
     selector = f"mlinfra.io/model={model},mlinfra.io/model-version={number}"
@@ -144,6 +150,7 @@ async def test_each_right_is_needed_and_none_is_missing(
     assert [request for request in proxy.seen if request.status == 403] == []
     # To apply what is there takes no right to create it.
     await world.kube.delete(DEPLOYMENTS, f"{unique}-served-2", world.namespace)
+    await delete_peer_services(world)
     requests, rights = one_of_a_kind(proxy.seen), single_rights(RULES)
     await grant(world.kube, "all", rights)
     async with acting_as(world.kube, "all", eventually) as client:
