@@ -14,7 +14,11 @@ from mlinfra.resources.label import Annotations, Labels
 from mlinfra.resources.model_name import ModelName
 from mlinfra.resources.monitoring import AutomaticRollback, DriftPolicy, PerformancePolicy
 from mlinfra.resources.monitoring_sources import PROMETHEUS_RULES, MonitoringSource, prometheus_problem
-from mlinfra.resources.retraining_policy_status import RetrainingPolicyStatus
+from mlinfra.resources.retraining_policy_status import (
+    MAX_SCHEDULE,
+    MAX_TIME_ZONE,
+    RetrainingPolicyStatus,
+)
 from mlinfra.resources.training_job import TrainingJobSpec
 
 MAX_POLICY_NAME_LENGTH = 52
@@ -98,7 +102,7 @@ class RetrainingPolicySpec(ResourceModel):
         str | None,
         Field(
             min_length=1,
-            max_length=128,
+            max_length=MAX_SCHEDULE,
             description="When to train, as cron writes it, such as '0 3 * * *'; not by time where absent.",
         ),
     ] = None
@@ -106,7 +110,7 @@ class RetrainingPolicySpec(ResourceModel):
         str | None,
         Field(
             min_length=1,
-            max_length=64,
+            max_length=MAX_TIME_ZONE,
             description="IANA name of the schedule's time zone, such as Europe/Berlin; UTC where absent.",
         ),
     ] = None

@@ -8,6 +8,8 @@ from mlinfra.resources.base import ConditionList, Integer, ResourceModel, Unique
 from mlinfra.resources.monitor_status import MAX_MONITORS, MonitorEvidence, Time
 
 MAX_HISTORY = 100
+MAX_SCHEDULE = 128
+MAX_TIME_ZONE = 64
 Trigger = Literal["manual", "scheduled", "performance", "drift"]
 PolicyPhase = Literal["Idle", "Training", "Held", "Suspended", "Invalid"]
 
@@ -76,6 +78,17 @@ class CircuitBreakerStatus(ResourceModel):
     message: Annotated[str, Field(max_length=1000, description="Why it opened.")] = ""
 
 
+class ObservedSchedule(ResourceModel):
+    """The schedule that times are due by; one that is set later owes no training for a time before."""
+
+    schedule: Annotated[str, Field(max_length=MAX_SCHEDULE, description="As in spec.")]
+    time_zone: Annotated[str | None, Field(max_length=MAX_TIME_ZONE, description="As in spec.")] = None
+    since: Annotated[
+        Time,
+        Field(description="When the policy was created with it, or the operator saw that it was changed."),
+    ]
+
+
 class RetrainingPolicyStatus(ResourceModel):
     """Observed state of a RetrainingPolicy."""
 
@@ -110,6 +123,9 @@ class RetrainingPolicyStatus(ResourceModel):
     )
     last_schedule_time: Annotated[
         Time | None, Field(description="The last scheduled time that a training was started for.")
+    ] = None
+    observed_schedule: Annotated[
+        ObservedSchedule | None, Field(description="The schedule, and since when its times are due.")
     ] = None
     next_scheduled_time: Annotated[Time | None, Field(description="The next time of the schedule.")] = None
     last_manual_request: Annotated[

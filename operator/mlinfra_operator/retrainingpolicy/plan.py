@@ -35,6 +35,7 @@ from mlinfra_operator.retrainingpolicy.monitoring import (
 )
 from mlinfra_operator.retrainingpolicy.observed import Child, Observed, Refusal
 from mlinfra_operator.retrainingpolicy.promotions import Memory, look, memory_of, observation_rule
+from mlinfra_operator.retrainingpolicy.scheduling import due_time, last_schedule_time, observed_schedule
 
 MAX_MANUAL_KEY = 256
 LONGEST_SLEEP = timedelta(hours=1)
@@ -182,27 +183,16 @@ class _Planner:
     def _automatic(self, schedule: Schedule | None) -> Iterable[Request]:
         if self.policy.spec.suspend:
             return
-        if schedule is not None and (due := schedule.latest(self.now, after=self._not_before())):
+        due = None if schedule is None else self._due(schedule)
+        if due is not None:
             time = conditions.timestamp(due)
             yield Request(RetrainingTrigger.SCHEDULED, time, f"scheduled for {time}", due)
         assessment = self._assessment()
         if assessment is not None and assessment.request is not None:
             yield assessment.request
 
-    def _not_before(self) -> datetime:
-        moments = [self.created]
-        if (last := self._last_schedule_time()) is not None:
-            moments.append(datetime.fromisoformat(last))
-        if (deadline := self.policy.spec.starting_deadline_seconds) is not None:
-            # A time that is exactly so late may still start.
-            moments.append(self.now - timedelta(seconds=deadline, microseconds=1))
-        return max(moments)
-
-    def _last_schedule_time(self) -> str | None:
-        times = [child.key for child in self.observed.children if child.trigger == "scheduled"]
-        if (told := self.policy.status.last_schedule_time) is not None:
-            times.append(told)
-        return max(times, default=None)
+    def _due(self, schedule: Schedule) -> datetime | None:
+        return due_time(self.policy, schedule, self.observed.children, self.now, created=self.created)
 
     def _trainings(self) -> tuple[Training, ...]:
         known = {child.name for child in self.observed.children}
@@ -388,7 +378,8 @@ class _Planner:
             history=self._history(),
             fruitless_trainings=backoff(self._trainings(), self._limits()).fruitless or None,
             last_training_time=self._last_training_time(),
-            last_schedule_time=self._last_schedule_time(),
+            last_schedule_time=last_schedule_time(self.policy, self.observed.children),
+            observed_schedule=observed_schedule(self.policy, self.now, created=self.created),
             next_scheduled_time=conditions.timestamp(upcoming) if upcoming else None,
             last_manual_request=self._last_manual_request(),
             last_check_request=self.observed.checked_for or old.last_check_request,

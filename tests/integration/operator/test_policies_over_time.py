@@ -155,3 +155,34 @@ async def test_after_hours_away_limits_hold_and_what_was_missed_is_one_training(
     await expect(
         {"patient": first + second, "punctual": second, "cooled": both, "budget": both}, later + HOUR
     )
+
+
+@pytest.mark.parametrize("before", [{}, {"schedule": "59 23 31 12 *"}], ids=["without", "with another"])
+async def test_a_schedule_set_later_trains_at_no_time_before(
+    world, operator_process, come_back, unique, eventually, before: Object
+) -> None:
+    began = datetime.now(UTC)
+    due = (began + HOUR / 2).replace(second=0, microsecond=0)
+    hourly = {"schedule": f"{due.minute} * * * *"}
+    await world.apply(waiting(unique, **before))
+    operator_process.start()
+    await operator_process.ready()
+    await ready_because(world, unique, "Idle", eventually)
+
+    await come_back(due + 5 * HOUR / 2)
+    await world.apply(waiting(unique, **hourly))
+    status = await next_is(world, unique, due + 3 * HOUR, eventually)
+    assert status["observedSchedule"]["schedule"] == hourly["schedule"]
+    await ask(world, unique, "by hand")
+
+    async def asked() -> bool:
+        return await started(world, unique) == ["by hand"]
+
+    await eventually(asked, "only what a person asked for is trained")
+    # What is due from then on is made up for, although the operator was away.
+    await come_back(due + 7 * HOUR / 2)
+
+    async def caught_up() -> bool:
+        return await started(world, unique) == [stamp(due + 3 * HOUR), "by hand"]
+
+    await eventually(caught_up, "the missed time is trained")

@@ -32,6 +32,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.created: dict[str, datetime] = {}
         self.monitors: tuple[MonitorResult, ...] = ()
         self.policy: Object = {}
+        self.schedule_set = START
 
     @initialize(
         concurrency=st.sampled_from(["Allow", "Forbid", "Replace"]),
@@ -73,6 +74,21 @@ class PolicyMachine(RuleBasedStateMachine):
     @rule(suspend=st.booleans())
     def a_person_suspends(self, suspend: bool) -> None:
         self.policy["spec"]["suspend"] = suspend
+
+    @rule(
+        schedule=st.sampled_from(["15 * * * *", "30 2 * * *", "0 * * * *"]),
+        zone=st.sampled_from(["Europe/Berlin", "Asia/Kolkata"]),
+    )
+    def a_person_sets_the_schedule(self, schedule: str, zone: str) -> None:
+        spec, asked = self.policy["spec"], {"schedule": schedule, "timeZone": zone}
+        if asked.items() <= spec.items():
+            return
+        self.policy["spec"] = {**spec, **asked}
+        self.policy["metadata"]["generation"] += 1
+        seen = self.policy["status"].get("observedSchedule", {})
+        # What is changed and changed back before anyone looks was never changed.
+        unseen = asked.items() <= seen.items()
+        self.schedule_set = datetime.fromisoformat(seen["since"]) if unseen else self.now
 
     @rule(data=st.data(), outcome=st.sampled_from(["Succeeded", "Failed"]))
     def a_training_ends(self, data: st.DataObject, outcome: str) -> None:
@@ -132,6 +148,8 @@ class PolicyMachine(RuleBasedStateMachine):
         metadata = manifest["metadata"]
         assert metadata["name"] not in self.jobs
         self._check_limits(action)
+        if action.request.due is not None:
+            assert action.request.due > self.schedule_set
         self.creations += 1
         self.created[metadata["name"]] = self.now
         metadata |= {"uid": f"u{self.creations}", "creationTimestamp": timestamp(self.now)}
