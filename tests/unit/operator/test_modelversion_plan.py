@@ -57,6 +57,12 @@ from mlinfra_operator.modelversion.plan import (
             "Production",
             FollowStage("Production", ("2",)),
         ),
+        # Another version's alias and stage disagree: who reads by the stage would meet that one.
+        (
+            known(IN_PRODUCTION, replace(registered("2", "Staging"), mlflow_stage="Production")),
+            "Production",
+            FollowStage("Production", ("2",)),
+        ),
         # A new claim is newer than all others.
         (
             known(claims=(Claim("model-2", 2, AFTER),), stage_is_ours=True),

@@ -174,6 +174,23 @@ def test_trainings_whose_objects_are_gone_count_against_the_budget() -> None:
     assert reason(planned(subject)) == "MaxRunsPerDayReached"
 
 
+def test_history_remembers_each_training_that_the_budget_of_a_day_counts() -> None:
+    hours = [*range(1, 24), 30, 40]
+    past = [
+        {
+            "name": f"nightly-{hour}",
+            "trigger": "manual",
+            "startTime": conditions.timestamp(NOW - timedelta(hours=hour)),
+            "outcome": "Deleted",
+        }
+        for hour in hours
+    ]
+    told = planned(policy(maxRunsPerDay=23, status={"history": past})).status
+    assert [each.name for each in told.history] == [f"nightly-{hour}" for hour in range(1, 24)]
+    subject = policy(schedule="0 3 * * *", maxRunsPerDay=23, status=told.to_wire())
+    assert reason(planned(subject)) == "MaxRunsPerDayReached"
+
+
 def test_an_active_training_that_a_person_deletes_is_history() -> None:
     started = {"name": "nightly-old", "trigger": "manual", "startTime": "2026-05-04T01:00:00Z"}
     decided = planned(policy(status={"active": [started]}))
