@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mlinfra.cli.output import console as output_console
 from mlinfra.cli.running import EXIT_ERROR, expected_errors
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def list_runs(
         started = f"{row['started']:%Y-%m-%d %H:%M}"
         measured = (told(row[name]) for name in metrics)
         shown.add_row(str(run_id), str(row["name"]), str(row["status"]), started, *measured)
-    Console().print(shown if len(table) else "No runs.")
+    output_console().print(shown if len(table) else "No runs.")
 
 
 @app.command()
@@ -85,7 +86,7 @@ def compare(
             max_runs=max_runs,
             tracking_uri=tracking_uri,
         )
-        console = Console()
+        console = output_console()
         console.print(comparison_table(comparison))
         if plot is not None:
             save_plot(comparison, plot, metric or None)

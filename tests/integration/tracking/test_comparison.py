@@ -128,6 +128,9 @@ def test_commands(run_ids: list[str], tmp_path: Path) -> None:
     assert all(run_id in listed.output for run_id in run_ids)
     narrow = CliRunner().invoke(app, ["runs", "list", "--experiment", "compared"], env={"COLUMNS": "80"})
     assert all(run_id in narrow.output for run_id in run_ids)
+    piped = CliRunner().invoke(app, ["runs", "list", "--experiment", "compared"], env={"COLUMNS": None})
+    assert "…" not in piped.output
+    assert "1970-01-01 00:16" in piped.output
     plot = tmp_path / "runs.png"
     compared = CliRunner().invoke(app, ["runs", "compare", *run_ids, "--plot", str(plot)], env=MARGIN)
     assert compared.exit_code == 0, compared.output
