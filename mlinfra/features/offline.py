@@ -80,7 +80,8 @@ class OfflineStore:
     def files_since(self, name: str, mark: CommitMark | None) -> tuple[GroupFiles, CommitMark]:
         """The rows that were added after a commit, all without one, in files; and the newest commit.
 
-        A row comes once, whatever is merged meanwhile, unless the file that it was written to was deleted.
+        A row comes once, whatever is merged meanwhile, unless the file that it was written to was deleted. On
+        an object store it comes again where the commit that added it may be as late as the mark's.
 
         Raises:
             UnknownFeatureGroup: there is no such group.
