@@ -78,8 +78,8 @@ class BusyGroup:
         self.check()
 
     def interrupt(self) -> None:
-        """In the midst of a step."""
-        while self._within:
+        """In the midst of a step: do the next of what is to be done there, one at each look."""
+        if self._within:
             step = self._within.pop(0)
             within, self._within = self._within, []
             getattr(self, step.name)(step.number)
