@@ -198,3 +198,31 @@ def test_features_together_breach_no_more_often_than_stated(
             breached.append(min(probabilities.values()) < benjamini_hochberg(probabilities, 0.05))
     # Windows share their training, so that breaches come together: twice the rate is no chance.
     assert np.mean(breached) <= 2 * 0.05
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("window", [100, 500, 2000, 10_000])
+@pytest.mark.parametrize("values", [np.zeros(20_000, bool), np.full(20_000, 3.0)], ids=["boolean", "number"])
+def test_a_constant_column_breaches_when_it_changes_and_not_by_one_row(
+    values: np.ndarray, window: int, method: DriftMethod
+) -> None:
+    reference, blocks = learnt(values)
+    threshold = usual_scores([reference], [blocks], window, method)[0].score_at(0.001)
+    scores = []
+    for changed in (0, 1, window // 10, window):
+        later = np.repeat(values[:1], window)
+        later[:changed] = values[0] + 1
+        scores.append(float(drift_score(reference, reference.distribution(reference.count(later)), method)))
+    assert [score > threshold for score in scores] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("window", [100, 500, 2000])
+def test_rare_events_breach_no_more_often_than_stated(window: int, method: DriftMethod) -> None:
+    generator = np.random.default_rng(10)
+    reference, blocks = learnt(generator.random(20_000) < 0.001)
+    threshold = usual_scores([reference], [blocks], window, method)[0].score_at(0.01)
+    later = np.stack([reference.count(generator.random(window) < 0.001) for _ in range(1000)])
+    exceeded = drift_score(reference, reference.distribution(later), method) > threshold
+    # How rare the event is, is known from some 20 of them only: twice the rate is no chance.
+    assert exceeded.mean() <= 2 * 0.01
