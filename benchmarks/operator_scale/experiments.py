@@ -24,6 +24,7 @@ from mlinfra.kube.resource import EVENTS, JOBS, TRAINING_JOBS
 from mlinfra.local.simulated_nodes import ENDLESS_IMAGE
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.mlflow_registry import Mlflow
+from mlinfra_operator.runtime.operator import WORKERS
 from mlinfra_operator.tracking import Run
 
 IDLE_SECONDS = 30.0
@@ -129,20 +130,24 @@ async def training_jobs(world: World, count: int, *, tracked: bool) -> Trained:
 
 
 async def bare_calls(world: World, count: int) -> BareCalls:
-    """What MLflow is asked for so many TrainingJobs at once, by its own client alone."""
-    mlflow = Mlflow(world.tracking_uri)
+    """What MLflow is asked for so many TrainingJobs at once, by its own client alone, as many at a time as
+    the operator works on."""
+    mlflow, at_a_time = Mlflow(world.tracking_uri), asyncio.Semaphore(WORKERS)
     await mlflow.warm_up()
 
     async def before(number: int) -> tuple[float, Run]:
-        await mlflow.call(mlflow_calls.model_owner, MODEL_NAME)
-        run = await mlflow.call(
-            mlflow_calls.ensure_run, experiment="bare-calls", name=f"run-{number}", uid=f"{number}", tags={}
-        )
+        name = f"run-{number}"
+        async with at_a_time:
+            await mlflow.call(mlflow_calls.model_owner, MODEL_NAME)
+            run = await mlflow.call(
+                mlflow_calls.ensure_run, experiment="bare-calls", name=name, uid=name, tags={}
+            )
         return time.monotonic() - began, run
 
     async def after(run: Run) -> None:
-        await mlflow.call(mlflow_calls.logged_models, run)
-        await mlflow.call(mlflow_calls.end_run, run.run_id, "FINISHED")
+        async with at_a_time:
+            await mlflow.call(mlflow_calls.logged_models, run)
+            await mlflow.call(mlflow_calls.end_run, run.run_id, "FINISHED")
 
     try:
         with world.step(f"{count} times what MLflow is asked"):
