@@ -85,7 +85,7 @@ async def patched(
                 raise ChangedMeanwhileError(message) from error
             if error.status != NOT_FOUND:
                 raise
-            raise not_there(resource, name, namespace) from error
+            raise not_there((resource,), name, namespace) from error
 
 
 async def got(client: KubernetesClient, resource: ResourceType, name: str, namespace: str) -> dict[str, Any]:
@@ -94,18 +94,31 @@ async def got(client: KubernetesClient, resource: ResourceType, name: str, names
     Raises:
         ClusterAccessError: there is no such object, or the API server refuses or does not answer.
     """
-    with told_refusals(client, f"{resource.kind} {name}"):
-        found = await client.find(resource, name, namespace)
-    if found is None:
-        raise not_there(resource, name, namespace)
-    return found
+    return (await first_with(client, (resource,), name, namespace))[1]
 
 
-def not_there(resource: ResourceType, name: str, namespace: str) -> ClusterAccessError:
+async def first_with(
+    client: KubernetesClient, resources: Sequence[ResourceType], name: str, namespace: str
+) -> tuple[ResourceType, dict[str, Any]]:
+    """The first of the types that has an object of this name, and the object.
+
+    Raises:
+        ClusterAccessError: none of them has, or the API server refuses or does not answer.
+    """
+    for resource in resources:
+        with told_refusals(client, f"{resource.kind} {name}"):
+            found = await client.find(resource, name, namespace)
+        if found is not None:
+            return resource, found
+    raise not_there(resources, name, namespace)
+
+
+def not_there(resources: Sequence[ResourceType], name: str, namespace: str) -> ClusterAccessError:
     """Of an object that a command names and the cluster does not have."""
+    kinds = " or ".join(resource.kind for resource in resources)
+    plurals = ",".join(f"{resource.plural}.{resource.group}" for resource in resources)
     return ClusterAccessError(
-        f"there is no {resource.kind} {name} in namespace {namespace}; "
-        f"see: kubectl get {resource.plural}.{resource.group} --all-namespaces"
+        f"there is no {kinds} {name} in namespace {namespace}; see: kubectl get {plurals} --all-namespaces"
     )
 
 

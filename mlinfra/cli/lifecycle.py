@@ -1,6 +1,6 @@
 """What a person asks of the resources, in place of an edit: retrain, approve, promote, roll back, suspend."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 Version = Annotated[str, typer.Argument(help="Name of the ModelVersion, such as sp500-volatility-3.")]
 Suspendable = Annotated[
-    str, typer.Argument(help="trainingjob/NAME or retrainingpolicy/NAME; NAME alone is a TrainingJob.")
+    str,
+    typer.Argument(
+        help="trainingjob/NAME or retrainingpolicy/NAME; NAME alone is the TrainingJob, or the policy where "
+        "there is no such TrainingJob."
+    ),
 ]
 
 
@@ -100,26 +104,29 @@ def _decide_on(version: str, approval: str, namespace: str | None) -> None:
 
 
 def _set_suspend(resource: str, value: bool, namespace: str | None) -> None:
-    from mlinfra.cli.access import got, patched
+    from mlinfra.cli.access import first_with, patched
 
-    async def decide(client: "KubernetesClient", where: str) -> None:
+    async def decide(client: "KubernetesClient", where: str) -> str:
+        type_, found = await first_with(client, types, name, where)
         # What has come to its end takes no part in the change, which would stay in its spec.
-        refuse_ended(await got(client, type_, name, where))
+        refuse_ended(found)
         # It may have come to its end between the two.
         refuse_ended(await patched(client, type_, name, {"spec": {"suspend": value}}, where))
+        return type_.kind.lower()
 
     with expected_errors():
-        type_, name = _suspendable(resource)
-        _ask(decide, namespace)
-    typer.echo(f"{type_.kind.lower()}.mlinfra.io/{name} {'suspended' if value else 'resumed'}")
+        types, name = _suspendable(resource)
+        _, kind = _ask(decide, namespace)
+    typer.echo(f"{kind}.mlinfra.io/{name} {'suspended' if value else 'resumed'}")
 
 
-def _suspendable(resource: str) -> "tuple[ResourceType, str]":
+def _suspendable(resource: str) -> "tuple[Sequence[ResourceType], str]":
     from mlinfra.cli.access import resource_named
     from mlinfra.kube.resource import RETRAINING_POLICIES, TRAINING_JOBS
 
-    type_, name = resource_named(resource, (TRAINING_JOBS, RETRAINING_POLICIES), can="be suspended")
-    return type_ or TRAINING_JOBS, name
+    both = (TRAINING_JOBS, RETRAINING_POLICIES)
+    type_, name = resource_named(resource, both, can="be suspended")
+    return both if type_ is None else (type_,), name
 
 
 def _known_stage(stage: str) -> str:

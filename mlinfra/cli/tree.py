@@ -78,7 +78,7 @@ def _named(text: str, trees: "list[Node]", namespace: str) -> "Node":
     if found:
         return found[0]
     if type_:
-        raise not_there(type_, name, namespace)
+        raise not_there((type_,), name, namespace)
     raise ClusterAccessError(
         f"there is no RetrainingPolicy, TrainingJob or ModelVersion {name} in namespace {namespace}; "
         "see: kubectl get mlinfra --all-namespaces"
