@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlinfra.monitoring.moderation import Numbers, independent_features, moderated_variances
+from mlinfra.monitoring.rare_rows import NO_RARE_ROWS, RareRows, rare_rows
 from mlinfra.monitoring.references import Cells, Reference
 from mlinfra.monitoring.scores import drift_score
 from mlinfra.resources.monitoring import DriftMethod
@@ -44,11 +45,6 @@ LEAST_DEVIATION = 0.03
 """Of logarithms: those of a feature that never changes vary by less, and any other's by more."""
 LARGEST_LOGARITHM = 700.0
 """Of a score that is a number."""
-RARE_ROWS = 10.0
-"""A cell is rare of which a window is expected to have fewer rows."""
-MOST_RARE_ROWS = 64
-LEAST_ROWS_OF_A_SIZE = 2 ** (-1 / 6)
-"""Part of ``rows`` that the smallest window has which shares their usual scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +55,29 @@ class UsualScores:
         mean, deviation: of the natural logarithm of the score.
         stretches: separate ones that the mean was learnt from, at least 2.
         freedom: degrees of freedom of the deviation.
-        steps: scores that windows reach by so many rows in a rare cell, and how probable as many are: no
-            score is less probable than the rare rows alone that reach it.
+        rare: what rows in rare cells alone reach: no score is less probable.
     """
 
     mean: float
     deviation: float
     stretches: int
     freedom: float
-    steps: tuple[tuple[float, float], ...] = ()
+    rare: RareRows = NO_RARE_ROWS
 
     def probability(self, score: float) -> float:
         """How probable a score at least as high is where nothing drifted."""
         from scipy.special import stdtr
 
         away = (float(np.log(max(score, SMALLEST))) - self.mean) / self._spread
-        rare = (chance for reached, chance in self.steps if reached >= score)
-        return max(float(stdtr(self.freedom, -away)), *rare, 0.0)
+        return max(float(stdtr(self.freedom, -away)), self.rare.probability(score))
 
     def score_at(self, probability: float) -> float:
         """The score that is exceeded with a probability."""
         from scipy.special import stdtrit
 
         away = -float(stdtrit(self.freedom, probability))
-        rare = (reached for reached, chance in self.steps if chance >= probability)
-        return max(float(np.exp(min(self.mean + self._spread * away, LARGEST_LOGARITHM))), *rare, 0.0)
+        usual = float(np.exp(min(self.mean + self._spread * away, LARGEST_LOGARITHM)))
+        return max(usual, self.rare.score_at(probability))
 
     @property
     def _spread(self) -> float:
@@ -129,35 +123,9 @@ def usual_scores(
     deviations = np.maximum(np.sqrt(variances), LEAST_DEVIATION)
     means = logarithms.mean(axis=1)
     return tuple(
-        UsualScores(
-            float(mean), float(deviation), stretches, float(own), _rare_steps(reference, rows, method)
-        )
+        UsualScores(float(mean), float(deviation), stretches, float(own), rare_rows(reference, rows, method))
         for reference, mean, deviation, own in zip(references, means, deviations, freedom, strict=True)
     )
-
-
-def _rare_steps(reference: Reference, rows: int, method: DriftMethod) -> tuple[tuple[float, float], ...]:
-    """What windows score by rows in rare cells, and how probable that is.
-
-    Training rows hold few or none of a rare cell, so that their stretches do not tell how its rows vary. With
-    c of N training rows in a cell, those of n later ones follow the beta-binomial law of c + 1/2 and
-    N - c + 1/2: the predictive law under Jeffreys' prior (Brown, Cai and DasGupta, Statistical Science 16
-    (2001), on why that prior serves rare events).
-    """
-    from scipy.stats import betabinom
-
-    known = reference.distribution(reference.counts).astype(np.float64)
-    total, size = known.sum(), max(1, math.floor(rows * LEAST_ROWS_OF_A_SIZE))
-    steps: list[tuple[float, float]] = []
-    for cell in np.flatnonzero((known + 0.5) * size < RARE_ROWS * (total + 1)):
-        more = np.arange(min(size, MOST_RARE_ROWS) + 1)
-        others = np.where(np.arange(len(known)) == cell, 0.0, known)
-        windows = np.outer(size - more, others / max(others.sum(), 1))
-        windows[:, cell] = more
-        scores = drift_score(reference, windows, method)
-        chances = betabinom.sf(more - 1, size, known[cell] + 0.5, total - known[cell] + 0.5)
-        steps += zip(scores.tolist(), chances.tolist(), strict=True)
-    return tuple(steps)
 
 
 def _stretches(

@@ -64,9 +64,13 @@ async def test_kubectl_runs_it_as_its_plugin(world, operator, kubectl, unique, e
 
     for command in ("suspend", "resume"):
         # No TrainingJob has this name.
-        assert f"retrainingpolicy.mlinfra.io/{unique} {command.removesuffix('e')}" in await says(command, unique)
+        assert f"retrainingpolicy.mlinfra.io/{unique} {command.removesuffix('e')}" in await says(
+            command, unique
+        )
     absent = await kubectl("mlinfra", "suspend", "absent", *here)
-    assert f"there is no TrainingJob or RetrainingPolicy absent in namespace {world.namespace}" in absent.stderr
+    assert (
+        f"there is no TrainingJob or RetrainingPolicy absent in namespace {world.namespace}" in absent.stderr
+    )
 
     refused = await kubectl("mlinfra", "retrain", "absent", *here)
     assert refused.returncode == 1
