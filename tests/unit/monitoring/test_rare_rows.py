@@ -48,4 +48,6 @@ def test_more_rows_of_a_rare_cell_score_more_and_are_less_probable() -> None:
 
 
 def test_where_no_cell_is_rare_nothing_is_bounded() -> None:
-    assert rare_rows(reference_of("x", np.arange(20_000.0)), 500, "PSI") == NO_RARE_ROWS
+    values = np.arange(20_000.0)
+    values[::10] = np.nan
+    assert rare_rows(reference_of("x", values), 500, "PSI") == NO_RARE_ROWS
