@@ -26,6 +26,7 @@ from rich.console import Console
 
 from benchmarks.rivals import EVIDENTLY, rival_python, run_rival
 from benchmarks.side_by_side import EXIT_MISSED, Comparison, Timing, alternate, duration, report
+from mlinfra.monitoring.chunk_store import ChunkStore
 from mlinfra.monitoring.chunks import CountedWindow
 from mlinfra.monitoring.drift import check_drift
 from mlinfra.monitoring.monitor import ModelMonitor
@@ -185,15 +186,64 @@ def kept_checks(profile: ReferenceProfile, current: Columns) -> list[Figure]:
     )
     numbers = {name: values for name, values in current.items() if not isinstance(values, pa.Array)}
     matrix = matrix_of_50(numbers)
-    monitor = ModelMonitor(numeric_profile(matrix))
-    monitor.observe(matrix, outputs, np.arange(rows, dtype=np.int64) * 1_000_000)
-    kept = alternate({"server": lambda: monitor.check(DriftPolicy(threshold=THRESHOLD))}, rounds=20)
     return [
         *(
             (f"check of {rows:,} kept rows, {name}", timing, CHECK_SECONDS)
             for name, timing in timings.items()
         ),
-        (f"check of a server's {len(monitor.chunks):,} chunks", kept["server"], CHECK_SECONDS),
+        *servers_checks(matrix, outputs),
+    ]
+
+
+def servers_checks(matrix: NDArray[np.float32], outputs: NDArray[np.float64]) -> list[Figure]:
+    """Checks by a server alone, and by one of two whose counts are in the folder that they share."""
+    profile, times = numeric_profile(matrix), np.arange(len(matrix), dtype=np.int64) * 1_000_000
+
+    def observed(store: ChunkStore | None) -> ModelMonitor:
+        monitor = ModelMonitor(profile, store=store)
+        monitor.observe(matrix, outputs, times)
+        monitor.keep()
+        return monitor
+
+    with tempfile.TemporaryDirectory(prefix="mlinfra-bench-") as folder:
+
+        def store(replica: str) -> ChunkStore:
+            return ChunkStore(
+                Path(folder), model="m", version="1", profile=profile.id, replica=replica, classes=True
+            )
+
+        alone, one, other = observed(None), observed(store("one")), observed(store("other"))
+        policy = DriftPolicy(threshold=THRESHOLD)
+        files = sum(each.stat().st_size for each in Path(folder).rglob("*.json"))
+
+        def news() -> None:
+            other.observe(matrix[:1], outputs[:1], times[-1:])
+            other.keep()
+            one.check(policy)
+
+        def write() -> None:
+            other.observe(matrix[:1], outputs[:1], times[-1:])
+            other.keep()
+
+        found = alternate(
+            {
+                "alone": lambda: alone.check(policy),
+                "beside": lambda: one.check(policy),
+                "write": write,
+                "news": news,
+            },
+            rounds=20,
+        )
+    chunks = f"{len(alone.chunks):,} chunks"
+    return [
+        (f"check of a server's {chunks}", found["alone"], CHECK_SECONDS),
+        (
+            f"the same, with those of another in a folder, {files / 1e6:.1f} MB",
+            found["beside"],
+            CHECK_SECONDS,
+        ),
+        ("what the other takes to write them", found["write"], None),
+        ("both: the other's file has changed, and is read", found["news"], None),
     ]
 
 

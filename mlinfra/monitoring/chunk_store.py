@@ -6,26 +6,25 @@ the counts of a file are counted once wherever who folds is killed. A replica th
 not goes on as one that was killed and is back: from the position that was folded with its counts.
 """
 
-import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import quote
 
 import filelock
 
 from mlinfra.errors import MlinfraError
 from mlinfra.features.files import exclusive, make_folder, replace_file
-from mlinfra.monitoring.chunks import Chunk, Kept
+from mlinfra.monitoring.chunk_file import CountsReader, CountsWriter, position_of
+from mlinfra.monitoring.chunks import Kept
 from mlinfra.monitoring.folding import Folded, Place
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
 SUFFIX = ".json"
 FOLDED_FILE = f"+folded{SUFFIX}"
 """No replica's file has a plus in its name."""
@@ -35,7 +34,7 @@ GONE_SECONDS = 6 * RENEW_SECONDS
 """A replica that renewed its file no more for so long is gone."""
 
 Identity = tuple[int, ...]
-Wired = TypeVar("Wired")
+Told = TypeVar("Told")
 
 
 class MonitoringStoreError(MlinfraError):
@@ -99,9 +98,9 @@ class ChunkStore:
         self._classes = classes
         self._clock = clock
         self._renewed: float | None = None
-        self._texts: dict[int, tuple[Chunk, str]] = {}
-        self._read_before: dict[_File, tuple[Identity, Kept | None]] = {}
-        self._folded_before: tuple[Identity, Folded | None] = ((), Folded())
+        self._writer = CountsWriter()
+        self._read_before: dict[_File, _Read[Kept]] = {}
+        self._folded_before: _Read[Folded] = self._unread()
 
     def own(self) -> Kept:
         """What this replica kept before; its position alone where its counts were folded, else nothing.
@@ -147,14 +146,7 @@ class ChunkStore:
             CountsFoldedError: that was folded; `own` tells from where to go on.
         """
         self._refuse_folded()
-        self._texts = {id(each): self._text(each) for each in (*kept.chunks, *kept.late)}
-        content = (
-            f'{{"schemaVersion":{SCHEMA_VERSION},'
-            f'"chunks":[{self._joined(kept.chunks)}],'
-            f'"late":[{self._joined(kept.late)}],'
-            f'"position":{json.dumps(dict(kept.position))}}}'
-        )
-        self._write(self._own.name, content)
+        self._write(self._own.name, self._writer.content(kept))
         self._renewed = self._clock()
 
     def renew(self) -> None:
@@ -276,74 +268,76 @@ class ChunkStore:
                 found.append((file, kept))
         return found
 
-    def _write(self, name: str, content: str) -> None:
+    def _write(self, name: str, content: bytes) -> None:
         try:
             make_folder(self._folder)
-            replace_file(self._folder / name, content.encode())
+            replace_file(self._folder / name, content)
         except OSError as error:
             raise MonitoringStoreError(f"{self._folder / name}: {error.strerror}") from error
 
     def _write_folded(self, folded: Folded) -> None:
-        wire = {
-            "schemaVersion": SCHEMA_VERSION,
-            "chunks": [each.to_wire() for each in folded.kept.chunks],
-            "late": [each.to_wire() for each in folded.kept.late],
-            "folded": {
-                name: {"generation": place.generation, "position": dict(place.position)}
-                for name, place in folded.places.items()
-            },
+        places = {
+            name: {"generation": place.generation, "position": dict(place.position)}
+            for name, place in folded.places.items()
         }
-        self._write(FOLDED_FILE, json.dumps(wire, separators=(",", ":")))
-
-    def _text(self, chunk: Chunk) -> tuple[Chunk, str]:
-        """Its JSON, with the chunk itself, so that nothing else has its identity meanwhile.
-
-        All but the newest chunks are what they were the last time, and their JSON takes long.
-        """
-        before = self._texts.get(id(chunk))
-        return before or (chunk, json.dumps(chunk.to_wire(), separators=(",", ":")))
-
-    def _joined(self, chunks: Sequence[Chunk]) -> str:
-        return ",".join(self._texts[id(each)][1] for each in chunks)
+        self._write(FOLDED_FILE, CountsWriter().content(folded.kept, folded=places))
 
     def _folded(self) -> Folded | None:
         """What is folded; None where it cannot be read."""
-        before, known = self._folded_before
-        content = _content(self._folder / FOLDED_FILE, unless=before)
-        if content is None:
-            known, self._folded_before = Folded(), ((), Folded())
-        elif content[1] is not None:
-            wire = _wire(self._folder / FOLDED_FILE, content[1], self._folded_of)
-            known, self._folded_before = wire, (content[0], wire)
-        return known
+        path = self._folder / FOLDED_FILE
+        if not self._folded_before.refresh(path, _folded_of):
+            self._folded_before = self._unread()
+            return Folded()
+        return self._folded_before.known
 
     def _read(self, file: _File) -> Kept | None:
         """What a file holds; None where there is none, or none that can be read."""
-        before, known = self._read_before.get(file, ((), None))
-        content = _content(self._folder / file.name, unless=before)
-        if content is None:
-            return None
-        if content[1] is not None:
-            known = _wire(self._folder / file.name, content[1], self._kept_of)
-            self._read_before[file] = (content[0], known)
-        return known
+        read = self._read_before.setdefault(file, self._unread())
+        return read.known if read.refresh(self._folder / file.name, lambda kept, _: kept) else None
 
-    def _kept_of(self, wire: Mapping[str, Any]) -> Kept:
-        return Kept(
-            self._chunks(wire["chunks"]),
-            self._chunks(wire.get("late", [])),
-            _position(wire.get("position", {})),
-        )
+    def _unread(self) -> "_Read[Any]":
+        return _Read(CountsReader(classes=self._classes))
 
-    def _folded_of(self, wire: Mapping[str, Any]) -> Folded:
-        places = {
-            str(name): Place(int(each["generation"]), _position(each["position"]))
-            for name, each in wire["folded"].items()
-        }
-        return Folded(self._kept_of(wire), places)
 
-    def _chunks(self, wire: Sequence[Mapping[str, Any]]) -> tuple[Chunk, ...]:
-        return tuple(Chunk.of_wire(each, classes=self._classes) for each in wire)
+@dataclass(slots=True)
+class _Read(Generic[Told]):
+    """What a file told the last time.
+
+    Attributes:
+        reader: of this file alone.
+        identity: of the file that was read.
+        known: what it told; None where no one can read it any more, and counting goes on without it.
+    """
+
+    reader: CountsReader
+    identity: Identity = ()
+    known: Told | None = None
+
+    def refresh(self, path: Path, told: Callable[[Kept, Mapping[str, Any]], Told]) -> bool:
+        """Read the file at a path where it is another one than before; whether there is one.
+
+        Raises:
+            MonitoringStoreError: it cannot be read.
+        """
+        found = _content(path, unless=self.identity)
+        if found is None:
+            return False
+        identity, content = found
+        if content is not None:
+            self.identity, self.known = identity, None
+            try:
+                self.known = told(*self.reader.read(content))
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                logger.warning("counters in %s are not read: %s", path, error)
+        return True
+
+
+def _folded_of(kept: Kept, wire: Mapping[str, Any]) -> Folded:
+    places = {
+        str(name): Place(int(each["generation"]), position_of(each["position"]))
+        for name, each in wire["folded"].items()
+    }
+    return Folded(kept, places)
 
 
 def _content(path: Path, *, unless: Identity) -> tuple[Identity, bytes | None] | None:
@@ -362,22 +356,6 @@ def _content(path: Path, *, unless: Identity) -> tuple[Identity, bytes | None] |
         return None
     except OSError as error:
         raise MonitoringStoreError(f"{path}: {error.strerror}") from error
-
-
-def _wire(path: Path, content: bytes, of_wire: Callable[[Mapping[str, Any]], Wired]) -> Wired | None:
-    """What a file tells; None where no one can read it any more, and counting goes on without it."""
-    try:
-        wire = json.loads(content)
-        if wire["schemaVersion"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {wire['schemaVersion']!r}")
-        return of_wire(wire)
-    except (KeyError, TypeError, ValueError) as error:
-        logger.warning("counters in %s are not read: %s", path, error)
-        return None
-
-
-def _position(wire: Mapping[str, Any]) -> dict[str, int]:
-    return {str(name): int(value) for name, value in wire.items()}
 
 
 def _file_name(text: str) -> str:

@@ -66,6 +66,32 @@ def test_others_are_read_again_where_they_changed(tmp_path: Path) -> None:
     assert own.others()[0].chunks[0].counts.rows == 4
 
 
+def test_chunks_that_stay_are_not_made_again(tmp_path: Path) -> None:
+    own, other = store(tmp_path, "a"), store(tmp_path, "b")
+    chunks, late = tuple(chunk(3, 10 * place) for place in range(4)), (chunk(1, 50),)
+    other.keep(Kept(chunks, late))
+    (before,) = own.others()
+    changed = Kept((*chunks[:1], chunk(4, 10), *chunks[2:], chunk(5, 60)), late, {"rows": 9})
+    other.keep(changed)
+    (after,) = own.others()
+    assert wires(after) == wires(changed)
+    again = [after.chunks[place] is before.chunks[place] for place in range(4)]
+    assert again == [True, False, True, True]
+    assert after.late[0] is before.late[0]
+
+
+def test_a_file_is_json_whose_lines_do_not_matter(tmp_path: Path) -> None:
+    kept = Kept((chunk(3), chunk(4, 10)), (chunk(1, 20),), {"rows": 7})
+    other = store(tmp_path, "b")
+    other.keep(kept)
+    (file,) = tmp_path.rglob("*.json")
+    wire = json.loads(file.read_bytes())
+    for text in (json.dumps(wire), json.dumps(wire, indent=2), json.dumps(wire, separators=(",", ":"))):
+        file.write_text(text)
+        (found,) = store(tmp_path, "a").others()
+        assert wires(found) == wires(kept)
+
+
 def test_each_replica_has_all_of_them_in_the_same_order(tmp_path: Path) -> None:
     replicas = {name: Kept((chunk(rows),)) for rows, name in enumerate("cab", 1)}
     for name, kept in replicas.items():
