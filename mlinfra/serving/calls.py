@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from mlinfra.serving.errors import (
     BodiesFullError,
     BodyTooLargeError,
+    HeadTooLargeError,
     InvalidRequestError,
     RequestError,
     SlowRequestError,
@@ -223,6 +224,9 @@ class Endpoint:
             return
         except RequestError as error:
             answer = error_answer(error)
+        except RecursionError:
+            # JSON may be nested a little deeper than Python's own calls, also those that tell what is wrong.
+            answer = error_answer(InvalidRequestError("the body is nested too deeply"))
         except Exception:
             logger.exception("%s failed", self._route)
             answer = json_answer(
@@ -251,7 +255,7 @@ def error_answer(error: RequestError) -> Answer:
         answer.headers.append((b"retry-after", str(error.retry_after).encode()))
     if isinstance(error, UnauthorizedError):
         answer.headers.append((b"www-authenticate", b"Bearer"))
-    if isinstance(error, (BodyTooLargeError, BodiesFullError, SlowRequestError)):
-        # The rest of the body is not waited for.
+    if isinstance(error, (BodyTooLargeError, BodiesFullError, HeadTooLargeError, SlowRequestError)):
+        # The rest of the request is not waited for.
         answer.headers.append((b"connection", b"close"))
     return answer

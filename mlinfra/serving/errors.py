@@ -57,8 +57,15 @@ class UnsupportedError(RequestError):
     reason = "Unsupported"
 
 
+class HeadTooLargeError(RequestError):
+    """The URL and the headers are larger than the server reads."""
+
+    status = 431
+    reason = "HeadTooLarge"
+
+
 class SlowRequestError(RequestError):
-    """The body did not arrive in time."""
+    """The head or the body did not arrive in time."""
 
     status = 408
     reason = "RequestTimeout"

@@ -126,9 +126,10 @@ class ModelSource:
             content = path.read_bytes()
             beside = path.with_name(PROFILE_FILE)
             profile = beside.read_bytes() if beside.is_file() else None
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
             raise InvalidSettingError(
-                f"model {self.uri} cannot be read: {error.strerror or error}; name an ONNX file, or "
+                f"model {self.uri} cannot be read: {why}; name an ONNX file, or "
                 "models:/<name>/<version> of MLflow"
             ) from error
         model = parse_onnx(content, where=str(path))

@@ -87,7 +87,7 @@ async def _serve(settings: ServingSettings, say: Say) -> None:
     server = ModelServer(settings)
     config = uvicorn.Config(
         application(server),
-        http=connection_protocol(settings.connection_seconds),
+        http=connection_protocol(settings.connection_seconds, head_seconds=settings.body_seconds),
         host=settings.host,
         port=settings.port,
         proxy_headers=False,

@@ -51,7 +51,7 @@ class ServingSettings(BaseModel):
         batch_wait_seconds: how long a request may wait for others to be computed with, where requests come
             at the same time; by default they are computed together only while the model is busy.
         threads: threads that compute one batch.
-        body_seconds: how long a body may take to arrive.
+        body_seconds: how long a body may take to arrive, and before it the head.
         connection_seconds: age after which a connection ends with its next answer, so that clients that keep
             theirs follow a Service to other pods; 0 for never.
         follow_seconds: how often an alias is looked up again.

@@ -21,12 +21,18 @@ def still_answers(server: ModelServer) -> bool:
     return httpx.post(server.url + INFER, json=request()).json()["outputs"][0]["data"] == [6.0]
 
 
+DEEP_ID = json.dumps(request() | {"id": "ID"}).replace('"ID"', "[" * 1000 + "]" * 1000)
+"""JSON that is read, and of which Python cannot tell what it holds."""
+
+
 @pytest.mark.parametrize(
     ("body", "status", "problem"),
     [
         (b"", 400, "no JSON"),
         (b"\xff\xfe", 400, "no JSON"),
         (b"[1]", 400, "JSON object, not a list"),
+        (b"[" * 60_000, 400, "no JSON"),
+        (DEEP_ID.encode(), 400, "nested too deeply"),
         (b'{"inputs": [{"name": "features", "data": [NaN]}]}', 400, "no JSON"),
         (json.dumps({}).encode(), 400, "inputs is a list"),
         (json.dumps({"inputs": [7]}).encode(), 400, 'no input "None"'),
@@ -127,6 +133,46 @@ def test_a_body_that_does_not_come_is_not_waited_for(start_server: Start, tmp_pa
         assert client.recv(4096).startswith(b"HTTP/1.1 408")
 
 
+def test_a_head_that_does_not_come_is_not_waited_for(start_server: Start, tmp_path: Any) -> None:
+    model = linear_model(tmp_path / "adder.onnx")
+    server = start_server(MLINFRA_SERVED_MODEL=str(model), MLINFRA_SERVING_BODY_SECONDS="0.2")
+    live = b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n"
+    with connected(server) as silent, connected(server) as slow, connected(server) as kept:
+        slow.sendall(live)
+        kept.sendall(live + b"\r\n")
+        assert b"200 OK" in kept.recv(4096)
+        # What comes after an answer is a head as well, also where nothing of it has begun.
+        kept.sendall(b"\r\n")
+        assert slow.recv(4096).startswith(b"HTTP/1.1 408")
+        assert all_of(silent) == b""
+        all_of(kept)
+    assert still_answers(server)
+
+
+@pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\n"])
+def test_a_large_head_is_not_kept(adder: ModelServer, start: bytes) -> None:
+    part = b"a" * 1000 if start.endswith((b"/", b" ")) else b"a: %s\r\n" % (b"b" * 1000)
+    with connected(adder) as client:
+        client.sendall(start)
+        sent = 0
+        try:
+            while sent < 16_000_000:
+                client.sendall(part)
+                sent += len(part)
+        except ConnectionError:
+            pass
+        assert sent < 16_000_000
+    assert still_answers(adder)
+
+
+def test_a_head_that_is_too_large_is_told(adder: ModelServer) -> None:
+    with connected(adder) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nx: ")
+        client.sendall(b"a" * 65_600)
+        client.sendall(b"a")
+        assert client.recv(4096).startswith(b"HTTP/1.1 431")
+
+
 def test_a_token_is_asked_for(start_server: Start, tmp_path: Any) -> None:
     model = linear_model(tmp_path / "adder.onnx")
     server = start_server(MLINFRA_SERVED_MODEL=str(model), MLINFRA_SERVING_TOKEN="open sesame")
@@ -140,3 +186,11 @@ def test_a_token_is_asked_for(start_server: Start, tmp_path: Any) -> None:
 def connected(server: ModelServer) -> socket.socket:
     host, _, port = server.url.removeprefix("http://").partition(":")
     return socket.create_connection((host, int(port)), timeout=10)
+
+
+def all_of(client: socket.socket) -> bytes:
+    """What comes until the connection ends."""
+    parts = []
+    while part := client.recv(4096):
+        parts.append(part)
+    return b"".join(parts)

@@ -93,6 +93,7 @@ def test_what_cannot_be_served_leaves_the_old_model(start_server: Start, tmp_pat
     for path, status, reason in (
         (bad, 422, "UnusableModel"),
         (tmp_path / "none.onnx", 422, "UnusableModel"),
+        (tmp_path / "none\0.onnx", 422, "UnusableModel"),
         (other, 422, "UnusableModel"),
         (wide, 409, "OtherSchema"),
     ):
