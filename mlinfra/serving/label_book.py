@@ -39,8 +39,9 @@ from mlinfra.serving.log_rows import (
     TIME_COLUMN,
     TIME_TYPE,
     VERSION_COLUMN,
+    numbers_of_outputs,
     output_columns,
-    output_matrix,
+    remembered_outputs,
 )
 from mlinfra.serving.observations import FeedbackResult, Label, Observed, prediction_ids
 from mlinfra.serving.remembered import MICROSECONDS, Remembered, RememberedPredictions, entity_key
@@ -154,7 +155,7 @@ class LabelBook:
                 # The book may have forgotten it, and that it has a label.
                 continue
             each.repeated = prediction_ids(each.id, each.rows)[0] in self._known
-            matrix = output_matrix(each.model, [each]).astype(np.float32)
+            matrix = remembered_outputs(each)
             version = each.model.file.version
             for row, one in enumerate(prediction_ids(each.id, each.rows)):
                 entity = None if each.entities is None else str(each.entities[row])
@@ -273,7 +274,11 @@ class LabelBook:
                 SEQUENCE_COLUMN: pa.array([each.sequence for each in labels], pa.int64()),
             }
         )
-        outputs = np.stack([each.outputs for each in labels])
+        # Versions may have different numbers of them.
+        width = max(len(each.outputs) for each in labels)
+        outputs = np.full((len(labels), width), np.nan, np.float32)
+        for row, each in enumerate(labels):
+            outputs[row, : len(each.outputs)] = each.outputs
         for place in range(outputs.shape[1]):
             values = pa.array(np.ascontiguousarray(outputs[:, place]))
             table = table.append_column(f"{OUTPUT_PREFIX}{place}", values)
@@ -328,10 +333,8 @@ class LabelBook:
     def _read_predictions(self) -> None:
         """Predictions that another replica, or this one before a restart, logged since the last time."""
         for batch in self._since(self._log, _columns_of_predictions):
-            names = output_columns(batch.schema.names) or [PREDICTION_COLUMN]
-            outputs = np.column_stack(
-                [np.asarray(batch.column(name).to_numpy(zero_copy_only=False), np.float32) for name in names]
-            )
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            outputs = numbers_of_outputs(columns, len(batch))
             if CHECKSUM_COLUMN in batch.schema.names:
                 checksums = batch.column(CHECKSUM_COLUMN).to_pylist()
             else:
@@ -377,7 +380,7 @@ class LabelBook:
 
 def _columns_of_predictions(known: Sequence[str]) -> Sequence[str]:
     checksum = [CHECKSUM_COLUMN] if CHECKSUM_COLUMN in known else []
-    outputs = output_columns(known) or [PREDICTION_COLUMN]
+    outputs = output_columns(known) or [name for name in known if name == PREDICTION_COLUMN]
     return [ID_COLUMN, TIME_COLUMN, VERSION_COLUMN, ENTITY_COLUMN, *checksum, *outputs]
 
 

@@ -16,7 +16,7 @@ the model's features   values of the newest row of the window; null where a shar
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,6 +92,18 @@ def output_columns(names: Sequence[str]) -> list[str]:
     return sorted(outputs, key=lambda name: int(name.removeprefix(OUTPUT_PREFIX)))
 
 
+def numbers_of_outputs(columns: Mapping[str, pa.Array], rows: int) -> NDArray[np.float32]:
+    """Outputs in a log's columns that are numbers, (rows, outputs): what a label may be compared with."""
+    names = output_columns(list(columns)) or [PREDICTION_COLUMN]
+    found = [columns[name] for name in names if name in columns]
+    numbers = [
+        each.to_numpy(zero_copy_only=False).astype(np.float32)
+        for each in found
+        if not (pa.types.is_string(each.type) or pa.types.is_binary(each.type))
+    ]
+    return np.column_stack(numbers) if numbers else np.empty((rows, 0), np.float32)
+
+
 def has_features(request_id: str, share: float) -> bool:
     """Whether a request is among the share that is logged with its features; the same for all who ask."""
     return zlib.crc32(request_id.encode()) < share * 2**32
@@ -158,6 +170,13 @@ def _inputs(model: ServedModel, batch: Sequence[Observed]) -> list[tuple[str, pa
     for spec in model.inputs:
         columns += _flat(spec, [each.inputs[spec.name] for each in batch])
     return columns
+
+
+def remembered_outputs(prediction: Observed) -> NDArray[np.float32]:
+    """The numbers among a prediction's outputs that its rows of the log have, (rows, outputs)."""
+    if prediction.model.learnt is not None:
+        return output_matrix(prediction.model, [prediction]).astype(np.float32)
+    return numbers_of_outputs(_outputs(prediction.model, [prediction]), prediction.rows)
 
 
 def _outputs(model: ServedModel, batch: Sequence[Observed]) -> dict[str, pa.Array]:

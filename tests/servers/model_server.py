@@ -115,6 +115,35 @@ def linear_model(
     return path
 
 
+def text_classifier(path: Path) -> Path:
+    """An ONNX file as scikit-learn's converter writes it: a text ``label`` (rows,), "up" where the first of
+    two features is the larger one and else "down", and ``probabilities`` (rows, 2).
+    """
+    node = helper.make_node(
+        "LinearClassifier",
+        ["features"],
+        ["label", "probabilities"],
+        domain="ai.onnx.ml",
+        classlabels_strings=["down", "up"],
+        coefficients=[-1.0, 1.0, 1.0, -1.0],
+        intercepts=[0.0, 0.0],
+        post_transform="SOFTMAX",
+        multi_class=1,
+    )
+    graph = helper.make_graph(
+        [node],
+        "text",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 2])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.STRING, ["batch"]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 2]),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    return path
+
+
 def slow_model(path: Path, *, steps: int) -> Path:
     """An ONNX file that gives the sum of three features, after about a millisecond for each step."""
     width = 1024

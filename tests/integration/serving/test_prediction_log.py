@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from integration.serving.conftest import Start
-from servers.model_server import ModelServer, learnt_metadata, linear_model
+from servers.model_server import ModelServer, learnt_metadata, linear_model, text_classifier
 
 from mlinfra.features import FeatureStore, UnknownFeatureGroup
 from mlinfra.serving.log_upkeep import LogUpkeep
@@ -205,3 +205,28 @@ def test_a_replica_takes_labels_of_anothers_predictions(
     logged(store, LOG, 1)
     assert label(other, (made, 3)).json()["accepted"] == 1
     assert label(one, (made, 3)).json()["repeated"] == [made]
+
+
+def test_answers_that_are_text_are_logged_and_get_labels_also_after_a_restart(
+    start_server: Start, store: FeatureStore, tmp_path: Path
+) -> None:
+    environment = {
+        "MLINFRA_SERVED_MODEL": str(text_classifier(tmp_path / "adder.onnx")),
+        "MLINFRA_PREDICTION_LOG_URI": str(store.root),
+        "MLINFRA_SERVING_LOG_SECONDS": "0.1",
+    }
+    tensor = {"name": "features", "datatype": "FP32", "shape": [2, 2], "data": [2, 1, 1, 3]}
+    server = start_server(**environment)
+    answer = httpx.post(server.url + INFER, json={"inputs": [tensor], "id": "mine"}).json()
+    assert answer["outputs"][0]["data"] == ["up", "down"]
+    rows = logged(store, LOG, 2)
+    assert rows["output_0"].tolist() == ["up", "down"]
+    np.testing.assert_allclose(rows["output_1"] + rows["output_2"], 1, rtol=1e-6)
+    assert label(server, ("mine:0", 1)).json()["accepted"] == 1
+    assert server.stop() == 0
+    server = start_server(**environment)
+    assert label(server, ("mine:0", 1), ("mine:1", 1)).json()["accepted"] == 1
+    kept = logged(store, LABELS, 2)
+    assert kept["label"].tolist() == [1, 1]
+    np.testing.assert_allclose(kept["output_0"], rows["output_1"], rtol=1e-6)
+    assert "Traceback" not in server.log.read_text()
