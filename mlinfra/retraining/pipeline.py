@@ -121,7 +121,7 @@ class RetrainingPipeline:
         self._state.since = self._state.since or self._clock()
         self._keep()
         self._log.open()
-        logger.info("Retraining of %s started", self.config.model_name)
+        self._log.info("Retraining of %s started", self.config.model_name)
         self._task = asyncio.create_task(self._run(), name=f"retraining-{self.config.model_name}")
 
     async def stop(self) -> None:
@@ -131,9 +131,9 @@ class RetrainingPipeline:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
-                logger.info("Retraining of %s stopped", self.config.model_name)
+                self._log.info("Retraining of %s stopped", self.config.model_name)
         finally:
-            self._log.close()
+            self._close_log()
 
     async def trigger_retraining(
         self, trigger: RetrainingTrigger | str = RetrainingTrigger.MANUAL
@@ -155,14 +155,17 @@ class RetrainingPipeline:
         cause = RetrainingTrigger(trigger)
         if not self.is_running:
             self._remember()
-        alone = not self._log.is_open
         self._log.open()
         try:
             now = self._clock()
             return await self._train(Request(cause, now.isoformat(), "asked for by a caller"))
         finally:
-            if alone and not self.is_running:
-                self._log.close()
+            self._close_log()
+
+    def _close_log(self) -> None:
+        """End the log, but where it still runs or trains."""
+        if not self.is_running and not self._training.locked():
+            self._log.close()
 
     async def _run(self) -> None:
         # A connection that is kept would stay with a server that is being replaced.
@@ -173,11 +176,11 @@ class RetrainingPipeline:
                     await self._step(client)
                     wait = self._wait()
                 except MlinfraError as error:
-                    logger.error("Retraining goes on after an error: %s", error)
+                    self._log.error("Retraining goes on after an error: %s", error)
                     wait = self._pause
                 except Exception:
                     # Nobody waits for this task: one that ended would be a pipeline that watches no more.
-                    logger.exception("Retraining goes on after an unexpected error")
+                    self._log.exception("Retraining goes on after an unexpected error")
                     wait = self._pause
                 await asyncio.sleep(wait)
 
@@ -245,10 +248,10 @@ class RetrainingPipeline:
             await self._trainer.restore_production(self.config.model_name, version)
         except TrackingRefusedError as error:
             # No later attempt can do better, and trainings must go on.
-            logger.error("Version %s cannot have Production again: %s", version, error)
+            self._log.error("Version %s cannot have Production again: %s", version, error)
             restored = False
         else:
-            logger.warning("Version %s is in Production again: %s", version, _why(state.watch))
+            self._log.warning("Version %s is in Production again: %s", version, _why(state.watch))
             restored = True
         state.restore = None
         self._keep()
@@ -314,11 +317,11 @@ class RetrainingPipeline:
             state.watch = state.watch.started(request)
             # Before it begins: a pipeline that is killed in a training does not start it a second time.
             self._keep()
-            logger.info("Training by trigger %s: %s", request.trigger.value, request.message)
+            self._log.info("Training by trigger %s: %s", request.trigger.value, request.message)
             result = {**await self._result_of_training(), "trigger": request.trigger.value}
             self._came_to(request, result, baseline)
             if result["success"]:
-                logger.info(
+                self._log.info(
                     "Version %s of %s is in stage %s: %s",
                     result["version"],
                     self.config.model_name,
@@ -326,7 +329,7 @@ class RetrainingPipeline:
                     result["promotion_reason"],
                 )
             else:
-                logger.error("Training failed (%s): %s", result["reason"], result["error"])
+                self._log.error("Training failed (%s): %s", result["reason"], result["error"])
             return result
 
     async def _result_of_training(self) -> dict[str, Any]:
@@ -337,13 +340,13 @@ class RetrainingPipeline:
                 min_accuracy_for_promotion=self.config.least_accuracy,
             )
         except Exception as error:
-            logger.exception("The training of %s raised", self.config.model_name)
+            self._log.exception("The training of %s raised", self.config.model_name)
             return {"success": False, "error": str(error), "reason": type(error).__name__}
 
     def _tell(self, message: str) -> None:
         """Log what changed since it was told last."""
         if message != self._told:
-            logger.info(message)
+            self._log.info(message)
         self._told = message
 
     def _came_to(self, request: Request, result: Mapping[str, Any], baseline: MonitorResult | None) -> None:

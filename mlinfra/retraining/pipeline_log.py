@@ -7,23 +7,18 @@ from mlinfra.features.files import make_folder
 from mlinfra.retraining.pipeline_state import PipelineStateError
 
 
-class PipelineLog:
-    """Adds a logger's messages to a file while it is open.
+class PipelineLog(logging.LoggerAdapter[logging.Logger]):
+    """What one pipeline tells, which also goes to a file while that is open.
 
     Args:
-        logger: whose messages.
+        logger: takes the messages of all pipelines.
         path: the file; it and its folder are made where they are absent.
     """
 
     def __init__(self, logger: logging.Logger, path: Path) -> None:
-        self._logger = logger
+        super().__init__(logger, {"pipeline_log": self})
         self._path = path
         self._handler: logging.Handler | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether messages go to the file."""
-        return self._handler is not None
 
     def open(self) -> None:
         """Begin, where it is not open already; raises `PipelineStateError` where the file cannot be made."""
@@ -35,13 +30,17 @@ class PipelineLog:
         except OSError as error:
             raise PipelineStateError(f"{self._path} cannot be written: {error}") from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._logger.addHandler(handler)
-        self._logger.setLevel(logging.INFO)
+        handler.addFilter(self._is_own)
+        self.logger.addHandler(handler)
+        self.logger.setLevel(logging.INFO)
         self._handler = handler
 
     def close(self) -> None:
         """End, where it is open."""
         if self._handler is not None:
-            self._logger.removeHandler(self._handler)
+            self.logger.removeHandler(self._handler)
             self._handler.close()
             self._handler = None
+
+    def _is_own(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "pipeline_log", None) is self
