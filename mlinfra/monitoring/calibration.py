@@ -151,7 +151,13 @@ def _stretches(
 
 
 def _logarithms(scores: Numbers) -> Numbers:
-    return np.log(np.maximum(scores, SMALLEST))
+    """Logarithms, none further below the median than the highest is above it.
+
+    A distance from zero that varies has a long tail of logarithms below, from stretches that happen to be
+    nearly like all others; how far others may be away, these do not tell.
+    """
+    logarithms = np.log(np.maximum(scores, SMALLEST))
+    return np.maximum(logarithms, 2 * np.median(logarithms) - logarithms.max())
 
 
 def _raw(reference: Reference, distribution: Cells) -> Cells:
