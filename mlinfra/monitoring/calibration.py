@@ -157,7 +157,8 @@ def _logarithms(scores: Numbers) -> Numbers:
     nearly like all others; how far others may be away, these do not tell.
     """
     logarithms = np.log(np.maximum(scores, SMALLEST))
-    return np.maximum(logarithms, 2 * np.median(logarithms) - logarithms.max())
+    lowest = 2 * float(np.median(logarithms)) - float(logarithms.max())
+    return np.maximum(logarithms, lowest)
 
 
 def _raw(reference: Reference, distribution: Cells) -> Cells:
