@@ -29,3 +29,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
     listed = ", ".join(names[:NAMES_LISTED]) + more
     return f"did you mean {close[0]}? There are: {listed}" if close else f"there are: {listed}"
+
+
+def in_a_line(error: Exception) -> str:
+    """What a library's error says, which may have several lines and bytes of a damaged file, in one line."""
+    words = "".join(each if each.isprintable() else " " for each in str(error)).split()
+    return " ".join(words)

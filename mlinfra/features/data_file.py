@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from mlinfra.errors import in_a_line
 from mlinfra.features.errors import InvalidFeatures
 from mlinfra.features.file_names import CSV_SUFFIXES, PARQUET_SUFFIXES
 from mlinfra.features.group import DEFAULT_TIME_COLUMN, TIME_COLUMNS
@@ -108,7 +109,9 @@ def _read_parquet(path: Path) -> pa.Table:
             # What pandas noted of its index would bring names that the file's own columns do not have.
             return file.read().replace_schema_metadata(None)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InvalidFeatures(f"{path} cannot be read as Parquet, it may be cut off: {error}") from error
+        raise InvalidFeatures(
+            f"{path} cannot be read as Parquet, it may be cut off: {in_a_line(error)}"
+        ) from error
 
 
 def _read_csv(path: Path, as_text: tuple[str, ...]) -> pa.Table:
@@ -126,7 +129,7 @@ def _read_csv(path: Path, as_text: tuple[str, ...]) -> pa.Table:
             ),
         )
     except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidFeatures(f"{path} cannot be read as CSV: {error}") from error
+        raise InvalidFeatures(f"{path} cannot be read as CSV: {in_a_line(error)}") from error
 
 
 def _header(path: Path) -> tuple[list[str], str]:

@@ -88,6 +88,10 @@ def event_times(column: pa.ChunkedArray, where: str) -> tuple[pa.Array, str | No
         raise InvalidFeatures(
             f"{where} has no time in {column.null_count} of {len(column)} rows, first in row {row}; drop them"
         )
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
+    elif pa.types.is_large_string(column.type):
+        column = column.cast(pa.string())
     if pa.types.is_timestamp(column.type):
         return _in_utc(column), None
     if pa.types.is_integer(column.type):

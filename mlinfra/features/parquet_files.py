@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from mlinfra.errors import in_a_line
 from mlinfra.features.commits import DataFile
 from mlinfra.features.errors import CorruptFeatures
 from mlinfra.features.frame import CREATED_TYPE
@@ -257,8 +258,8 @@ def scan_errors(storage: Storage, group: FeatureGroup, files: Sequence[DataFile]
         damage = next(filter(None, (damage_of(storage, group, file) for file in files)), None)
         raise CorruptFeatures(
             damage
-            or f"feature group {group.name!r} in {storage.where()} cannot be read: {error}; restore the file "
-            "from a backup, or write its rows again"
+            or f"feature group {group.name!r} in {storage.where()} cannot be read: {in_a_line(error)}; "
+            "restore the file from a backup, or write its rows again"
         ) from error
 
 
@@ -274,12 +275,12 @@ def damage_of(storage: Storage, group: FeatureGroup, file: DataFile) -> str | No
         content = dataset_of(storage, group, [file])
         names = next(content.get_fragments()).physical_schema.names
     except (pa.ArrowException, OSError) as error:
-        return f"{where} is no Parquet file any more: {error}; {remedy}"
+        return f"{where} is no Parquet file any more: {in_a_line(error)}; {remedy}"
     for name in names:
         try:
             content.to_table(columns=[name])
         except (pa.ArrowException, OSError) as error:
-            return f"{where} is damaged in column {name!r}: {error}; {remedy}"
+            return f"{where} is damaged in column {name!r}: {in_a_line(error)}; {remedy}"
     return None
 
 

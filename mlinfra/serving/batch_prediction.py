@@ -71,6 +71,8 @@ def predict_to_file(
         InvalidFeatures: a row cannot be predicted; no file is left.
         ModelFailedError: the graph failed.
     """
+    if path.name == "" or (path.exists() and not path.is_file()):
+        raise OutputFileError(f"{path} cannot be written: it is no file")
     learnt = learnt_for_batches(model)
     rows = predicted = 0
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,6 +1,7 @@
 """Rows to predict, in batches: from a Parquet or CSV file, or from a feature group."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from mlinfra.errors import suggestion
+from mlinfra.errors import in_a_line, suggestion
 from mlinfra.features.errors import InvalidFeatures
 from mlinfra.features.event_times import event_times
 from mlinfra.features.file_names import CSV_SUFFIXES, PARQUET_SUFFIXES
@@ -71,6 +72,8 @@ def rows_of_file(
     for name in (*features, *(each for each in (entity, time_from) if each is not None)):
         if name not in names:
             raise InvalidFeatures(f"{path} has no column {name!r}: {suggestion(name, names)}")
+        if names.count(name) > 1:
+            raise InvalidFeatures(f"{path}: column {name!r} is there more than once; rename or drop one")
     if needs_time and time_from is None:
         raise InvalidFeatures(
             f"{path}: the model reads several rows in order of time, and no column tells it; name it with "
@@ -144,16 +147,27 @@ def refuse_missing_columns(group: "FeatureGroup", names: Sequence[str]) -> None:
 
 def _open(path: Path, batch_rows: int) -> tuple[list[str], Iterator[pa.RecordBatch]]:
     name = path.name.lower()
-    try:
+    with _reading(path):
         if name.endswith(PARQUET_SUFFIXES):
             file = pq.ParquetFile(path)
-            return file.schema_arrow.names, file.iter_batches(batch_size=batch_rows)
+            return file.schema_arrow.names, _read(path, file.iter_batches(batch_size=batch_rows))
         if name.endswith(CSV_SUFFIXES) and not name.endswith(".gz"):
             reader = pacsv.open_csv(path, pacsv.ReadOptions(block_size=CSV_BLOCK_BYTES))
-            return reader.schema.names, iter(reader)
-    except (OSError, pa.ArrowException) as error:
-        raise InvalidFeatures(f"{path} cannot be read: {error}") from error
+            return reader.schema.names, _read(path, reader)
     raise InvalidFeatures(f"{path} is neither .parquet nor .csv")
+
+
+def _read(path: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    with _reading(path):
+        yield from batches
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidFeatures(f"{path} cannot be read: {in_a_line(error)}") from error
 
 
 def _batch(

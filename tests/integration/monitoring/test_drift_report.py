@@ -77,6 +77,19 @@ def test_a_file_beside_a_profile_alone(model: Path, frame: pd.DataFrame, tmp_pat
     assert [each["drifted"] for each in over_time] == [False] * 3 + [True] * 3
 
 
+def test_a_file_that_is_damaged_within_is_told_and_writes_no_page(
+    model: Path, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    frame.to_parquet(tmp_path / "rows.parquet")
+    content = bytearray((tmp_path / "rows.parquet").read_bytes())
+    content[60:-2000] = b"\xff" * len(content[60:-2000])
+    (tmp_path / "rows.parquet").write_bytes(content)
+    profile, page = model.with_name(PROFILE_FILE), tmp_path / "drift.html"
+    told = run("--profile", profile, "--data", tmp_path / "rows.parquet", "--out", page, code=2)
+    assert "rows.parquet cannot be read" in told.stderr
+    assert not page.exists()
+
+
 def test_values_that_are_missing_are_counted_as_such(
     model: Path, frame: pd.DataFrame, tmp_path: Path
 ) -> None:

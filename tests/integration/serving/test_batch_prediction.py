@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from servers.model_server import learnt_metadata, linear_model
@@ -130,10 +131,81 @@ def test_a_model_of_one_row_takes_rows_in_any_order(tmp_path: Path, frame: pd.Da
     np.testing.assert_allclose(found["prediction"], twice[["open", "close"]].sum(axis=1), rtol=1e-6)
 
 
-def test_a_file_that_is_none_is_told(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "rows.parquet").write_bytes(b"PAR1 nothing")
-    assert "cannot be read" in run("--file", tmp_path / "rows.parquet", code=2).stderr
-    assert "cannot be read" in run("--file", tmp_path / "none.parquet", code=2).stderr
+def damaged_within(frame: pd.DataFrame, path: Path) -> None:
+    """A Parquet file whose values are overwritten; its ends are whole."""
+    frame.to_parquet(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:40] + b"\xff" * 400 + content[440:])
+
+
+def column_twice(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_parquet(path)
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("close", table.column("close")), path)
+
+
+BAD_FILES: dict[str, tuple[str, Callable[[pd.DataFrame, Path], object], str]] = {
+    "absent": ("rows.parquet", lambda frame, path: None, "cannot be read"),
+    "folder": ("rows.parquet", lambda frame, path: path.mkdir(), "cannot be read"),
+    "empty": ("rows.parquet", lambda frame, path: path.touch(), "cannot be read"),
+    "no Parquet": ("rows.parquet", lambda frame, path: path.write_bytes(b"PAR1 nothing"), "cannot be read"),
+    "damaged within": ("rows.parquet", damaged_within, "rows.parquet cannot be read"),
+    "another name": ("rows.json", lambda frame, path: path.touch(), "neither .parquet nor .csv"),
+    "no column": (
+        "rows.parquet",
+        lambda frame, path: frame.drop(columns="close").to_parquet(path),
+        "has no column 'close'",
+    ),
+    "column twice": ("rows.parquet", column_twice, "column 'close' is there more than once"),
+    "texts": (
+        "rows.parquet",
+        lambda frame, path: frame.assign(close="x").to_parquet(path),
+        "feature 'close' holds large_string, not numbers",
+    ),
+    "no times": (
+        "rows.parquet",
+        lambda frame, path: frame.assign(event_timestamp="soon").to_parquet(path),
+        "holds 'soon' in row 1, which is no time",
+    ),
+    "ragged": (
+        "rows.csv",
+        lambda frame, path: path.write_text("symbol,event_timestamp,open,close\na,2020-01-01,1\n"),
+        "cannot be read: CSV parse error",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_file_that_cannot_be_used_is_told_in_a_line_and_what_was_there_stays(
+    run: Run, frame: pd.DataFrame, tmp_path: Path, case: str
+) -> None:
+    name, write, message = BAD_FILES[case]
+    write(frame, tmp_path / name)
+    (tmp_path / "out.parquet").write_text("of before")
+    told = run("--file", tmp_path / name, "--entity", "symbol", "--batch-rows", 8, code=2).stderr
+    assert message in told
+    assert len(told.splitlines()) == 1
+    assert (tmp_path / "out.parquet").read_text() == "of before"
+    assert not list(tmp_path.glob(".out.parquet*"))
+
+
+@pytest.mark.parametrize("target", ["", "folder", "absent/out.parquet"])
+def test_what_is_no_file_to_write_is_told(run: Run, frame: pd.DataFrame, tmp_path: Path, target: str) -> None:
+    (tmp_path / "folder").mkdir()
+    frame.to_parquet(tmp_path / "rows.parquet")
+    to = str(tmp_path / target) if target else ""
+    told = run("--file", tmp_path / "rows.parquet", "--entity", "symbol", "--to", to, code=1).stderr
+    assert "cannot be written" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_days_and_times_as_texts_are_event_times(run: Run, frame: pd.DataFrame, tmp_path: Path) -> None:
+    days = frame.assign(event_timestamp=frame["event_timestamp"].dt.date)
+    texts = frame.assign(event_timestamp=frame["event_timestamp"].astype(str))
+    for each in (days, texts):
+        each.to_parquet(tmp_path / "rows.parquet")
+        run("--file", tmp_path / "rows.parquet", "--entity", "symbol")
+        check(tmp_path / "out.parquet", frame)
 
 
 def test_missing_values_follow_the_policy(run: Run, frame: pd.DataFrame, tmp_path: Path) -> None:
