@@ -126,7 +126,7 @@ def _tell(console: Console, played: Played, replays: list[Replay]) -> None:
 
 def _draw(console: Console, path: Path, played: Played, replays: list[Replay]) -> None:
     try:
-        comparison_figure(replays, played.learner).savefig(path)
+        comparison_figure(replays, [played.learner] * len(replays)).savefig(path)
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"the plot {path} cannot be written: {error}") from error
     _say(console, f"\nPlot: {path}")

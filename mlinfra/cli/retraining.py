@@ -1,8 +1,10 @@
 """``mlinfra retraining``: try policies on the past before they are trusted with the future."""
 
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +16,20 @@ from mlinfra.cli.running import expected_errors
 from mlinfra.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from mlinfra.features import FeatureStore
     from mlinfra.retraining.backtest.comparison import Outcome
     from mlinfra.retraining.backtest.learner import Learner
     from mlinfra.retraining.backtest.policies import Policy
     from mlinfra.retraining.backtest.replay import Replay
+    from mlinfra.retraining.backtest.trials import Trial
     from mlinfra.training.config import TrainingConfig
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+FIRST_YEAR, LAST_YEAR, MOST_DAYS = 1900, 2200, 36_500
+"""So that any time of a replay, in nanoseconds since 1970, fits into 64 bits."""
+MOST_ROWS = 100_000_000
+"""As of the window of a RetrainingPolicy."""
+PLOTS = (".svg", ".png", ".pdf")
 EXAMPLES = (
     "mlinfra retraining backtest --group nasdaq_daily --label turbulent --policy never --policy both "
     "--train-until 2003-12-31 --label-delay 7d"
@@ -45,21 +54,32 @@ def backtest(
     train_until: Annotated[
         str, typer.Option(help="Date that the first model learns up to; later is traffic.")
     ],
-    group: Annotated[str | None, typer.Option(help="Feature group to replay; that of --config.")] = None,
-    label: Annotated[str | None, typer.Option(help="Column to predict; that of --config.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Feature group to replay; the training's by default.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Column to predict; the training's by default.")] = None,
     until: Annotated[
         str | None, typer.Option(help="Date that the traffic ends; the group's by default.")
     ] = None,
     label_delay: Annotated[str, typer.Option(help="How long after its row a label is known.")] = "0d",
     config: Annotated[
-        Path | None, typer.Option(help="TrainingJob or its spec that trains each model.", dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="TrainingJob or its spec that trains for all, in place of templates.",
+            dir_okay=False,
+        ),
     ] = None,
     window_rows: Annotated[
-        int | None, typer.Option(min=1, help="Rows in a window of the built-in policies; 1,000 by default.")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_ROWS, help="Rows in a window of the built-in policies; 1,000 by default."
+        ),
     ] = None,
     training_days: Annotated[
         int | None,
-        typer.Option(min=1, help="Days of rows that a training sees; lastDays of its data by default."),
+        typer.Option(
+            min=1, max=MOST_DAYS, help="Days of rows that a training sees; lastDays of its data by default."
+        ),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Write a plot: .svg, .png or .pdf.", dir_okay=False)
@@ -75,8 +95,10 @@ def backtest(
     with expected_errors():
         from mlinfra.resources.monitoring import MonitoringWindow
         from mlinfra.retraining.backtest.policies import load_policy
-        from mlinfra.retraining.backtest.replay import ReplaySettings, replay_all
+        from mlinfra.retraining.backtest.replay import ReplaySettings, replay
 
+        if plot is not None:
+            _check_plot(plot)
         window = MonitoringWindow(rows=window_rows) if window_rows else None
         policies = [load_policy(each, window=window) for each in policy]
         settings = ReplaySettings(
@@ -84,18 +106,22 @@ def backtest(
             until=_date("--until", until) + timedelta(days=1) if until else None,
             label_delay=_duration("--label-delay", label_delay),
         )
-        learner = _learner(_training(policies, config, group, label), store, training_days)
-        replays = replay_all(policies, learner, settings)
+        trials = _trials(policies, config, group, label)
+        learners = _learners(trials, store, training_days)
+        replays = [
+            replay(trial.policy, learner, replace(settings, promotion=trial.promotion, gates=trial.gates))
+            for trial, learner in zip(trials, learners, strict=True)
+        ]
         if plot is not None:
-            _write_plot(plot, replays, learner)
-        _show(replays, learner, output)
+            _write_plot(plot, replays, learners)
+        _show(replays, learners, output)
 
 
-def _show(replays: "list[Replay]", learner: "Learner", output: Format) -> None:
+def _show(replays: "list[Replay]", learners: "list[Learner]", output: Format) -> None:
     from mlinfra.retraining.backtest.comparison import decisions_to_wire, most_frequent, outcome_of
 
-    outcomes = [outcome_of(each, learner) for each in replays]
-    majority = most_frequent(replays[0], learner)
+    outcomes = [outcome_of(each, learner) for each, learner in zip(replays, learners, strict=True)]
+    majority = most_frequent(replays[0], learners[0])
     if output == Format.JSON:
         print_json(
             {
@@ -142,48 +168,73 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def _training(
+def _trials(
     policies: "list[Policy]", file: Path | None, group: str | None, label: str | None
-) -> "TrainingConfig":
-    """What each model learns: of the file, else of the first template of a policy, else the defaults."""
+) -> "list[Trial]":
+    """With what each policy trains: the file, else its template, else the defaults; options lie over all."""
     from mlinfra.cli.train_spec import Wishes, training_spec
-    from mlinfra.training.config import TrainingConfig
+    from mlinfra.retraining.backtest.trials import trials_of
     from mlinfra.training.config_file import Change, read_config_file
 
-    template = next(
-        (each.spec.training_job_template for each in policies if each.spec.training_job_template), None
+    asked = (("featureGroup", group, "--group"), ("label", label, "--label"))
+    changes = tuple(
+        Change(("data", name), value, origin) for name, value, origin in asked if value is not None
     )
-    if file is None and template is not None and group is None and label is None:
-        return TrainingConfig.from_spec(template.spec)
-    changes = (Change(("data", "label"), label, "--label"),) if label is not None else ()
-    wishes = Wishes(
-        file=read_config_file(file) if file is not None else None, changes=changes, feature_group=group
+    if file is None and any(each.spec.training_job_template for each in policies):
+        return trials_of(policies, changes=changes)
+    content = read_config_file(file) if file is not None else None
+    spec = training_spec(Wishes(file=content, changes=changes))
+    return trials_of(
+        policies, given=spec, promotes=content is not None and content.spec.get("promotion") is not None
     )
-    return TrainingConfig.from_spec(training_spec(wishes))
 
 
-def _learner(config: "TrainingConfig", store: str | None, training_days: int | None) -> "Learner":
+def _learners(trials: "list[Trial]", store: str | None, training_days: int | None) -> "list[Learner]":
+    """Who trains for each; one for all that train alike, so that they share their models."""
     from mlinfra.features import get_feature_store
-    from mlinfra.retraining.backtest.learner import Learner
-    from mlinfra.training.data import read_rows
     from mlinfra.training.example import write_example_if_absent
 
-    anytime: dict[str, Any] = {"start_date": None, "end_date": None, "last_days": None, "snapshot": None}
-    data = config.data.model_copy(update=anytime)
     feature_store = get_feature_store(store)
-    write_example_if_absent(feature_store, data.feature_group)
-    rows = read_rows(feature_store, data)
+    write_example_if_absent(feature_store, trials[0].config.data.feature_group)
+    alike: dict[str, Learner] = {}
+    learners = []
+    for trial in trials:
+        key = json.dumps(trial.config.to_wire(), sort_keys=True)
+        if key not in alike:
+            alike[key] = _learner(trial.config, feature_store, training_days)
+        learners.append(alike[key])
+    return learners
+
+
+def _learner(config: "TrainingConfig", store: "FeatureStore", training_days: int | None) -> "Learner":
+    from mlinfra.retraining.backtest.learner import Learner
+    from mlinfra.training.data import read_rows
+
+    # What the rows end with moves with the replay.
+    moving: dict[str, Any] = {"end_date": None, "last_days": None, "snapshot": None}
+    data = config.data.model_copy(update=moving)
+    rows = read_rows(store, data)
     days = training_days if training_days is not None else config.data.last_days
     return Learner(replace(config, data=data), rows.frame, rows.keys, training_days=days)
 
 
-def _write_plot(path: Path, replays: "list[Replay]", learner: "Learner") -> None:
+def _check_plot(path: Path) -> None:
+    """Before hours of training, not after."""
+    if path.suffix not in PLOTS:
+        raise InvalidInputError(f"--plot {path}: write a name that ends with {', '.join(PLOTS)}")
+    if not path.absolute().parent.is_dir():
+        raise InvalidInputError(f"--plot {path}: there is no folder {path.absolute().parent}")
+
+
+def _write_plot(path: Path, replays: "list[Replay]", learners: "list[Learner]") -> None:
     from mlinfra.retraining.backtest.comparison import comparison_figure
 
+    content = BytesIO()
+    comparison_figure(replays, learners).savefig(content, format=path.suffix.removeprefix("."))
     try:
-        comparison_figure(replays, learner).savefig(path)
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"--plot {path} cannot be written: {error}") from error
+        path.write_bytes(content.getvalue())
+    except OSError as error:
+        raise InvalidInputError(f"--plot {path} cannot be written: {error.strerror}") from error
 
 
 def _date(option: str, text: str) -> datetime:
@@ -191,6 +242,8 @@ def _date(option: str, text: str) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError as error:
         raise InvalidInputError(f"{option} {text!r} is no date such as 2003-12-31") from error
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise InvalidInputError(f"{option} {text!r} is not between the years {FIRST_YEAR} and {LAST_YEAR}")
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
@@ -198,4 +251,7 @@ def _duration(option: str, text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
     if match is None:
         raise InvalidInputError(f"{option} {text!r} is no duration such as 7d, 12h or 30m")
-    return timedelta(seconds=int(match[1]) * UNITS[match[2]])
+    found = timedelta(seconds=int(match[1]) * UNITS[match[2]])
+    if found.days > MOST_DAYS:
+        raise InvalidInputError(f"{option} {text!r} is more than {MOST_DAYS:,} days")
+    return found

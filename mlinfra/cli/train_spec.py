@@ -76,22 +76,17 @@ def registration(spec: TrainingJobSpec, *, register: bool) -> "Registration":
         InvalidConfigError: the challenger is to be better in another measure than the one that decides here.
     """
     from mlinfra.training.local import Registration
+    from mlinfra.training.promotion import challenger_margin
 
     promotion = spec.promotion
-    challenger = promotion.challenger
-    values = spec.data is not None and spec.data.task == "Regression"
-    decides = ("test_mae", "Minimize") if values else (GATE_METRIC, "Maximize")
-    if challenger is not None and (challenger.metric, challenger.goal) != decides:
-        raise InvalidConfigError(
-            f"promotion.challenger: on this machine {decides[0]} decides, with goal {decides[1]}."
-        )
+    margin = challenger_margin(promotion.challenger, spec.data.task if spec.data else "Classification")
     accuracy = [gate for gate in promotion.gates if gate.metric == GATE_METRIC and gate.max is None]
     return Registration(
         model_name=spec.model_name,
         register=register,
         auto_promote=promotion.auto and promotion.approval == "Automatic",
         min_accuracy=max((gate.min for gate in accuracy if gate.min is not None), default=0.0),
-        min_improvement=challenger.min_improvement if challenger else 0.0,
+        min_improvement=margin or 0.0,
         gates=tuple(gate for gate in promotion.gates if gate not in accuracy),
         stage=promotion.stage,
     )

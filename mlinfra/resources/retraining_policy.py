@@ -166,6 +166,10 @@ class RetrainingPolicySpec(ResourceModel):
     def _trains_its_own_model(self) -> "RetrainingPolicySpec":
         if self.model_name != self.training_job_template.spec.model_name:
             raise ValueError(FOREIGN_MODEL)
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_fields_belong_to(self) -> "RetrainingPolicySpec":
         if self.schedule is None and (
             self.time_zone is not None or self.starting_deadline_seconds is not None
         ):

@@ -1,5 +1,7 @@
 """A training's configuration in YAML: a TrainingJob, or its spec alone, read as ``kubectl apply`` reads it.
 
+A RetrainingPolicy that a backtest tries is read in the same way.
+
 The same file trains on this machine and on Kubernetes. What is said besides it, such as flags of a command,
 is laid over it, and all of it is checked by the very models that the API server's schema comes from.
 """
@@ -35,6 +37,8 @@ class KubectlLoader(yaml.SafeLoader):
         """A mapping's keys and values; a key that is there twice is an error."""
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a text", key.start_mark)
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     None, None, f'the key "{key.value}" is there twice', key.start_mark
@@ -56,9 +60,9 @@ class ConfigFile:
 
     Attributes:
         path: the file.
-        spec: the TrainingJob's spec, or as much of it as the file has.
+        spec: the resource's spec, or as much of it as the file has.
         lines: line of each value of the spec.
-        metadata: the TrainingJob's metadata; empty where the file is a spec alone.
+        metadata: the resource's metadata; empty where the file is a spec alone.
     """
 
     path: Path
@@ -82,13 +86,13 @@ class Change:
     origin: str
 
 
-def read_config_file(path: Path) -> ConfigFile:
-    """Read a TrainingJob's manifest, or a spec without one.
+def read_config_file(path: Path, resource: type[ResourceModel] = TrainingJob) -> ConfigFile:
+    """Read a resource's manifest, or a spec without one.
 
-    Of several documents the one TrainingJob counts.
+    Of several documents the one of that kind counts.
 
     Raises:
-        InvalidConfigError: the file cannot be read, is no YAML, or holds no TrainingJob.
+        InvalidConfigError: the file cannot be read, is no YAML, or holds no such resource.
     """
     try:
         documents = list(_documents(path.read_text(encoding="utf-8")))
@@ -99,10 +103,10 @@ def read_config_file(path: Path) -> ConfigFile:
         raise InvalidConfigError(f"{path} is not YAML in UTF-8: {error}.") from error
     except OSError as error:
         raise InvalidConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    content, lines = _the_training_job(path, documents)
+    content, lines = _the_resource(path, documents, resource.__name__)
     if not _is_manifest(content):
         return ConfigFile(path, content, lines)
-    _check_manifest(path, content, lines)
+    _check_manifest(path, content, lines, resource)
     spec_lines = {place[1:]: line for place, line in lines.items() if place[0] == "spec"}
     return ConfigFile(path, content["spec"], spec_lines, content.get("metadata") or {})
 
@@ -122,7 +126,28 @@ def effective_spec(
     try:
         return TrainingJobSpec.model_validate(spec, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise InvalidConfigError("\n".join(_told(error, file, changes))) from error
+        raise InvalidConfigError("\n".join(mistakes(error, TrainingJobSpec, file, changes))) from error
+
+
+def mistakes(
+    error: ValidationError,
+    model: type[ResourceModel],
+    file: ConfigFile | None,
+    changes: Sequence[Change] = (),
+) -> Iterator[str]:
+    """What is wrong in a spec of the model, a line each, with file and line or the change's origin."""
+    for each in error.errors():
+        path = tuple(each["loc"])
+        place = ".".join(str(key) for key in path)
+        if each["type"] == "extra_forbidden":
+            what = _unknown(model, path)
+        elif each["type"] == "missing":
+            what = f"{place} is missing."
+        else:
+            got = f", got {each['input']!r}" if isinstance(each["input"], str | int | float) else ""
+            told = each["msg"].removeprefix("Value error, ")
+            what = f"{place}: {told}{got}." if place else f"{told}."
+        yield f"{_origin(path, file, changes)}{what}"
 
 
 def manifest(spec: TrainingJobSpec, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -210,50 +235,37 @@ def _is_manifest(content: Mapping[str, Any]) -> bool:
     return "kind" in content or "apiVersion" in content
 
 
-def _the_training_job(
-    path: Path, documents: list[tuple[Any, dict[Place, int]]]
+def _the_resource(
+    path: Path, documents: list[tuple[Any, dict[Place, int]]], kind: str
 ) -> tuple[dict[str, Any], dict[Place, int]]:
     documents = [document for document in documents if document[0] is not None]
     if len(documents) > 1:
-        of_kind = [each for each in documents if isinstance(each[0], dict) and each[0].get("kind") == KIND]
+        of_kind = [each for each in documents if isinstance(each[0], dict) and each[0].get("kind") == kind]
         if len(of_kind) != 1:
             raise InvalidConfigError(
-                f"{path} holds {len(documents)} documents, {len(of_kind)} of them a {KIND}: keep exactly one."
+                f"{path} holds {len(documents)} documents, {len(of_kind)} of them a {kind}: keep exactly one."
             )
         documents = of_kind
     if not documents or not isinstance(documents[0][0], dict):
-        raise InvalidConfigError(
-            f"{path} holds no configuration: write a {KIND}, or the keys of its spec, such as training: "
-            "{epochs: 20}."
-        )
+        raise InvalidConfigError(f"{path} holds no configuration: write a {kind}, or the keys of its spec.")
     return documents[0]
 
 
-def _check_manifest(path: Path, content: Mapping[str, Any], lines: Mapping[Place, int]) -> None:
-    for key, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
+def _check_manifest(
+    path: Path, content: Mapping[str, Any], lines: Mapping[Place, int], resource: type[ResourceModel]
+) -> None:
+    for key, expected in (("apiVersion", API_VERSION), ("kind", resource.__name__)):
         if content.get(key) != expected:
             where = f", line {lines[(key,)]}" if (key,) in lines else ""
             raise InvalidConfigError(f"{path}{where}: {key} must be {expected}, got {content.get(key)!r}.")
-    known = _fields(TrainingJob)
+    known = _fields(resource)
     for key in content:
         if key not in known:
-            raise InvalidConfigError(f"{path}, line {lines[(key,)]}: {_unknown(TrainingJob, (key,))}")
+            raise InvalidConfigError(f"{path}, line {lines[(key,)]}: {_unknown(resource, (key,))}")
+    if not isinstance(content.get("metadata") or {}, dict):
+        raise InvalidConfigError(f"{path}, line {lines[('metadata',)]}: metadata must be a mapping.")
     if not isinstance(content.get("spec"), dict):
-        raise InvalidConfigError(f"{path}: the {KIND} has no spec.")
-
-
-def _told(error: ValidationError, file: ConfigFile | None, changes: Sequence[Change]) -> Iterator[str]:
-    for each in error.errors():
-        path = tuple(each["loc"])
-        place = ".".join(str(key) for key in path)
-        if each["type"] == "extra_forbidden":
-            what = _unknown(TrainingJobSpec, path)
-        elif each["type"] == "missing":
-            what = f"{place} is missing."
-        else:
-            got = f", got {each['input']!r}" if isinstance(each["input"], str | int | float) else ""
-            what = f"{place}: {each['msg'].removeprefix('Value error, ')}{got}."
-        yield f"{_origin(path, file, changes)}{what}"
+        raise InvalidConfigError(f"{path}: the {resource.__name__} has no spec.")
 
 
 def _origin(path: Place, file: ConfigFile | None, changes: Sequence[Change]) -> str:

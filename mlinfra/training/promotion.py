@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlinfra.resources.promotion import Gate
+from mlinfra.resources.built_in_training import Task
+from mlinfra.resources.promotion import Challenger, Gate
 from mlinfra.training.champion import ChampionScore
+from mlinfra.training.config import InvalidConfigError
 from mlinfra.training.evaluation import Evaluation
 from mlinfra.training.objective import PrimaryMetric
 
@@ -68,6 +70,22 @@ def decide_promotion(
         asked = f", and {_shown(rule.min_improvement)} better is asked for" if rule.min_improvement else ""
         return PromotionDecision(False, compared + asked)
     return PromotionDecision(True, compared)
+
+
+def challenger_margin(challenger: Challenger | None, task: Task) -> float | None:
+    """How much better than the version in Production a new one must be; None where nobody asks for it.
+
+    Raises:
+        InvalidConfigError: it is to be better in another measure than the one that decides here.
+    """
+    if challenger is None:
+        return None
+    decides = ("test_mae", "Minimize") if task == "Regression" else ("test_accuracy", "Maximize")
+    if (challenger.metric, challenger.goal) != decides:
+        raise InvalidConfigError(
+            f"promotion.challenger: on this machine {decides[0]} decides, with goal {decides[1]}."
+        )
+    return challenger.min_improvement
 
 
 def unmet_gate(gates: Sequence[Gate], metrics: Mapping[str, float]) -> str | None:

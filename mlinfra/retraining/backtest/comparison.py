@@ -114,13 +114,18 @@ def decisions_to_wire(replay: Replay) -> list[dict[str, Any]]:
     ]
 
 
-def comparison_figure(replays: list[Replay], learner: Learner) -> "Figure":
-    """The deciding measure of each policy over time, with its trainings: filled where the model took over."""
+def comparison_figure(replays: list[Replay], learners: list[Learner]) -> "Figure":
+    """The deciding measure of each policy over time, with its trainings: filled where the model took over.
+
+    Args:
+        replays: what the policies did.
+        learners: which of them trained for each.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.0, 1.2 + 1.5 * len(replays)), layout="constrained")
     panels = figure.subplots(len(replays), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for axes, replay in zip(panels, replays, strict=True):
+    for axes, replay, learner in zip(panels, replays, learners, strict=True):
         times, values = _quarters(replay, learner)
         axes.plot(times, values, color="#1f5fa8", linewidth=1.5)
         for decision in replay.decisions:

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from mlinfra.errors import InvalidInputError
 from mlinfra.monitoring.profile import ReferenceProfile
 from mlinfra.training.champion import align_classes
 from mlinfra.training.config import TrainingConfig
@@ -90,6 +91,12 @@ class Learner:
         if self.training_days is not None:
             oldest = known_until - np.timedelta64(self.training_days, "D")
         seen = np.flatnonzero((self.rows.time <= known_until) & (self.rows.time >= oldest))
+        if not len(seen):
+            first = self.rows.time.min().astype("datetime64[D]")
+            raise InvalidInputError(
+                f"of no row is the label known by {known_until.astype('datetime64[D]')}: the rows to learn "
+                f"from begin {first}. Give a later date to train until, or a shorter label delay."
+            )
         key = seen.tobytes()
         if key not in self.trained:
             self.trained[key] = self._train(seen)

@@ -4,58 +4,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any
 
-import yaml
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import ValidationError, model_validator
 
-from mlinfra.errors import InvalidInputError
-from mlinfra.resources.base import Integer, ResourceModel
-from mlinfra.resources.monitoring import DriftPolicy, MonitoringWindow, PerformancePolicy
+from mlinfra.resources.monitoring import DriftPolicy, MonitoringWindow
 from mlinfra.resources.retraining_policy import (
-    MAX_BACKOFF_FACTOR,
-    MOST_BACKOFF_FACTOR,
+    FOREIGN_MODEL,
+    RetrainingPolicy,
+    RetrainingPolicySpec,
     TrainingJobTemplate,
 )
 from mlinfra.retraining.decision import Limits
 from mlinfra.retraining.observation import ObservationRule
 from mlinfra.retraining.schedule import Schedule, parse_schedule
+from mlinfra.training.config import InvalidConfigError
+from mlinfra.training.config_file import ConfigFile, mistakes, read_config_file
 
 BUILT_IN = ("never", "scheduled", "drift", "performance", "both")
 
 
-class InvalidPolicyFile(InvalidInputError):
-    """A policy file is none, or a field of it is wrong."""
+class ReplayedPolicy(RetrainingPolicySpec):
+    """A RetrainingPolicy's spec, checked as the API server checks it; model and template may be absent.
 
-    reason: ClassVar[str] = "InvalidPolicyFile"
-
-
-class ReplayedRollback(ResourceModel):
-    """As `rollback` of a RetrainingPolicy."""
-
-    observation_seconds: Integer = 86_400
-    max_loss: float = 0.02
-
-
-class ReplayedPolicy(ResourceModel):
-    """A RetrainingPolicy's spec; the template may be absent, and what cannot be replayed does not count."""
+    Where monitors are asked and how many trainings are kept means nothing to a backtest.
+    """
 
     model_name: str = ""
-    training_job_template: TrainingJobTemplate | None = None
-    drift: DriftPolicy | None = None
-    performance: PerformancePolicy | None = None
-    rollback: ReplayedRollback | None = None
-    monitoring: JsonValue = None
-    schedule: str | None = None
-    time_zone: str | None = None
-    starting_deadline_seconds: Integer | None = None
-    suspend: bool = False
-    concurrency_policy: Literal["Allow", "Forbid", "Replace"] = "Forbid"
-    cooldown_seconds: Integer = 0
-    max_runs_per_day: Integer | None = None
-    max_backoff_factor: Annotated[Integer, Field(ge=1, le=MOST_BACKOFF_FACTOR)] = MAX_BACKOFF_FACTOR
-    successful_jobs_history_limit: JsonValue = None
-    failed_jobs_history_limit: JsonValue = None
+    training_job_template: TrainingJobTemplate | None = None  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _trains_its_own_model(self) -> "ReplayedPolicy":
+        template = self.training_job_template
+        if template is not None and self.model_name not in ("", template.spec.model_name):
+            raise ValueError(FOREIGN_MODEL)
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +68,17 @@ class Policy:
         return ObservationRule(timedelta(seconds=rollback.observation_seconds), rollback.max_loss)
 
 
-def policy_of(name: str, spec: Mapping[str, Any]) -> Policy:
-    """A policy from its spec.
+def policy_of(name: str, spec: Mapping[str, Any], file: ConfigFile | None = None) -> Policy:
+    """A policy from its spec, and the file that has it.
 
     Raises:
-        InvalidPolicyFile: a field is unknown or wrong.
+        InvalidConfigError: a field is unknown or wrong; a line each, with file and line.
         InvalidScheduleError: the schedule is none.
     """
     try:
-        checked = ReplayedPolicy.model_validate(dict(spec))
+        checked = ReplayedPolicy.model_validate(dict(spec), by_alias=True, by_name=False)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InvalidPolicyFile(
-            f"policy {name}: {where}: {first['msg']}, got {first['input']!r:.80}"
-        ) from error
+        raise InvalidConfigError("\n".join(mistakes(error, ReplayedPolicy, file))) from error
     schedule = parse_schedule(checked.schedule, checked.time_zone) if checked.schedule else None
     return Policy(name, checked, schedule)
 
@@ -112,24 +91,22 @@ def load_policy(source: str, *, window: MonitoringWindow | None = None) -> Polic
         window: of the built-in ones' checks.
 
     Raises:
-        InvalidPolicyFile: there is no such file, or it holds no policy.
+        InvalidConfigError: there is no such file, or it holds no policy.
+        InvalidScheduleError: the schedule is none.
     """
     if source in BUILT_IN:
         return built_in(source, window=window)
     path = Path(source)
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidPolicyFile(
-            f"{source} cannot be read as a policy ({error}); give a YAML file with a RetrainingPolicy or its "
-            f"spec, or one of: {', '.join(BUILT_IN)}"
+        file = read_config_file(path, RetrainingPolicy)
+    except InvalidConfigError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise InvalidConfigError(
+            f"--policy {error} Give a YAML file with a RetrainingPolicy or its spec, or one of: "
+            f"{', '.join(BUILT_IN)}."
         ) from error
-    if not isinstance(content, Mapping):
-        raise InvalidPolicyFile(f"{source} holds no RetrainingPolicy, but {type(content).__name__}")
-    if "spec" in content:
-        name = (content.get("metadata") or {}).get("name") or path.stem
-        return policy_of(str(name), content["spec"] or {})
-    return policy_of(path.stem, content)
+    return policy_of(str(file.metadata.get("name") or path.stem), file.spec, file)
 
 
 def built_in(name: str, *, window: MonitoringWindow | None = None) -> Policy:

@@ -5,7 +5,7 @@ by the monitors as by the trainings. A training takes no time of the replay: the
 from the next row on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -125,21 +125,6 @@ def replay(policy: Policy, learner: Learner, settings: ReplaySettings) -> Replay
     return _Replayer(policy, learner, settings).run()
 
 
-def replay_all(
-    policies: list[Policy],
-    learner: Learner,
-    settings: ReplaySettings,
-    *,
-    on_replay: Callable[[Replay], None] = lambda _: None,
-) -> list[Replay]:
-    """`replay` of each policy; a training that two of them ask for is done once."""
-    replays = []
-    for policy in policies:
-        replays.append(replay(policy, learner, settings))
-        on_replay(replays[-1])
-    return replays
-
-
 class _Replayer:
     """The state of one replay."""
 
@@ -153,6 +138,11 @@ class _Replayer:
         later = rows.time > self._start
         if settings.until is not None:
             later &= rows.time <= _wall(settings.until)
+        if settings.until is not None and settings.until <= settings.train_until:
+            raise NothingToReplayError(
+                f"the traffic ends before it begins: give a later end than {settings.train_until:%Y-%m-%d}, "
+                "the date to train until."
+            )
         if not later.any():
             raise NothingToReplayError(
                 f"no row is after {settings.train_until:%Y-%m-%d}: the group's rows end "

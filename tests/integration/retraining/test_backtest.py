@@ -239,16 +239,87 @@ def test_the_command_prints_the_comparison_and_writes_the_plot(tmp_path: Path) -
     assert both["measures"]["accuracy"] > never["measures"]["accuracy"] + 0.1
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("turned")
+    stream().assign(share=lambda frame: frame["first"] / 7).to_csv(folder / "turned.csv", index=False)
+    import_file(
+        get_feature_store(str(folder / "store")),
+        folder / "turned.csv",
+        label="up",
+        timestamp="time",
+        feature_group="turned",
+    )
+    return folder / "store"
+
+
+def policy_file(folder: Path, name: str, **changes: Any) -> str:
+    """A yearly policy whose template is ``SPEC`` with some of its fields changed."""
+    spec = {"modelName": "turned", "schedule": "@yearly", "trainingJobTemplate": {"spec": SPEC | changes}}
+    path = folder / f"{name}.yaml"
+    path.write_text(json.dumps(spec))
+    return str(path)
+
+
+def test_policies_that_differ_only_in_the_template_train_differently(tmp_path: Path, store: Path) -> None:
+    features = dict(SPEC["data"], features=["third"])  # type: ignore[call-overload]
+    recent = dict(SPEC["data"], lastDays=120)  # type: ignore[call-overload]
+    gate = {"gates": [{"metric": "test_accuracy", "min": 1.01}]}
+    files = [
+        policy_file(tmp_path, "plain"),
+        policy_file(tmp_path, "epochs", training={"epochs": 1, "seed": 5}),
+        policy_file(tmp_path, "network", model={"architecture": "mlp", "parameters": {"hiddenSizes": [2]}}),
+        policy_file(tmp_path, "features", data=features),
+        policy_file(tmp_path, "recent", data=recent),
+        policy_file(tmp_path, "split", validation={"validationFraction": 0.1, "testFraction": 0.3}),
+        policy_file(tmp_path, "gated", promotion=gate),
+    ]
+    command = ["retraining", "backtest", "--group", "turned", "--label", "up", "--store", str(store)]
+    command += ["--train-until", TRAIN_UNTIL.date().isoformat(), "--label-delay", "7d", "-o", "json"]
+    for file in files:
+        command += ["--policy", file]
+    told = CliRunner().invoke(app, command)
+    assert told.exit_code == 0, told.output
+    plain, *others, gated = json.loads(told.stdout)["policies"]
+    scores = [each["score"] for each in plain["decisions"]]
+    assert len(scores) == 3
+    for other in others:
+        assert [each["score"] for each in other["decisions"]] != scores, other["policy"]
+        assert other["measures"] != plain["measures"]
+    # Without a challenger any version takes over, as in a cluster; a gate that none passes keeps all out.
+    assert (plain["promoted"], gated["promoted"]) == (3, 0)
+    assert "test_accuracy" in gated["decisions"][0]["reason"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--policy", "always"], "never, scheduled, drift, performance, both"),
-        (["--policy", "never", "--label-delay", "7 days"], "no duration such as 7d"),
-        (["--policy", "never", "--until", "soon"], "no date such as 2003-12-31"),
+        (["--policy", "."], ". cannot be read: Is a directory"),
+        (["--policy", "x" * 400], "cannot be read: File name too long"),
+        (["--label-delay", "7 days"], "no duration such as 7d"),
+        (["--label-delay", "999999w"], "more than 36,500 days"),
+        (["--until", "soon"], "no date such as 2003-12-31"),
+        (["--until", "9999-12-31"], "not between the years 1900 and 2200"),
+        (["--until", "2001-01-01"], "the traffic ends before it begins"),
+        (["--train-until", "0001-01-01T00:00:00+14:00"], "not between the years 1900 and 2200"),
+        (["--train-until", "2019-12-01"], "the rows to learn from begin 2020-01-01"),
+        (["--train-until", "2030-01-01"], "the group's rows end 2024-05-18"),
+        (["--group", "nix"], "no feature group 'nix'"),
+        (["--label", "nix"], 'has no column "nix" to learn'),
+        (["--label", "share"], "holds fractions such as"),
+        (["--config", "absent.yaml"], "absent.yaml cannot be read"),
+        (["--plot", "plot.txt"], "write a name that ends with .svg"),
+        (["--plot", "absent/plot.svg"], "there is no folder"),
     ],
 )
-def test_bad_input_is_named(arguments: list[str], message: str, tmp_path: Path) -> None:
-    command = ["retraining", "backtest", "--train-until", "2003-12-31", "--store", str(tmp_path), *arguments]
-    result = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
-    assert result.exit_code == 2
-    assert message in " ".join(result.output.split())
+def test_bad_input_is_one_line(arguments: list[str], message: str, store: Path, tmp_path: Path) -> None:
+    plot = tmp_path / "plot.svg"
+    command = ["retraining", "backtest", "--store", str(store), "--policy", "never", "--group", "turned"]
+    command += ["--label", "up", "--train-until", "2021-08-23", "--plot", str(plot), *arguments]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2, result.exception
+    assert message in result.output
+    assert result.output.startswith("Error: ")
+    assert len(result.output.splitlines()) == 1
+    assert not plot.exists()

@@ -6,7 +6,8 @@ import pytest
 
 from mlinfra.resources.monitoring import MonitoringWindow
 from mlinfra.retraining.assessment import trigger_rules
-from mlinfra.retraining.backtest.policies import BUILT_IN, InvalidPolicyFile, built_in, load_policy
+from mlinfra.retraining.backtest.policies import BUILT_IN, built_in, load_policy
+from mlinfra.training.config import InvalidConfigError
 
 MANIFEST = """
 apiVersion: mlinfra.io/v1alpha1
@@ -19,6 +20,7 @@ spec:
   cooldownSeconds: 3600
   maxRunsPerDay: 2
   drift: {method: JensenShannon, onBreach: Retrain}
+  performance: {}
   rollback: {observationSeconds: 7200}
 """
 
@@ -59,19 +61,25 @@ def test_a_spec_alone_is_named_after_its_file(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("drift: {method: psi}", "drift.method"),
-        ("drifts: {}", "drifts"),
-        ("- 1", "holds no RetrainingPolicy, but list"),
-        ("a: [", "cannot be read as a policy"),
+        ("drifts: {}", 'line 1: unknown key "drifts"'),
+        ("cooldownSeconds: -1", "line 1: cooldownSeconds"),
+        ("rollback: {}", "rollback compares performance"),
+        ("timeZone: Europe/Berlin", "belong to a schedule"),
+        ("kind: TrainingJob\napiVersion: mlinfra.io/v1alpha1\nspec: {}", "kind must be RetrainingPolicy"),
+        ("drift: {}\n---\nperformance: {}", "holds 2 documents, 0 of them a RetrainingPolicy"),
+        (MANIFEST.replace("{name: nightly}", "nightly"), "line 4: metadata must be a mapping"),
+        ("- 1", "holds no configuration: write a RetrainingPolicy"),
+        ("a: [", "line 1: expected the node content"),
         ("performance: {window: {rows: 99}}", "minSamples must not be more than window.rows"),
     ],
 )
 def test_what_is_no_policy_is_named(content: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(content)
-    with pytest.raises(InvalidPolicyFile, match=message):
+    with pytest.raises(InvalidConfigError, match=message):
         load_policy(str(file))
 
 
 def test_a_policy_that_is_not_there_lists_the_built_in_ones(tmp_path: Path) -> None:
-    with pytest.raises(InvalidPolicyFile, match="never, scheduled, drift, performance, both"):
+    with pytest.raises(InvalidConfigError, match="never, scheduled, drift, performance, both"):
         load_policy(str(tmp_path / "none.yaml"))
