@@ -51,6 +51,8 @@ GRPC_PORT = 8081
 SERVER_COMMAND = ["python", "-m", "mlinfra.serving"]
 LEAVE_SECONDS = 5
 """A pod that is asked to end still answers for so long: others learn meanwhile that it goes."""
+DRAIN_SECONDS = 5
+"""For so long after that its answers end their connections: clients that keep one turn to other pods."""
 GRACE_SECONDS = 60
 START_SECONDS = 600
 HASH_LENGTH = 16
@@ -303,6 +305,7 @@ def _environment(
         PREDICTION_LOG_URI_ENV: defaults.prediction_log_uri,
         TERMINATION_LOG_ENV: TERMINATION_LOG,
         "PORT": str(PORT),
+        "MLINFRA_SERVING_DRAIN_SECONDS": str(DRAIN_SECONDS),
         GRPC_PORT_ENV: str(GRPC_PORT) if serving.grpc else None,
     }
     own = {variable.name for variable in serving.env or ()}

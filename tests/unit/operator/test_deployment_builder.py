@@ -8,6 +8,7 @@ from unit.operator.objects import NAMESPACE, NOW, model_version
 
 from mlinfra.resources import ModelVersion
 from mlinfra.resources.names import MANAGED_LABEL, MODEL_LABEL, MODEL_VERSION_LABEL
+from mlinfra.serving.process import END_SECONDS
 from mlinfra_operator.naming import service_name
 from mlinfra_operator.serving.builder import (
     ServerDefaults,
@@ -55,6 +56,7 @@ def test_the_server_is_told_which_file_of_which_version_it_may_serve() -> None:
         "MLINFRA_MONITORING_URI": "file:///monitoring",
         "MLINFRA_TERMINATION_LOG": "/mlinfra/scratch/termination-log",
         "PORT": "8080",
+        "MLINFRA_SERVING_DRAIN_SECONDS": "5",
         "HOME": "/mlinfra/scratch",
         "TMPDIR": "/mlinfra/scratch",
     }
@@ -70,7 +72,9 @@ def test_the_pod_is_restricted_and_asks_the_protocols_own_routes() -> None:
     assert main["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
     assert main["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
     leave = main["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert leave < pod["terminationGracePeriodSeconds"]
+    drain = int(environment(manifest)["MLINFRA_SERVING_DRAIN_SECONDS"])
+    assert drain > 0, "who keeps a connection is told before it ends"
+    assert leave + drain + END_SECONDS < pod["terminationGracePeriodSeconds"]
     assert manifest["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
     assert (main["image"], main["command"]) == ("server:1", ["python", "-m", "mlinfra.serving"])
 
