@@ -186,6 +186,8 @@ def predict(
         raise typer.BadParameter("give the rows with either --file or --group")
     if group is None and (start or end):
         raise typer.BadParameter("--start and --end are of a feature group")
+    if file is not None and file.resolve() == output_file.resolve():
+        raise typer.BadParameter("--to is the very file with the rows: it would be lost")
     with expected_errors():
         from mlinfra.features import get_feature_store
         from mlinfra.serving.batch_prediction import learnt_for_batches, predict_to_file

@@ -199,6 +199,14 @@ def test_what_is_no_file_to_write_is_told(run: Run, frame: pd.DataFrame, tmp_pat
     assert len(told.splitlines()) == 1
 
 
+def test_the_rows_themselves_are_not_written_over(run: Run, frame: pd.DataFrame, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.parquet"
+    frame.to_parquet(rows)
+    before = rows.read_bytes()
+    run("--file", rows, "--entity", "symbol", "--to", tmp_path / "folder" / ".." / "rows.parquet", code=2)
+    assert rows.read_bytes() == before
+
+
 def test_days_and_times_as_texts_are_event_times(run: Run, frame: pd.DataFrame, tmp_path: Path) -> None:
     days = frame.assign(event_timestamp=frame["event_timestamp"].dt.date)
     texts = frame.assign(event_timestamp=frame["event_timestamp"].astype(str))
