@@ -7,10 +7,11 @@ from typing import Any
 
 import grpc
 import orjson
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from mlinfra import __version__
 from mlinfra.serving.calls import is_token
-from mlinfra.serving.errors import RequestError, UnauthorizedError
+from mlinfra.serving.errors import InvalidRequestError, RequestError, UnauthorizedError
 from mlinfra.serving.grpc_protocol import decode_message, encode_message
 from mlinfra.serving.infer_protocol import EXTENSIONS, PLATFORM, SERVER_NAME, told_id
 from mlinfra.serving.open_inference import open_inference_pb2 as messages
@@ -129,8 +130,7 @@ def grpc_server(server: ModelServer, *, grace_seconds: float) -> grpc.aio.Server
     }
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
-            _call(server, name, handle, guarded=guarded),
-            request_deserializer=request.FromString,
+            _call(server, name, request, handle, guarded=guarded),
             response_serializer=lambda answer: answer.SerializeToString(),
         )
         for name, (handle, request, guarded) in calls.items()
@@ -140,7 +140,7 @@ def grpc_server(server: ModelServer, *, grace_seconds: float) -> grpc.aio.Server
 
 
 def _call(
-    server: ModelServer, name: str, handle: Handle, *, guarded: bool
+    server: ModelServer, name: str, kind: Any, handle: Handle, *, guarded: bool
 ) -> Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]:
     """One call: its token, its error as a status, its outcome counted."""
     token = server.settings.token
@@ -148,12 +148,12 @@ def _call(
     metrics = server.metrics
     seconds, ok = metrics.request_seconds.labels(route), metrics.requests.labels(route, "OK")
 
-    async def call(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+    async def call(content: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
         started = time.perf_counter()
         try:
             if guarded and token is not None and not is_token(_authorization(context), token):
                 raise UnauthorizedError("the call needs the metadata authorization: Bearer <token>")
-            answer = await handle(request)
+            answer = await handle(_read(kind, content))
             ok.inc()
             return answer
         except RequestError as error:
@@ -168,6 +168,13 @@ def _call(
         await context.abort(status, message, ((REASON, reason),))
 
     return call
+
+
+def _read(kind: Any, content: bytes) -> Any:
+    try:
+        return kind.FromString(content)
+    except DecodeError as error:
+        raise InvalidRequestError(f"the message is no {kind.DESCRIPTOR.full_name}") from error
 
 
 def _authorization(context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:

@@ -131,6 +131,13 @@ def test_typed_contents_are_answered_in_kind(adder_both: tuple[ModelServer, str]
     assert 'mlinfra_serving_requests_total{code="NOT_FOUND",route="grpc:ModelInfer"} 1.0' in metrics
 
 
+def test_bytes_that_are_no_message_are_told(adder_both: tuple[ModelServer, str]) -> None:
+    with grpc.insecure_channel(adder_both[1]) as channel, pytest.raises(grpc.RpcError) as error:
+        channel.unary_unary(INFER)(b"\xff" * 50, timeout=LONGEST_SECONDS)
+    assert refused(error) == (grpc.StatusCode.INVALID_ARGUMENT, "InvalidRequest")
+    assert "no inference.ModelInferRequest" in error.value.details()
+
+
 def test_what_is_asked_is_logged_with_its_moment(start_server: Start, tmp_path: Path) -> None:
     model = linear_model(
         tmp_path / "adder.onnx", features=2, window=1, metadata=learnt_metadata(["open", "close"])
