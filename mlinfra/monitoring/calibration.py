@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlinfra.monitoring.moderation import Numbers, independent_features, moderated_variances
-from mlinfra.monitoring.rare_rows import NO_RARE_ROWS, RareRows, rare_rows
 from mlinfra.monitoring.references import Cells, Reference
+from mlinfra.monitoring.rows_of_one_cell import NOTHING_REACHED, RowsOfOneCell, rows_of_one_cell
 from mlinfra.monitoring.scores import drift_score
 from mlinfra.resources.monitoring import DriftMethod
 
@@ -55,21 +55,21 @@ class UsualScores:
         mean, deviation: of the natural logarithm of the score.
         stretches: separate ones that the mean was learnt from, at least 2.
         freedom: degrees of freedom of the deviation.
-        rare: what rows in rare cells alone reach: no score is less probable.
+        one_cell: what the rows of one cell alone reach: no score is less probable.
     """
 
     mean: float
     deviation: float
     stretches: int
     freedom: float
-    rare: RareRows = NO_RARE_ROWS
+    one_cell: RowsOfOneCell = NOTHING_REACHED
 
     def probability(self, score: float) -> float:
         """How probable a score at least as high is where nothing drifted."""
         from scipy.special import stdtr
 
         away = (float(np.log(max(score, SMALLEST))) - self.mean) / self._spread
-        return max(float(stdtr(self.freedom, -away)), self.rare.probability(score))
+        return max(float(stdtr(self.freedom, -away)), self.one_cell.probability(score))
 
     def score_at(self, probability: float) -> float:
         """The score that is exceeded with a probability."""
@@ -77,7 +77,7 @@ class UsualScores:
 
         away = -float(stdtrit(self.freedom, probability))
         usual = float(np.exp(min(self.mean + self._spread * away, LARGEST_LOGARITHM)))
-        return max(usual, self.rare.score_at(probability))
+        return max(usual, self.one_cell.score_at(probability))
 
     @property
     def _spread(self) -> float:
@@ -123,7 +123,9 @@ def usual_scores(
     deviations = np.maximum(np.sqrt(variances), LEAST_DEVIATION)
     means = logarithms.mean(axis=1)
     return tuple(
-        UsualScores(float(mean), float(deviation), stretches, float(own), rare_rows(reference, rows, method))
+        UsualScores(
+            float(mean), float(deviation), stretches, float(own), rows_of_one_cell(reference, rows, method)
+        )
         for reference, mean, deviation, own in zip(references, means, deviations, freedom, strict=True)
     )
 
