@@ -75,7 +75,7 @@ def _later_rows(there: float, total: float, size: int) -> tuple[NDArray[np.int64
     a, b = there + 0.5, total - there + 0.5
     expected = size * a / (a + b)
     deviation = math.sqrt(expected * b / (a + b) * (1 + size / (a + b)))
-    low = max(0, math.floor(expected - DEVIATIONS * deviation))
+    low = max(0, math.floor(expected - DEVIATIONS * deviation) - ROWS_BEYOND)
     high = min(size, math.ceil(expected + DEVIATIONS * deviation) + ROWS_BEYOND)
     rows = np.arange(low, high + 1)
     ways = gammaln(size + 1) - gammaln(rows + 1) - gammaln(size - rows + 1)

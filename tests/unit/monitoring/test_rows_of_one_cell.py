@@ -58,4 +58,4 @@ def test_the_chances_are_the_beta_binomial_laws(there: int, size: int) -> None:
         law.pmf(every[every >= here] if here >= law.mean() - 1e-9 else every[every <= here]).sum()
         for here in rows.tolist()
     ]
-    np.testing.assert_allclose(beyond, expected, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(beyond, expected, rtol=1e-6, atol=1e-10)
