@@ -9,6 +9,8 @@ from mlinfra.kube.resource import ResourceType
 Object = dict[str, Any]
 Key = tuple[str, str]
 """Namespace and name."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""An annotation with the whole manifest as text."""
 LONGEST_SHARED = 32
 """Characters; longer strings are hardly ever those of another object too."""
 
@@ -23,8 +25,10 @@ def typed(resource: ResourceType, obj: Object) -> Object:
 
 
 def lean(obj: Object) -> Object:
-    """The object without the history of its fields, and with each of its short strings held only once."""
+    """The object without what tells how it was applied, and with each of its short strings held only once."""
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    if LAST_APPLIED in (annotations := metadata.get("annotations") or {}):
+        metadata["annotations"] = {name: value for name, value in annotations.items() if name != LAST_APPLIED}
     shared: Object = _shared({**obj, "metadata": metadata})
     return shared
 

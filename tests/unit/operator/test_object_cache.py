@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mlinfra_operator.runtime.cache import ObjectCache
+from mlinfra_operator.runtime.cache import LAST_APPLIED, ObjectCache, lean
 
 Object = dict[str, Any]
 KEY = ("team", "a")
@@ -132,3 +132,15 @@ def test_our_own_status_is_no_news() -> None:
     told.cache.observe(obj(1))
     told.cache.wrote(obj(2) | {"status": {"phase": "Running"}})
     assert told.changed == ["1"]
+
+
+def test_what_is_kept_has_nothing_of_how_it_was_applied() -> None:
+    applied = obj(1)
+    applied["metadata"] |= {
+        "managedFields": [{"manager": "kubectl"}],
+        "annotations": {LAST_APPLIED: "{}", "mlinfra.io/note": "mine"},
+    }
+    kept = lean(applied)
+    assert "managedFields" not in kept["metadata"]
+    assert kept["metadata"]["annotations"] == {"mlinfra.io/note": "mine"}
+    assert LAST_APPLIED in applied["metadata"]["annotations"]
