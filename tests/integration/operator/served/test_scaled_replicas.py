@@ -5,6 +5,7 @@ from typing import Any
 from integration.operator.manifests import condition
 from integration.operator.served.traffic import stand_in, variables
 from integration.operator.served.versions import register, serving, version
+from servers.pod_metrics import follow_pods, pod_metrics
 
 from mlinfra.kube.resource import AUTOSCALERS, DEPLOYMENTS, MODEL_VERSIONS
 
@@ -84,6 +85,35 @@ async def test_an_autoscaler_without_metrics_says_so_and_the_version_is_served(
 
     await serving(world, eventually, name, "True")
     await eventually(inactive, "ScalingActive=False/FailedGetResourceMetric", seconds=60)
+
+
+async def test_a_real_autoscaler_scales_by_what_the_pods_use(
+    world, operator, cluster, tracking, unique, eventually
+) -> None:
+    register(tracking, unique, 2)
+    first, second = (f"{unique}-{number}" for number in (1, 2))
+    busy = stand_in(
+        autoscaling={"maxReplicas": 3, "targetCPUUtilizationPercentage": 50},
+        resources={"requests": {"cpu": "10m"}},
+    )
+    pki = cluster.state.pki
+    async with pod_metrics(
+        world.kube, world.namespace, pki / "apiserver.crt", pki / "apiserver.key"
+    ) as metrics:
+        await version(world, first, unique, "1", stage="Production", serving=busy)
+        await serving(world, eventually, first, "True")
+        # Three times what a pod should use.
+        metrics.millicores = 15
+
+        async def scaled() -> bool:
+            await follow_pods(world.kube, world.namespace, metrics)
+            return await ready(world, first, 3)
+
+        await eventually(scaled, "three pods, as the autoscaler asks", seconds=90)
+        metrics.millicores = 5
+        await version(world, second, unique, "2", stage="Production", serving=busy)
+        await serving(world, eventually, second, "True")
+        assert await ready(world, second, 3)
 
 
 async def scale(world: Any, name: str, replicas: int) -> None:
