@@ -15,10 +15,7 @@ from mlinfra.resources import ModelVersion
 from mlinfra.resources.names import VERSION_FINALIZER
 from mlinfra.tracking.errors import TrackingRefusedError, TrackingUnavailableError
 from mlinfra_operator.conditions import Event
-from mlinfra_operator.modelversion.claims import stored_claim
-from mlinfra_operator.modelversion.deletion import DEFAULT_PATIENCE, is_deleted, is_held, plan_deletion
-from mlinfra_operator.modelversion.observed import Observed, elder_of, stage_is_ours
-from mlinfra_operator.modelversion.plan import (
+from mlinfra_operator.modelversion.actions import (
     Action,
     ArchiveSpec,
     DeleteVersion,
@@ -28,8 +25,11 @@ from mlinfra_operator.modelversion.plan import (
     ReadMetrics,
     ReadRegistry,
     Release,
-    plan,
 )
+from mlinfra_operator.modelversion.claims import stored_claim
+from mlinfra_operator.modelversion.deletion import DEFAULT_PATIENCE, is_deleted, is_held, plan_deletion
+from mlinfra_operator.modelversion.observed import Observed, elder_of, stage_is_ours
+from mlinfra_operator.modelversion.plan import plan
 from mlinfra_operator.modelversion.succession import AWAITS_SUCCESSOR, successors_of
 from mlinfra_operator.runtime import mlflow_calls
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of

@@ -13,8 +13,7 @@ from mlinfra.resources.model_version import ModelVersion
 from mlinfra.resources.names import VERSION_FINALIZER
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import Event
-from mlinfra_operator.modelversion.observed import Observed
-from mlinfra_operator.modelversion.plan import (
+from mlinfra_operator.modelversion.actions import (
     Action,
     DeleteVersion,
     FollowStage,
@@ -23,6 +22,7 @@ from mlinfra_operator.modelversion.plan import (
     ReadRegistry,
     Release,
 )
+from mlinfra_operator.modelversion.observed import Observed
 
 DEFAULT_PATIENCE = timedelta(minutes=30)
 

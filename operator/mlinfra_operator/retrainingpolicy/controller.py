@@ -13,6 +13,7 @@ from mlinfra.resources import ModelVersion, RetrainingPolicy
 from mlinfra.resources.names import FIELD_MANAGER, RETRAINING_POLICY_LABEL
 from mlinfra.retraining.rollback import NoRollbackError, holder_of, rollback_of
 from mlinfra_operator.modelversion.deletion import is_deleted
+from mlinfra_operator.retrainingpolicy.actions import CreateTrainingJob, DeleteTrainingJob, Plan, RollBack
 from mlinfra_operator.retrainingpolicy.builder import build_training_job
 from mlinfra_operator.retrainingpolicy.checks import Checked, ask_of, last_asked
 from mlinfra_operator.retrainingpolicy.observed import (
@@ -24,7 +25,7 @@ from mlinfra_operator.retrainingpolicy.observed import (
     promoted_by_training,
     version_name,
 )
-from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, DeleteTrainingJob, Plan, RollBack, plan
+from mlinfra_operator.retrainingpolicy.plan import plan
 from mlinfra_operator.retrainingpolicy.promotions import Production
 from mlinfra_operator.runtime.cache import Key, Object, ObjectCache, key_of, typed
 from mlinfra_operator.runtime.events import EventPoster

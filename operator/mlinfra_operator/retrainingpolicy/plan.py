@@ -24,6 +24,12 @@ from mlinfra.retraining.schedule import InvalidScheduleError, Schedule, parse_sc
 from mlinfra.retraining.triggers import Request, RetrainingTrigger
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import Event, Observation
+from mlinfra_operator.retrainingpolicy.actions import (
+    CreateTrainingJob,
+    DeleteTrainingJob,
+    Plan,
+    RollBack,
+)
 from mlinfra_operator.retrainingpolicy.builder import training_job_name
 from mlinfra_operator.retrainingpolicy.monitoring import (
     asked_at,
@@ -40,51 +46,6 @@ from mlinfra_operator.retrainingpolicy.scheduling import due_time, last_schedule
 MAX_MANUAL_KEY = 256
 LONGEST_SLEEP = timedelta(hours=1)
 """A clock that is set anew must not let a schedule be missed for longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class CreateTrainingJob:
-    """Create the TrainingJob that answers a request, or find the one of its name."""
-
-    request: Request
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteTrainingJob:
-    """Delete this very TrainingJob."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class RollBack:
-    """Let a ModelVersion have Production again, in place of the one that has it."""
-
-    current: str
-    previous: str
-
-
-Action = CreateTrainingJob | DeleteTrainingJob | RollBack
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do next, or where there is nothing more to do now, what to tell.
-
-    Attributes:
-        actions: to be carried out in order; then the plan is made anew.
-        status: the status to write.
-        events: to post once the status is written.
-        retry: whether to try again with a growing delay.
-        requeue_after: seconds after which to look again.
-    """
-
-    status: RetrainingPolicyStatus
-    actions: tuple[Action, ...] = ()
-    events: tuple[Event, ...] = ()
-    retry: bool = False
-    requeue_after: float | None = None
 
 
 def plan(policy: RetrainingPolicy, observed: Observed, now: datetime, *, created: datetime) -> Plan:

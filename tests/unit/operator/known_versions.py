@@ -7,12 +7,10 @@ from unit.operator.objects import NOW, registered, registry
 
 from mlinfra.resources import ModelVersion
 from mlinfra.resources.base import Condition
+from mlinfra_operator.modelversion.actions import Plan
 from mlinfra_operator.modelversion.claims import claim_timestamp
 from mlinfra_operator.modelversion.observed import Observed
-from mlinfra_operator.modelversion.plan import (
-    Plan,
-    plan,
-)
+from mlinfra_operator.modelversion.plan import plan
 from mlinfra_operator.tracking import MeasuredRun
 
 CHALLENGER = {"metric": "test_accuracy", "minImprovement": 0.01}

@@ -7,14 +7,10 @@ import pytest
 from unit.operator.known_versions import AFTER, BEFORE, CLAIMED, IN_PRODUCTION, condition, known, planned
 from unit.operator.objects import NOW, model_version, registered
 
+from mlinfra_operator.modelversion.actions import Action, ArchiveSpec, FollowStage
 from mlinfra_operator.modelversion.claims import Claim, claim_timestamp, stored_claim
 from mlinfra_operator.modelversion.observed import Observed, elder_of, stage_is_ours
-from mlinfra_operator.modelversion.plan import (
-    DRIFT_SECONDS,
-    Action,
-    ArchiveSpec,
-    FollowStage,
-)
+from mlinfra_operator.modelversion.plan import DRIFT_SECONDS
 
 
 @pytest.mark.parametrize(("ours", "action"), [(True, ArchiveSpec()), (False, FollowStage("Archived"))])

@@ -13,9 +13,7 @@ from mlinfra.resources import ModelVersion
 from mlinfra.resources.base import ObjectMeta
 from mlinfra.resources.names import VERSION_FINALIZER
 from mlinfra_operator.conditions import find, timestamp
-from mlinfra_operator.modelversion.deletion import DEFAULT_PATIENCE, plan_deletion
-from mlinfra_operator.modelversion.observed import Observed
-from mlinfra_operator.modelversion.plan import (
+from mlinfra_operator.modelversion.actions import (
     Action,
     DeleteVersion,
     FollowStage,
@@ -24,6 +22,8 @@ from mlinfra_operator.modelversion.plan import (
     ReadRegistry,
     Release,
 )
+from mlinfra_operator.modelversion.deletion import DEFAULT_PATIENCE, plan_deletion
+from mlinfra_operator.modelversion.observed import Observed
 
 PATIENCE = DEFAULT_PATIENCE
 AWAY = Observed(unavailable="MLflow does not answer.")

@@ -18,11 +18,9 @@ from unit.operator.known_versions import (
 )
 from unit.operator.objects import model_version, registered, registry
 
+from mlinfra_operator.modelversion.actions import FollowStage
 from mlinfra_operator.modelversion.observed import Observed
-from mlinfra_operator.modelversion.plan import (
-    MIRROR_SECONDS,
-    FollowStage,
-)
+from mlinfra_operator.modelversion.plan import MIRROR_SECONDS
 from mlinfra_operator.tracking import MeasuredRun, Problem
 
 

@@ -18,16 +18,10 @@ from unit.operator.known_versions import (
 )
 from unit.operator.objects import NOW_TEXT, RUN_ID, model_version, registered, registry
 
+from mlinfra_operator.modelversion.actions import Action, FollowStage, ReadMetrics, ReadRegistry
 from mlinfra_operator.modelversion.claims import Claim, claim_timestamp
 from mlinfra_operator.modelversion.observed import Observed
-from mlinfra_operator.modelversion.plan import (
-    MIRROR_SECONDS,
-    RESYNC_SECONDS,
-    Action,
-    FollowStage,
-    ReadMetrics,
-    ReadRegistry,
-)
+from mlinfra_operator.modelversion.plan import MIRROR_SECONDS, RESYNC_SECONDS
 
 
 @pytest.mark.parametrize(

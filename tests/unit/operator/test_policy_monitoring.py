@@ -26,10 +26,10 @@ from mlinfra.retraining.triggers import (
 from mlinfra_operator import conditions
 from mlinfra_operator.conditions import find
 from mlinfra_operator.monitor_evidence import evidence_of, of_annotation, result_of
+from mlinfra_operator.retrainingpolicy.actions import Plan, RollBack
 from mlinfra_operator.retrainingpolicy.builder import build_training_job, training_job_name
 from mlinfra_operator.retrainingpolicy.checks import Ask, ask_of, last_asked
 from mlinfra_operator.retrainingpolicy.observed import Child, child_of
-from mlinfra_operator.retrainingpolicy.plan import Plan, RollBack
 from mlinfra_operator.retrainingpolicy.promotions import Production
 from mlinfra_operator.runtime.model_checks import ModelChecks
 from mlinfra_operator.serving.builder import PORT

@@ -11,9 +11,10 @@ from mlinfra.resources import RetrainingPolicy
 from mlinfra.resources.names import RETRAIN_ANNOTATION, TRIGGER_ANNOTATION, TRIGGER_KEY_ANNOTATION
 from mlinfra.retraining.triggers import MonitorOutcome, MonitorResult, RetrainingTrigger
 from mlinfra_operator.conditions import timestamp
+from mlinfra_operator.retrainingpolicy.actions import CreateTrainingJob, DeleteTrainingJob, Plan
 from mlinfra_operator.retrainingpolicy.builder import build_training_job
 from mlinfra_operator.retrainingpolicy.observed import Observed, child_of
-from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, DeleteTrainingJob, Plan, plan
+from mlinfra_operator.retrainingpolicy.plan import plan
 
 START = datetime(2026, 3, 28, 20, 0, tzinfo=UTC)
 MAX_PLANS = 12

@@ -15,9 +15,10 @@ from mlinfra.retraining.triggers import (
     RetrainingTrigger,
 )
 from mlinfra_operator import conditions
+from mlinfra_operator.retrainingpolicy.actions import CreateTrainingJob, DeleteTrainingJob, Plan
 from mlinfra_operator.retrainingpolicy.builder import build_training_job, training_job_name
 from mlinfra_operator.retrainingpolicy.observed import Child, Observed, Refusal, child_of
-from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, DeleteTrainingJob, Plan, plan
+from mlinfra_operator.retrainingpolicy.plan import plan
 
 CREATED = datetime(2026, 5, 1, 0, 0, tzinfo=UTC)
 NOW = datetime(2026, 5, 4, 3, 0, 1, tzinfo=UTC)

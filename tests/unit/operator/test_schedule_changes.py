@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from mlinfra.resources import RetrainingPolicy
+from mlinfra_operator.retrainingpolicy.actions import CreateTrainingJob, Plan
 from mlinfra_operator.retrainingpolicy.observed import Observed
-from mlinfra_operator.retrainingpolicy.plan import CreateTrainingJob, Plan, plan
+from mlinfra_operator.retrainingpolicy.plan import plan
 
 CREATED = datetime(2026, 5, 1, tzinfo=UTC)
 AFTERNOON = datetime(2026, 5, 4, 14, 0, 0, 500_000, tzinfo=UTC)

@@ -8,9 +8,10 @@ from unit.operator.objects import NOW, NOW_TEXT, model_version, registered, regi
 
 from mlinfra.resources import ModelVersion
 from mlinfra.resources.base import Condition
+from mlinfra_operator.modelversion.actions import FollowStage, Plan
 from mlinfra_operator.modelversion.claims import claim_timestamp
 from mlinfra_operator.modelversion.observed import Observed
-from mlinfra_operator.modelversion.plan import FollowStage, Plan, plan
+from mlinfra_operator.modelversion.plan import plan
 from mlinfra_operator.modelversion.succession import FOR_GOOD, successors_of
 from mlinfra_operator.tracking import MeasuredRun
 
