@@ -46,7 +46,13 @@ NOTHING_REACHED = RowsOfOneCell((), ())
 
 
 def rows_of_one_cell(reference: Reference, rows: int, method: DriftMethod) -> RowsOfOneCell:
-    """What windows of ``rows`` rows score by the rows of one cell; others share the rest as in training."""
+    """What windows score that have more or fewer rows of one cell; others share the rest as in training.
+
+    Args:
+        reference: the training rows of a column.
+        rows: in a window.
+        method: how distributions are compared.
+    """
     known = reference.distribution(reference.counts).astype(np.float64)
     total, size = known.sum(), max(1, math.floor(rows * LEAST_ROWS_OF_A_SIZE))
     reached, chances = [], []
@@ -64,7 +70,7 @@ def rows_of_one_cell(reference: Reference, rows: int, method: DriftMethod) -> Ro
 
 
 def _later_rows(there: float, total: float, size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Numbers of rows in a cell, and how probable it is that there are as many, or as few.
+    """Numbers of rows in a cell, (levels,) at most, and how probable it is that there are as many, or as few.
 
     With c of N training rows in a cell, those of n later ones follow the beta-binomial law of c + 1/2 and
     N - c + 1/2: the predictive law under Jeffreys' prior (Brown, Cai and DasGupta, Statistical Science 16
